@@ -1,0 +1,38 @@
+# make help says what there is. What development needs is installed into .venv, by whichever target needs it first.
+
+PYTHON ?= python3
+PORT ?= 1234
+TOOLS := .venv/.installed
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: run test check bench readme help
+
+run: ## start a server in this folder: make run PORT=1234
+	$(PYTHON) server.py $(PORT)
+
+test: $(TOOLS) ## run all tests, with line and branch coverage (below 90 % fails)
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report > .coverage.txt; status=$$?; tail -n 3 .coverage.txt; exit $$status
+
+check: $(TOOLS) ## lint, types, the architecture, and whether README is up to date
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tests/readme.py --check
+	$(BIN)/pytest tests/test_architecture.py
+
+bench: ## measure speed and size against the aims (a few minutes; needs gcc)
+	$(PYTHON) tests/bench/bench.py
+
+readme: ## write README's generated parts and para.txt anew
+	$(PYTHON) tests/readme.py
+
+$(TOOLS): tests/requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 8

@@ -1,0 +1,18 @@
+"""A group server in one process: chat, mail for people who are away, and what a small network needs besides.
+
+The map, and what each part must not know:
+
+===========  ====================================================  =========================================
+package      is                                                    must not know
+===========  ====================================================  =========================================
+reactor      descriptors and time: loop, timers, connections       chat; it imports nothing of ours but framing
+protocol     words and bytes: framing, command table, SCRAM        sockets, files, who is online
+core         the world: a deterministic state machine              sockets, files, the clock, chance
+storage      what is on disk: journal, text files, messages        sockets, what a command means
+server       the server's edge: sessions, fan-out, console         (everything meets here)
+client       the client's edge: connection, screen, editor         the server's insides
+===========  ====================================================  =========================================
+
+Imports point one way: ``server``, ``client`` → ``reactor``, ``storage``, ``core`` → ``protocol``.
+``tests/test_architecture.py`` enforces it by reading the imports.
+"""

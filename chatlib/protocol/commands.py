@@ -1,0 +1,230 @@
+"""The command table: one entry a command, and the only place that says which commands there are.
+
+Dispatch, guards, usage errors, ``help``, tab completion and README's tables are all made from it. An entry's name is
+both the word a person types and, for what goes over the wire, the request's action. Pure data, then the three
+operations on it: :func:`check` (a request from the wire), :func:`parse` (a typed line), :func:`usage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from chatlib.protocol import kinds
+from chatlib.protocol.kinds import Kind
+
+
+class Role(Enum):
+    """Who gives a command: WIRE and USER come over the wire, LOCAL stays in the client, ADMIN is the console's."""
+
+    WIRE = "wire"  # said by client programs for people, never typed
+    USER = "user"
+    LOCAL = "local"
+    ADMIN = "admin"
+
+
+class State(Enum):
+    """Where a connection's session stands."""
+
+    NEW = "before hello"
+    WAITING = "waiting for a seat"
+    GREETED = "before login"
+    ONLINE = "logged in"
+
+
+class Runs(Enum):
+    """What carrying it out takes: READS answers from the world as it is, CHANGES goes through the journal first,
+    PROVES is a conversation (SCRAM) that ends in a change."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    PROVES = "proves"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A field of a request. `typed` says whether a person types it; the others are filled in by programs."""
+
+    name: str
+    kind: Kind
+    required: bool = True
+    typed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the table. `aliases` may have several words (``blacklist add``)."""
+
+    name: str
+    help: str
+    parameters: tuple[Parameter, ...] = ()
+    aliases: tuple[str, ...] = ()
+    role: Role = Role.USER
+    states: frozenset[State] = frozenset({State.ONLINE})
+    runs: Runs = Runs.READS
+
+    @property
+    def typed(self) -> tuple[Parameter, ...]:
+        """The parameters that a person types, in order."""
+        return tuple(parameter for parameter in self.parameters if parameter.typed)
+
+
+_USER = Parameter("user", kinds.NAME)
+_TEXT = Parameter("text", kinds.TEXT)
+_SCRAM = Parameter("scram", kinds.SCRAM, typed=False)
+_AFTER = Parameter("after", kinds.NAME, required=False, typed=False)
+_SEEN = Parameter("seen", kinds.SEQ, required=False, typed=False)
+_BEFORE_LOGIN = frozenset({State.GREETED})
+_ANY = frozenset(State)
+
+COMMANDS: tuple[Command, ...] = (
+    # What client programs say for people.
+    Command(
+        "hello", "greet the server; the first request of every connection", role=Role.WIRE,
+        parameters=(Parameter("protocol", kinds.PROTOCOL), Parameter("client", kinds.CLIENT, required=False)),
+        states=frozenset({State.NEW}),
+    ),
+    Command(
+        "register", "make an account", role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.CHANGES,
+        parameters=(_USER, Parameter("verifier", kinds.VERIFIER)),
+    ),
+    Command("login", "prove the password, in two requests, and come in", (_SCRAM,), role=Role.WIRE,
+            states=_BEFORE_LOGIN, runs=Runs.PROVES),
+    Command("deregister", "prove the password, in two requests, and remove the account with its mail", (_SCRAM,),
+            aliases=("de-register",), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.PROVES),
+    Command("alive", "heartbeat; `seen` acknowledges every event up to that seq", (_SEEN,), role=Role.WIRE),
+    # What people type.
+    Command("message", "send a text to one user, who may be away", (Parameter("to", kinds.NAME), _TEXT),
+            aliases=("send",), runs=Runs.CHANGES),
+    Command("broadcast", "send a text to everyone registered, except to those who block you", (_TEXT,),
+            runs=Runs.CHANGES),
+    Command("whoelse", "who else is online", (_AFTER,), aliases=("online",)),
+    Command("list_users", "every registered user, online or not", (_AFTER,)),
+    Command("wholasthr", "who else was online in the last hour, or in the last so many minutes",
+            (Parameter("minutes", kinds.MINUTES, required=False), _AFTER)),
+    Command("block", "refuse a user's messages, and hide your coming and going from that user", (_USER,),
+            aliases=("blacklist add",), runs=Runs.CHANGES),
+    Command("unblock", "undo a block", (_USER,), aliases=("blacklist rm",), runs=Runs.CHANGES),
+    Command("blacklist", "whom you block", (_AFTER,)),
+    Command("history", "your last so many messages; 0: those that came while you were away",
+            (Parameter("count", kinds.COUNT), Parameter("before", kinds.SEQ, required=False, typed=False))),
+    Command("password", "change your password", (_SCRAM, Parameter("verifier", kinds.VERIFIER, False, False)),
+            runs=Runs.PROVES),
+    Command("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES),
+    Command("break", "drop the connection; the client comes back by itself", role=Role.LOCAL),
+    Command("help", "what you can type, or how one command is used",
+            (Parameter("command", kinds.VALUE, required=False),), role=Role.LOCAL),
+    # The administrator's console.
+    Command("online users", "who is online, from where, since when", role=Role.ADMIN),
+    Command("blocked users", "who is locked out, from where, for how long; and who blocks whom", role=Role.ADMIN),
+    Command("all users", "every registered user", role=Role.ADMIN),
+    Command("change", "change a parameter; asks for the value when it is not given", role=Role.ADMIN,
+            parameters=(Parameter("name", kinds.WORD), Parameter("value", kinds.VALUE, required=False))),
+    Command("kick", "log a user off", (_USER,), role=Role.ADMIN),
+    Command("unlock", "lift a user's lockout, from every address", (_USER,), role=Role.ADMIN),
+    Command("say", "tell everyone online something", (_TEXT,), role=Role.ADMIN),
+    Command("stats", "how the server is doing", role=Role.ADMIN),
+    Command("save", "write the text files now", role=Role.ADMIN),
+    Command("reload", "take in what was changed by hand in para.txt and credentials.txt", role=Role.ADMIN),
+    Command("help", "what you can type here", (Parameter("command", kinds.VALUE, required=False),), role=Role.ADMIN),
+    Command("stop", "save everything and end the server", role=Role.ADMIN),
+)  # fmt: skip
+
+# Fields that any request may carry.
+COMMON: Mapping[str, Kind] = {"action": kinds.WORD, "id": kinds.ID, "key": kinds.KEY}
+
+_WIRE_ROLES = (Role.WIRE, Role.USER)
+ACTIONS: Mapping[str, Command] = {
+    name: command
+    for command in COMMANDS
+    if command.role in _WIRE_ROLES
+    for name in (command.name, *command.aliases)
+    if " " not in name
+}
+_KINDS: Mapping[str, Mapping[str, Kind]] = {
+    command.name: {**COMMON, **{parameter.name: parameter.kind for parameter in command.parameters}}
+    for command in ACTIONS.values()
+}
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    command.name: tuple(parameter.name for parameter in command.parameters if parameter.required)
+    for command in ACTIONS.values()
+}
+
+
+class UsageError(ValueError):
+    """A typed line that is no command; the message says what is right."""
+
+
+def check(command: Command, request: Mapping[str, object]) -> str | None:
+    """None when `request` has the fields that `command` takes, else a sentence that names the field."""
+    allowed = _KINDS[command.name]
+    for name, value in request.items():
+        kind = allowed.get(name)
+        if kind is None:
+            fields = ", ".join(f'"{field}"' for field in allowed if field != "action")
+            return f'Unknown field "{name[:64]}" for "{command.name}": it takes {fields}.'
+        if not kind.accepts(value):
+            return f'Field "{name}" must be {kind.allowed}.'
+    for name in _REQUIRED[command.name]:
+        if name not in request:
+            return f'Field "{name}" is missing: it must be {allowed[name].allowed}.'
+    return None
+
+
+def usage(command: Command, name: str | None = None) -> str:
+    """How `command` is typed, under the alias `name` or its own name: ``message <to> <text>``."""
+    words = [f"<{p.name}>" if p.required else f"[{p.name}]" for p in command.typed]
+    return " ".join([name or command.name, *words])
+
+
+def typed_by(*roles: Role) -> list[Command]:
+    """The commands that someone of these roles types, in the table's order."""
+    return [command for command in COMMANDS if command.role in roles]
+
+
+def find(line: str, *roles: Role) -> tuple[Command, str, str] | None:
+    """The command that `line` begins with, the name it was called by, and the rest of the line; or None.
+
+    The longest name wins (``blacklist add bob`` is not ``blacklist``); blanks between words do not matter.
+    """
+    words = line.split(None, 2)
+    for count in (2, 1):
+        called = " ".join(words[:count]).lower()
+        for command in typed_by(*roles):
+            if called and len(words) >= count and called in (command.name, *command.aliases):
+                parts = line.split(None, count)
+                return command, called, parts[count] if len(parts) > count else ""
+    return None
+
+
+def parse(line: str, *roles: Role) -> tuple[Command, dict[str, object]]:
+    """A typed line → its command and the fields. Raises UsageError with a sentence that says what is right."""
+    found = find(line, *roles)
+    if found is None:
+        word = line.split(None, 1)[0] if line.strip() else ""
+        raise UsageError(f'Unknown command "{word[:64]}". Type "help" for what there is.')
+    command, called, rest = found
+    fields: dict[str, object] = {}
+    wrong = f"Usage: {usage(command, called)}"
+    for parameter in command.typed:
+        word, rest = (rest.rstrip(), "") if parameter.kind.rest_of_line else _first_word(rest)
+        if not word:
+            if parameter.required:
+                raise UsageError(wrong)
+            continue
+        try:
+            value = parameter.kind.parse(word)
+        except ValueError:
+            value = None
+        if not parameter.kind.accepts(value):
+            raise UsageError(f"{wrong}\n<{parameter.name}> must be {parameter.kind.allowed}.")
+        fields[parameter.name] = value
+    if rest:
+        raise UsageError(wrong)
+    return command, fields
+
+
+def _first_word(line: str) -> tuple[str, str]:
+    word, _, rest = line.lstrip().partition(" ")
+    return word, rest.lstrip()

@@ -1,0 +1,93 @@
+"""Kinds of fields: how each is checked when it comes over the wire, and read when a person types it.
+
+Data for the command table. Must not know commands. A check returns None, or a sentence that completes
+``Field "x" must be …``; it never raises, whatever JSON value it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chatlib.protocol import text as words
+from chatlib.protocol.scram import ScramError, parse_verifier
+
+MAX_KEY = 64
+MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of field. `parse` turns one typed word into a value, raising ValueError for what cannot be one."""
+
+    name: str
+    allowed: str  # completes "must be …"
+    accepts: Callable[[object], bool]
+    parse: Callable[[str], object] = str
+    rest_of_line: bool = False  # typed: takes everything that is left, blanks and all
+
+    def check(self, value: object) -> str | None:
+        """None when `value` is of this kind, else what is allowed."""
+        return None if self.accepts(value) else self.allowed
+
+
+def _is_name(value: object) -> bool:
+    return type(value) is str and words.is_name(value)
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= words.MAX_TEXT and not words.forbidden(value)
+
+
+def _is_token(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_KEY and not words.forbidden(value)
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_INTEGER
+
+
+def _is_minutes(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value <= 1_000_000  # type: ignore[operator]
+
+
+def _is_scram(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= 1_024 and value.isascii() and value.isprintable()
+
+
+def _is_verifier(value: object) -> bool:
+    if type(value) is not str or len(value) > 1_024:
+        return False
+    try:
+        parse_verifier(value)
+    except ScramError:
+        return False
+    return True
+
+
+def _is_id(value: object) -> bool:
+    return (type(value) is int and abs(value) <= MAX_INTEGER) or (type(value) is str and len(value) <= MAX_KEY
+                                                                  and not words.forbidden(value))  # fmt: skip
+
+
+def _minutes(word: str) -> float:
+    return int(word) if word.isdigit() else float(word)
+
+
+NAME = Kind("name", "a user's name: 1 to 32 of A-Z a-z 0-9 _ . -", _is_name)
+TEXT = Kind("text", "a text of 1 to 4,096 characters without control characters", _is_text, rest_of_line=True)
+COUNT = Kind("count", "a whole number from 0", _is_integer, int)
+MINUTES = Kind("minutes", "a number of minutes above 0, at most 1,000,000", _is_minutes, _minutes)
+SEQ = Kind("seq", "an event's number: a whole number from 0", _is_integer, int)
+KEY = Kind("key", "1 to 64 characters without control characters", _is_token)
+CLIENT = Kind("client", "1 to 64 characters without control characters", _is_token)
+ID = Kind("id", "a whole number, or at most 64 characters", _is_id)
+SCRAM = Kind("scram", "a SCRAM message (RFC 5802), at most 1,024 ASCII characters", _is_scram)
+VERIFIER = Kind(
+    "verifier",
+    "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, iterations from 4,096 to 10,000,000",
+    _is_verifier,
+)
+PROTOCOL = Kind("protocol", "1, the protocol's number", lambda value: type(value) is int and value == 1)
+WORD = Kind("word", "one word", lambda value: type(value) is str)
+VALUE = Kind("value", "a value", lambda value: type(value) is str, rest_of_line=True)
