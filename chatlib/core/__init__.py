@@ -1,0 +1,1 @@
+"""The world: what all commands add up to. A deterministic state machine without sockets, files, clock or chance."""

@@ -1,0 +1,219 @@
+"""Coming and going: registration, login, wrong passwords, departure, and what the administrator does to accounts.
+
+A password is proven at the edge (SCRAM); the commands here say that it was, or was not.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from chatlib.core.accounts import Account, Presence
+from chatlib.core.talk import no_such_user, part_block, refusal
+from chatlib.protocol.framing import encode
+from chatlib.protocol.text import RESERVED, fold
+
+if TYPE_CHECKING:
+    from chatlib.core.world import Command, Handler, Reply, World
+
+_DAY = 86_400.0
+
+
+def locked_out(name: str, seconds: float) -> Reply:
+    """The refusal for someone who typed too many wrong passwords."""
+    whole = ceil(seconds)
+    return refusal("LOCKED_OUT", f'"{name}" is locked out: try again in {whole} seconds.', seconds=whole)
+
+
+def already_online(name: str) -> Reply:
+    """The refusal for a second login."""
+    return refusal("ALREADY_ONLINE", f'"{name}" is logged in already.')
+
+
+def register(world: World, lsn: int, command: Command) -> Reply:
+    """A new account."""
+    name = command["user"]
+    user = fold(name)
+    if world.parameters["REGISTRATION"] != "open":
+        return refusal("REGISTRATION_CLOSED", "This server takes no new users; ask its administrator.")
+    if user in RESERVED:
+        return refusal("USER_EXISTS", f'The name "{name}" is reserved.')
+    if user in world.accounts:
+        return refusal("USER_EXISTS", f'There is a user "{world.accounts[user].name}" already.')
+    world.accounts[user] = Account(name, user, command["verifier"], joined=lsn, seen=lsn)
+    return {"status": "OK", "user": name}
+
+
+def login_refusal(world: World, user: str, address: str, client: str | None, now: float) -> Reply | None:
+    """Why `user` may not come in now, or None. Asked before the password, and again when the login is carried out."""
+    account = world.accounts.get(user)
+    if account is None:
+        return no_such_user(user)
+    seconds = world.lockouts.seconds_left(user, world.origin(address), now)
+    if seconds:
+        return locked_out(account.name, seconds)
+    presence = world.online.get(user)
+    if presence and not _takes_over(presence, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
+        return already_online(account.name)
+    return None
+
+
+def _takes_over(presence: Presence, client: str | None) -> bool:
+    return client is not None and presence.client == client
+
+
+def login(world: World, lsn: int, command: Command) -> Reply:
+    """The password was proven: a session begins, unless something speaks against it."""
+    user, address, client = command["user"], command["address"], command.get("client")
+    refused = login_refusal(world, user, address, client, command["at"])
+    if refused:
+        return refused
+    account = world.accounts[user]
+    earlier = world.online.get(user)
+    if earlier is None and world.seats_left() == 0:
+        return refusal("SERVER_FULL", "All seats are taken; try again later.")
+    account.seen = max(account.seen, command.get("seen", 0))
+    world.lockouts.clear(user, world.origin(address))
+    world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
+    if earlier is None:
+        _announce(world, account, online=True)
+    else:
+        world.audience.end(user, earlier.login, "REPLACED", f"You logged in again from {address}.")
+    return {"status": "OK", "user": account.name, "unread": world.unread(account), "seq": lsn}
+
+
+def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
+    """The password was not proven: that counts, across connections and restarts."""
+    user = command["user"]
+    account = world.accounts.get(user)
+    if account is None:
+        return no_such_user(user)
+    origin = world.origin(command["address"])
+    seconds = world.lockouts.seconds_left(user, origin, command["at"])
+    if seconds:
+        return locked_out(account.name, seconds)
+    limit, duration = world.parameters["MAX_FAILURES"], world.parameters["BLOCK_TIME"]
+    left = world.lockouts.fail(user, origin, command["at"], limit, duration)
+    if not left:
+        return locked_out(account.name, duration)
+    tries = "1 try is" if left == 1 else f"{left} tries are"
+    return refusal("WRONG_PASSWORD", f"Wrong password: {tries} left.", tries_left=left)
+
+
+def password(world: World, _lsn: int, command: Command) -> Reply:
+    """The old password was proven: here is a verifier of the new one."""
+    world.accounts[command["by"]].verifier = command["verifier"]
+    return {"status": "OK"}
+
+
+def depart(world: World, lsn: int, command: Command) -> Reply:
+    """A session ended, for whatever reason. `session` is its login's LSN: a later session of that user stays."""
+    user = command["user"]
+    presence = world.online.get(user)
+    if presence is None or presence.login != command["session"]:
+        return refusal("NOT_ALLOWED", "That session has ended already.")
+    account = world.accounts[user]
+    account.seen = max(account.seen, command.get("seen", 0))
+    end_session(world, account, command["at"])
+    return {"status": "OK"}
+
+
+def end_session(world: World, account: Account, at: float) -> None:
+    """Takes `account` offline and tells the others."""
+    del world.online[account.user]
+    account.left = at
+    _announce(world, account, online=False)
+
+
+def _announce(world: World, account: Account, online: bool) -> None:
+    if len(world.online) > world.parameters["PRESENCE_LIMIT"]:
+        return
+    line = encode({"event": "presence", "time": world.at, "user": account.name, "online": online})
+    world.audience.fan_out(line, {account.user, *(account.blocks or ())})
+
+
+def deregister(world: World, _lsn: int, command: Command) -> Reply:
+    """The password was proven: the account goes, and its mail."""
+    user = command["user"]
+    account = world.accounts.get(user)
+    if account is None:
+        return no_such_user(user)
+    if user in world.online:
+        return refusal("ALREADY_ONLINE", f'"{account.name}" is logged in: log out there first.')
+    remove_account(world, account)
+    return {"status": "OK", "user": account.name}
+
+
+def remove_account(world: World, account: Account) -> None:
+    """Every trace of an account that is offline: mail, blocks in both directions, lockouts."""
+    for other in list(account.blocks or ()):
+        part_block(account.user, other, world)
+    for other in list(account.blocked_by or ()):
+        part_block(other, account.user, world)
+    world.lockouts.clear(account.user)
+    world.audience.erase(account.mail.offsets)
+    del world.accounts[account.user]
+
+
+def start(world: World, _lsn: int, command: Command) -> Reply:
+    """The server started: whoever was online when it crashed left at the last thing known before."""
+    for user in list(world.online):
+        del world.online[user]
+        world.accounts[user].left = command["left"]
+    world.lockouts.expire(command["at"] - _DAY)
+    return {"status": "OK"}
+
+
+def edit(world: World, lsn: int, command: Command) -> Reply:
+    """What a person changed in para.txt and credentials.txt, or with `change`: names → values, None: removed."""
+    world.parameters.update(command.get("parameters", {}))
+    for name, verifier in command.get("accounts", {}).items():
+        user = fold(name)
+        account = world.accounts.get(user)
+        if account is None:
+            if verifier is not None:
+                world.accounts[user] = Account(name, user, verifier, joined=lsn, seen=lsn)
+        elif verifier is not None:
+            account.name, account.verifier = name, verifier
+        else:
+            if user in world.online:
+                kick(world, lsn, {**command, "user": user})
+            remove_account(world, account)
+    return {"status": "OK"}
+
+
+def kick(world: World, _lsn: int, command: Command) -> Reply:
+    """The administrator logs a user off."""
+    account = world.accounts.get(fold(command["user"]))
+    if account is None:
+        return no_such_user(command["user"])
+    presence = world.online.get(account.user)
+    if presence is None:
+        return refusal("NOT_ONLINE", f'"{account.name}" is not online.')
+    end_session(world, account, command["at"])
+    world.audience.end(account.user, presence.login, "KICKED", "The administrator logged you off.")
+    return {"status": "OK", "user": account.name}
+
+
+def unlock(world: World, _lsn: int, command: Command) -> Reply:
+    """The administrator lifts a lockout, from every address."""
+    account = world.accounts.get(fold(command["user"]))
+    if account is None:
+        return no_such_user(command["user"])
+    if not world.lockouts.clear(account.user):
+        return refusal("NOT_LOCKED_OUT", f'"{account.name}" is not locked out.')
+    return {"status": "OK", "user": account.name}
+
+
+HANDLERS: dict[str, Handler] = {
+    "register": register,
+    "login": login,
+    "wrong_password": wrong_password,
+    "password": password,
+    "depart": depart,
+    "deregister": deregister,
+    "start": start,
+    "edit": edit,
+    "kick": kick,
+    "unlock": unlock,
+}

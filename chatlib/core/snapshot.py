@@ -1,0 +1,161 @@
+"""The world at rest: a world ↔ the lines of the flat text files (design, section 5). No I/O.
+
+One row of FILES is one file: how its lines are written, and what one line read does to a world. The rows are read in
+their order, since later ones stand on the accounts of earlier ones. Invariant: a world read from what another wrote is
+equal to it.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from chatlib.core.accounts import Account, Failures, Presence
+from chatlib.core.mail import Mailbox
+from chatlib.core.talk import join_block
+from chatlib.core.world import World
+from chatlib.protocol.framing import dumps
+
+
+class SnapshotError(ValueError):
+    """A line that cannot be read; names the file and the line."""
+
+
+class File(NamedTuple):
+    """A flat file: what it says of itself in its first line, its lines, and what a line read does."""
+
+    about: str
+    dump: Callable[[World], Iterator[str]]
+    load: Callable[[World, str], None]
+
+
+def _dump_state(world: World) -> Iterator[str]:
+    yield f"lsn {world.lsn}"
+    yield f"at {world.at!r}"
+    yield f"store_end {world.store_end}"
+    for name, value in world.parameters.items():
+        yield f"{name} {dumps(value)}"
+
+
+def _load_state(world: World, line: str) -> None:
+    name, value = line.split(" ", 1)
+    if name in ("lsn", "at", "store_end"):
+        setattr(world, name, json.loads(value))
+    elif name in world.parameters:  # one that a later version no longer has is forgotten
+        world.parameters[name] = json.loads(value)
+
+
+def _dump_users(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        presence = world.online.get(account.user)
+        session: list[Any] | None = None
+        if presence:
+            session = [presence.login, presence.since, presence.address, presence.client, presence.away_from]
+        yield f"{account.name} {account.verifier} {account.joined} {account.left!r} {dumps(session)}"
+
+
+def _load_users(world: World, line: str) -> None:
+    name, verifier, joined, left, session = line.split(" ", 4)
+    account = Account(name, name.lower(), verifier, int(joined), left=float(left))
+    world.accounts[account.user] = account
+    fields = json.loads(session)
+    if fields:
+        world.online[account.user] = Presence(*fields)
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return " ".join(map(str, values))
+
+
+def _column(text: str) -> array[int]:
+    return array("q", map(int, text.split()))
+
+
+def _dump_mailboxes(world: World) -> Iterator[str]:
+    box = world.broadcasts
+    yield f"all\t0\t\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
+    for account in world.accounts.values():
+        skipped = _numbers(sorted(account.skipped or ()))
+        box = account.mail
+        yield f"{account.user}\t{account.seen}\t{skipped}\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
+
+
+def _load_mailboxes(world: World, line: str) -> None:
+    user, seen, skipped, seqs, offsets = line.split("\t")
+    box = Mailbox(_column(seqs), _column(offsets))
+    if len(box.seqs) != len(box.offsets):
+        raise ValueError("as many offsets as seqs are expected")
+    if user == "all":
+        world.broadcasts = box
+        return
+    account = world.accounts[user]
+    account.seen = int(seen)
+    account.skipped = set(map(int, skipped.split())) or None
+    account.mail = box
+
+
+def _dump_blocks(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for other in sorted(account.blocks or ()):
+            yield f"{account.user} {other}"
+
+
+def _load_block(world: World, line: str) -> None:
+    blocker, blocked = line.split(" ")
+    join_block(blocker, blocked, world)
+
+
+def _dump_lockouts(world: World) -> Iterator[str]:
+    for (user, origin), entry in world.lockouts.entries.items():
+        yield f"{user} {origin} {entry.count} {entry.last!r} {entry.until!r}"
+
+
+def _load_lockout(world: World, line: str) -> None:
+    user, origin, count, last, until = line.split(" ")
+    world.lockouts.entries[user, origin] = Failures(int(count), float(last), float(until))
+
+
+def _dump_replies(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for key, reply in (account.replies or {}).items():
+            yield f"{account.user} {dumps([key, reply])}"
+
+
+def _load_reply(world: World, line: str) -> None:
+    user, pair = line.split(" ", 1)
+    account = world.accounts[user]
+    if account.replies is None:
+        account.replies = OrderedDict()
+    key, reply = json.loads(pair)
+    account.replies[key] = reply
+
+
+FILES: Mapping[str, File] = {
+    "state.txt": File("the last command in these files, and the parameters", _dump_state, _load_state),
+    "users.txt": File("name, verifier, LSN of registration, last departure, open session", _dump_users, _load_users),
+    "mailboxes.txt": File(
+        "user, seen up to, skipped broadcasts, seqs and offsets in message_rep.txt", _dump_mailboxes, _load_mailboxes
+    ),
+    "block_rep.txt": File("who blocks whom", _dump_blocks, _load_block),
+    "list_block.txt": File("user, origin, wrong passwords, last one, locked out until", _dump_lockouts, _load_lockout),
+    "replies.txt": File("user, key and first reply", _dump_replies, _load_reply),
+}
+
+
+def dump(world: World) -> Iterator[tuple[str, str, Iterator[str]]]:
+    """Each file's name, what it is about, and its lines without ends."""
+    for name, file in FILES.items():
+        yield name, file.about, file.dump(world)
+
+
+def load(world: World, files: Mapping[str, Iterable[tuple[int, str]]]) -> None:
+    """Fills a new `world` from numbered lines. Raises SnapshotError, naming the place, for what cannot be read."""
+    for name, file in FILES.items():
+        for number, line in files.get(name, ()):
+            try:
+                file.load(world, line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise SnapshotError(f"{name}, line {number}: {file.about} is expected ({error})") from None

@@ -1,0 +1,158 @@
+"""The world: the deterministic state machine that all commands add up to (design, section 1).
+
+``World.execute(lsn, command)`` is the only thing that changes it, live and in replay. It must not know sockets, files,
+the clock or chance: time is a command's ``at``, and the ``seq`` of an event is the LSN of the command that made it.
+What a change says to people leaves through one :class:`Audience`.
+
+A command is a dict: ``action``, ``at`` (seconds since the epoch), ``by`` (the acting user, folded) where there is one,
+``key`` perhaps, the request's ``id`` perhaps (which means nothing here), and the action's own fields. `execute` never refuses by raising: a refusal is a reply. An exception
+is a fault of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+from chatlib.core import accounts, entry, talk
+from chatlib.core.accounts import Account, Lockouts, Presence
+from chatlib.core.mail import Mailbox, merged_after, merged_before
+from chatlib.protocol.commands import ACTIONS
+from chatlib.protocol.framing import dumps
+
+Command = dict[str, Any]
+Reply = dict[str, Any]
+Handler = Callable[["World", int, Command], Reply]
+
+
+class Audience(Protocol):
+    """Where the world's words go. Called only from within ``execute``."""
+
+    def deliver(self, user: str, line: bytes) -> None:
+        """An event for one user who is online."""
+
+    def fan_out(self, line: bytes, excluded: Collection[str]) -> None:
+        """An event for everyone online but `excluded`."""
+
+    def end(self, user: str, login: int, status: str, text: str) -> None:
+        """The session of `user` that began with `login` is over; its connection is told why and closed."""
+
+    def store(self, line: bytes) -> None:
+        """A line for the end of the message store; the world has counted its length already."""
+
+    def erase(self, offsets: Iterable[int]) -> None:
+        """The lines at these offsets of the message store are to be made unreadable, in place."""
+
+
+HANDLERS: dict[str, Handler] = {**entry.HANDLERS, **talk.HANDLERS}
+for _alias, _command in ACTIONS.items():  # a request keeps the name it came with
+    if _command.name in HANDLERS:
+        HANDLERS[_alias] = HANDLERS[_command.name]
+
+
+class World:
+    """Accounts, who is online, and where everyone's messages stand."""
+
+    def __init__(self, parameters: Mapping[str, Any], audience: Audience) -> None:
+        self.parameters = dict(parameters)
+        self.audience = audience
+        self.lsn = 0  # of the last command executed
+        self.at = 0.0  # its time
+        self.accounts: dict[str, Account] = {}
+        self.online: dict[str, Presence] = {}
+        self.lockouts = Lockouts()
+        self.broadcasts = Mailbox()
+        self.store_end = 0  # bytes: where the next line of the message store begins
+
+    def execute(self, lsn: int, command: Command) -> Reply:
+        """Carries out one command; returns the reply to whoever gave it (``status`` and more)."""
+        self.lsn = lsn
+        self.at = command["at"]
+        handler = HANDLERS[command["action"]]
+        user = command.get("by")
+        if user is None:
+            return handler(self, lsn, command)
+        if user not in self.online:
+            return talk.refusal("NOT_ALLOWED", "You are no longer logged in.")
+        if "key" not in command:
+            return handler(self, lsn, command)
+        return self._execute_once(lsn, command, handler, self.accounts[user])
+
+    def _execute_once(self, lsn: int, command: Command, handler: Handler, account: Account) -> Reply:
+        """As the first time this key was used, if it was."""
+        key = command["key"]
+        fields = sorted(item for item in command.items() if item[0] not in ("action", "id", "key", "by", "at"))
+        fields.append(("action", handler.__name__))
+        fingerprint = f"{zlib.crc32(dumps(fields).encode()):08x}"
+        known = account.replies.get(key) if account.replies else None
+        if known is None:
+            reply = handler(self, lsn, command)
+            account.remember(key, fingerprint + dumps(reply))
+            return reply
+        if not known.startswith(fingerprint):
+            return talk.refusal("KEY_REUSED", f'The key "{key}" was used for another request before.')
+        first: Reply = json.loads(known[8:])
+        return first
+
+    # What only reads. Each takes what it needs to know of now; none changes anything.
+
+    def waiting(self, user: str, after: int) -> Iterable[tuple[int, int]]:
+        """The positions of what `user` has not been given, later than `after`, oldest first."""
+        account = self.accounts[user]
+        skipped = account.skipped or ()
+        positions = merged_after(account.mail, self.broadcasts, max(after, account.joined))
+        return (position for position in positions if position[0] not in skipped)
+
+    def unread(self, account: Account) -> int:
+        """How many messages `account` has not seen."""
+        after = max(account.seen, account.joined)
+        skipped = sum(1 for seq in account.skipped if seq > after) if account.skipped else 0
+        return account.mail.count_after(after) + self.broadcasts.count_after(after) - skipped
+
+    def history(self, user: str, before: int) -> Iterable[tuple[int, int]]:
+        """The positions of what `user` was sent, earlier than `before`, newest first."""
+        account = self.accounts[user]
+        skipped = account.skipped or ()
+        for position in merged_before(account.mail, self.broadcasts, before):
+            if position[0] <= account.joined:
+                return
+            if position[0] not in skipped:
+                yield position
+
+    def visible(self, asker: str) -> list[Account]:
+        """The accounts online besides the asker's, without those who block the asker, by name."""
+        hidden = self.accounts[asker].blocked_by or ()
+        return sorted(
+            (self.accounts[user] for user in self.online if user != asker and user not in hidden),
+            key=_by_name,
+        )
+
+    def seen_lately(self, asker: str, since: float) -> list[Account]:
+        """As visible, and those who left after `since`."""
+        hidden = self.accounts[asker].blocked_by or ()
+        return sorted(
+            (
+                account
+                for user, account in self.accounts.items()
+                if user != asker and user not in hidden and (user in self.online or account.left > since)
+            ),
+            key=_by_name,
+        )
+
+    def origin(self, address: str) -> str:
+        """Under what wrong passwords from `address` are counted."""
+        return address if self.parameters["BLOCK_SCOPE"] == "user_ip" else "*"
+
+    def seats_left(self) -> int:
+        """How many more users may log in."""
+        limit: int = self.parameters["MaxCon"]
+        return max(0, limit - len(self.online))
+
+
+def _by_name(account: Account) -> str:
+    return account.user
+
+
+__all__ = ["Account", "Audience", "Command", "Presence", "Reply", "World", "accounts"]

@@ -1,0 +1,1 @@
+"""Descriptors and time: one ``selectors`` loop, one thread. Knows nothing of chat."""

@@ -1,0 +1,67 @@
+"""Work that would hold up the loop, done in a forked child that sees everything as it was at the fork.
+
+The child's answer comes through a pipe that is one more channel. Must not know what the work is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from chatlib.reactor.loop import READ, Loop
+
+Done = Callable[[bytes, str], None]  # what the work returned, and why it failed ("" when it did not)
+
+
+class Job:
+    """One child at work. `done` is called once, in the tick's input."""
+
+    def __init__(self, loop: Loop, work: Callable[[], bytes], done: Done) -> None:
+        """Forks. Raises OSError when there can be no child."""
+        self._loop, self._done = loop, done
+        self._pieces: list[bytes] = []
+        self._fd, answer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _work(work, answer)
+        os.close(answer)
+        loop.watch(self._fd, READ, self)
+
+    def readable(self) -> None:
+        piece = os.read(self._fd, 65_536)
+        if piece:
+            self._pieces.append(piece)
+            return
+        self._loop.forget(self._fd, self)
+        os.close(self._fd)
+        _, status = os.waitpid(self._pid, 0)
+        answer, code = b"".join(self._pieces), os.waitstatus_to_exitcode(status)
+        if code == 0:
+            self._done(answer, "")
+        else:
+            self._done(b"", answer.decode(errors="replace") if code == 1 else f"the child ended with status {code}")
+
+    def writable(self) -> None: ...
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None: ...
+
+
+def _work(work: Callable[[], bytes], answer: int) -> None:
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            text = work()
+            code = 0
+        except Exception as error:
+            text = str(error).encode(errors="replace")
+        view = memoryview(text)
+        while view:
+            view = view[os.write(answer, view) :]
+    finally:
+        os._exit(code)

@@ -1,0 +1,172 @@
+"""The loop: one ``selectors`` selector, timers, signals, and the order of a tick (design, section 3).
+
+A tick is: select; read the clocks once; input of every ready channel; timers that are due; then the phases that the
+program has put in, in their order (commit, execute, flush, reap). Must not know what a channel carries.
+
+A channel is whatever the selector watches. Its legal calls: ``readable`` and ``writable`` when its descriptor is,
+``again`` once in the next tick for each ``loop.again(channel)``. A call that raises is a fault: it is reported, the
+channel's ``broken`` is called, the loop lives. An exception out of a phase, and what is no Exception, ends the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from chatlib.reactor.timers import Timer, Timers
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+
+class Resumable(Protocol):
+    """What may have work left over for the next tick."""
+
+    def again(self) -> None: ...
+    def broken(self) -> None: ...
+
+
+class Channel(Resumable, Protocol):
+    """What the loop calls. See the module for when."""
+
+    def readable(self) -> None: ...
+    def writable(self) -> None: ...
+
+
+class Loop:
+    """Legal order: build, ``phases``, ``run`` once. `now` and `wall` are this tick's times."""
+
+    def __init__(
+        self,
+        on_fault: Callable[[BaseException], None],
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.phases: list[Callable[[], None]] = []
+        self.ticks = 0
+        self.running = False
+        self._selector = selectors.DefaultSelector()
+        self._timers = Timers()
+        self._again: dict[Resumable, None] = {}
+        self._on_fault = on_fault
+        self._clock, self._wall_clock = clock, wall_clock
+        self._read_clocks()
+
+    def _read_clocks(self) -> None:
+        self.now = self._clock()
+        self.wall = round(self._wall_clock(), 3)
+
+    # Descriptors.
+
+    def watch(self, fd: int, events: int, channel: Channel) -> None:
+        """Calls `channel` whenever `fd` is ready for `events`. PermissionError: a plain file, always ready."""
+        self._selector.register(fd, events, channel)
+
+    def change(self, fd: int, events: int, channel: Channel) -> None:
+        """Other events from now on; 0: none."""
+        known = fd in self._selector.get_map()
+        if events and known:
+            self._selector.modify(fd, events, channel)
+        elif events:
+            self._selector.register(fd, events, channel)
+        elif known:
+            self._selector.unregister(fd)
+
+    def forget(self, fd: int, channel: Channel) -> None:
+        """No more calls for `channel`. Must come before `fd` is closed."""
+        self.change(fd, 0, channel)
+        self._again.pop(channel, None)
+
+    def again(self, channel: Resumable) -> None:
+        """`channel` has work left over: calls it in the next tick, which then does not wait."""
+        self._again[channel] = None
+
+    # Time.
+
+    def call_at(self, deadline: float, call: Callable[[], object]) -> Timer:
+        """Calls once `now` has reached `deadline`, after the tick's input."""
+        return self._timers.at(deadline, call)
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """As call_at, counted from this tick."""
+        return self._timers.at(self.now + seconds, call)
+
+    # The tick.
+
+    def run(self) -> None:
+        """Ticks until ``stop``."""
+        self.running = True
+        while self.running:
+            self.tick()
+
+    def stop(self) -> None:
+        """Ends `run` after this tick."""
+        self.running = False
+
+    def tick(self) -> None:
+        """One turn, in the order that the module names."""
+        ready = self._selector.select(self._patience())
+        self._read_clocks()
+        self.ticks += 1
+        if self._again:
+            waiting, self._again = self._again, {}
+            for channel in waiting:
+                self._guard(channel.again, channel)
+        for key, events in ready:
+            channel = key.data
+            if events & WRITE:
+                self._guard(channel.writable, channel)
+            if events & READ:
+                self._guard(channel.readable, channel)
+        for call in self._timers.due(self.now):
+            self._guard(call, None)
+        for phase in self.phases:
+            phase()
+
+    def _patience(self) -> float | None:
+        if self._again:
+            return 0.0
+        deadline = self._timers.next_deadline()
+        # Rounded up by the selector; a deadline that has passed means: do not wait.
+        return None if deadline is None else max(0.0, deadline - self._clock())
+
+    def _guard(self, call: Callable[[], object], channel: Resumable | None) -> None:
+        try:
+            call()
+        except Exception as fault:
+            self._on_fault(fault)
+            if channel is not None:
+                channel.broken()
+
+    def close(self) -> None:
+        """Gives the selector's descriptor back."""
+        self._selector.close()
+
+
+class Signals:
+    """Signals as one more channel: `on_signal` is called with each one's number, in the tick's input."""
+
+    def __init__(self, loop: Loop, numbers: Iterable[signal.Signals], on_signal: Callable[[int], None]) -> None:
+        self._read_fd, self._write_fd = os.pipe()
+        for fd in (self._read_fd, self._write_fd):
+            os.set_blocking(fd, False)
+        self._on_signal = on_signal
+        # The wake-up byte is written in C, whatever Python is doing; the handler itself has nothing left to do.
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        loop.watch(self._read_fd, READ, self)
+
+    def readable(self) -> None:
+        for number in os.read(self._read_fd, 64):
+            self._on_signal(number)
+
+    def writable(self) -> None: ...
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None: ...

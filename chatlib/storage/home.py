@@ -1,0 +1,99 @@
+"""The home folder: where everything lies, and that only one server uses it.
+
+``HOME/`` holds what a person edits, ``HOME/data/`` what the server writes, ``HOME/data/logs/`` the server log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from pathlib import Path
+
+from chatlib.storage.textfile import FileError, replace
+
+
+class Home:
+    """A home folder, locked until this process ends. Raises FileError when it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = path / "data"
+        self.parameters = path / "para.txt"
+        self.credentials = path / "credentials.txt"
+        self.messages = self.data / "message_rep.txt"
+        self.logs = self.data / "logs"
+        if not path.is_dir():
+            raise FileError(f"{path}: there is no such folder; --home must name one")
+        try:
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            self._lock()
+        except OSError as error:
+            raise FileError(f"{self.data}: {error.strerror}") from None
+
+    def _lock(self) -> None:
+        # A POSIX lock: forked children do not hold it, so it goes with this process, however it ends.
+        self._lock_fd = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            pid = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip()
+            raise FileError(f"{self.path}: another server (process {pid}) uses this home") from None
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+    def epoch(self) -> str:
+        """The name of this home's journal: random, made once."""
+        path = self.data / "epoch.txt"
+        if not path.exists():
+            replace(path, secrets.token_hex(8) + "\n")
+        return path.read_text(encoding="utf-8").strip()
+
+
+class ServerLog:
+    """The server log: ``current.log`` while the server runs, named by the time it stopped afterwards.
+
+    Lines are gathered and written by `flush`, once a tick. A disk that refuses them costs log lines, not the server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / "current.log"
+        if self._path.exists():  # the last server did not stop cleanly
+            self._name_by(self._path.stat().st_mtime)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._lines: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Adds a line (or several, of a traceback)."""
+        self._lines.append(text)
+
+    def flush(self, now: float) -> None:
+        """Writes what was added, each line with the time `now` (seconds since the epoch)."""
+        if not self._lines:
+            return
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        text = "".join(f"{stamp} {line}\n" for line in self._lines)
+        self._lines.clear()
+        try:
+            os.write(self._fd, text.encode(errors="backslashreplace"))
+        except OSError:
+            return
+
+    def close(self, now: float) -> Path:
+        """Ends the log under its final name, which is returned."""
+        self.flush(now)
+        os.close(self._fd)
+        return self._name_by(now)
+
+    def _name_by(self, when: float) -> Path:
+        stamp = time.strftime("%Y-%m-%d_%H:%M:%S", time.localtime(when))
+        path = self._folder / f"log_{stamp}.log"
+        count = 1
+        while path.exists():
+            count += 1
+            path = self._folder / f"log_{stamp}_{count}.log"
+        self._path.rename(path)
+        return path

@@ -1,0 +1,68 @@
+"""Text files that are replaced whole or not at all, and read with a place to name when they are wrong.
+
+A flat file's first line names its format: ``# block_rep.txt 1: who blocks whom``. All files are 0600.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+FORMAT = 1
+
+
+class FileError(ValueError):
+    """A file that cannot be used as it is; the message names file, line and what is allowed."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and new files in `folder` durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_new(path: Path, pieces: Iterable[str]) -> None:
+    """Writes a file of `pieces` and syncs it; an older one of that name is overwritten. Not atomic by itself."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, text: str) -> None:
+    """Replaces `path` by a file that holds `text`: write beside, fsync, rename, fsync the folder."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        write_new(beside, [text])
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def flat_lines(name: str, about: str, lines: Iterable[str]) -> Iterator[str]:
+    """The pieces of a flat file: its first line, then `lines`."""
+    yield f"# {name} {FORMAT}: {about}\n"
+    for line in lines:
+        yield line + "\n"
+
+
+def read_flat(path: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a flat file, the first line checked and left out. Raises FileError."""
+    with open(path, encoding="utf-8", newline="\n") as file:
+        try:
+            first = file.readline()
+            if not first.startswith(f"# {path.name} {FORMAT}: "):
+                raise FileError(f"{path}, line 1: a file of format {FORMAT} begins with '# {path.name} {FORMAT}: '")
+            for number, line in enumerate(file, 2):
+                if not line.endswith("\n"):
+                    raise FileError(f"{path}, line {number}: the file ends in the middle of a line")
+                yield number, line[:-1]
+        except UnicodeDecodeError as error:
+            raise FileError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
