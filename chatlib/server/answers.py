@@ -1,0 +1,104 @@
+"""Requests that only read: each answers from the world as it is now. Long answers come in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from chatlib.core.world import Account, Reply
+from chatlib.protocol.commands import Command, State
+from chatlib.protocol.framing import MAX_LINE, decode
+from chatlib.protocol.text import fold
+from chatlib.server import admission
+
+if TYPE_CHECKING:
+    from chatlib.server.session import Session
+
+PAGE = MAX_LINE - 4_096  # bytes that the entries of one page may have
+_PER_PAGE = 1_000  # names of one page
+
+
+def not_allowed(command: Command, state: State) -> str:
+    """Why `command` is refused in `state`."""
+    when = " or ".join(sorted(allowed.value for allowed in command.states))
+    return f'"{command.name}" is allowed {when}; you are {state.value}.' if state is not State.NEW else (
+        f'Say {{"action": "hello", "protocol": 1}} first; "{command.name}" is allowed {when}.'
+    )
+
+
+def _page(accounts: Iterable[Account], request: dict[str, Any], show: Callable[[Account], Any]) -> Reply:
+    """`accounts`, sorted by name, from after the one that the request names."""
+    after = fold(request.get("after", ""))
+    page = list(islice((account for account in accounts if account.user > after), _PER_PAGE + 1))
+    reply: Reply = {"status": "OK", "users": [show(account) for account in page[:_PER_PAGE]]}
+    if len(page) > _PER_PAGE:
+        reply["more"] = True
+    return reply
+
+
+def _name(account: Account) -> str:
+    return account.name
+
+
+def _alive(session: Session, request: dict[str, Any]) -> Reply:
+    session.acknowledge(request.get("seen", 0))
+    return {"status": "OK"}
+
+
+def _whoelse(session: Session, request: dict[str, Any]) -> Reply:
+    return _page(session.server.world.visible(session.user), request, _name)
+
+
+def _list_users(session: Session, request: dict[str, Any]) -> Reply:
+    world = session.server.world
+    hidden = world.accounts[session.user].blocked_by or ()
+
+    def show(account: Account) -> dict[str, object]:
+        return {"user": account.name, "online": account.user in world.online and account.user not in hidden}
+
+    return _page((world.accounts[user] for user in sorted(world.accounts)), request, show)
+
+
+def _wholasthr(session: Session, request: dict[str, Any]) -> Reply:
+    world = session.server.world
+    minutes = request.get("minutes")
+    seconds = world.parameters["LAST_HOUR"] if minutes is None else minutes * 60.0
+    return _page(world.seen_lately(session.user, session.server.loop.wall - seconds), request, _name)
+
+
+def _blacklist(session: Session, request: dict[str, Any]) -> Reply:
+    world = session.server.world
+    blocked = sorted(world.accounts[session.user].blocks or ())
+    return _page((world.accounts[user] for user in blocked), request, _name)
+
+
+def _history(session: Session, request: dict[str, Any]) -> Reply:
+    server, world, count = session.server, session.server.world, request["count"]
+    presence = world.online[session.user]
+    before, least = request.get("before", world.lsn + 1), 0
+    if count == 0:  # what came while away
+        before, least, count = min(before, presence.login), presence.away_from + 1, -1
+    found: list[dict[str, object]] = []
+    size = 0
+    for seq, offset in world.history(session.user, before):
+        if seq < least or count == 0:
+            break
+        line = server.messages.read(offset)[1]
+        size += len(line)
+        if size > PAGE:
+            return {"status": "OK", "messages": found[::-1], "more": True}
+        found.append(decode(line))
+        count -= 1
+    return {"status": "OK", "messages": found[::-1]}
+
+
+READS: dict[str, Callable[[Session, dict[str, Any]], Reply]] = {
+    "hello": admission.hello,
+    "alive": _alive,
+    "whoelse": _whoelse,
+    "list_users": _list_users,
+    "wholasthr": _wholasthr,
+    "blacklist": _blacklist,
+    "history": _history,
+}

@@ -1,0 +1,101 @@
+"""The commit pipeline: requests that change something go through the journal, in order, a batch a tick.
+
+A read that must wait for an earlier change of its own connection waits in the same queue, without being journaled.
+Legal order in a tick: ``submit*`` → ``commit`` → ``execute``. Must not know what a command does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from chatlib.core.world import Command, Reply, World
+from chatlib.protocol.framing import dumps
+from chatlib.storage.journal import Journal
+from chatlib.storage.messages import MessageStore
+
+INTERNAL: Reply = {"status": "INTERNAL", "text": "The server made a mistake; its log has the details."}
+
+
+class Origin(Protocol):
+    """Whoever gave a command: a session, or the console."""
+
+    def answered(self, echo: str, request_id: Any, command: Command, reply: Reply) -> None:
+        """The command was carried out."""
+
+
+Later = Callable[[], Reply]
+Entry = tuple[int, "Origin | None", str, Any, "Command | Later"]
+
+
+class Pipeline:
+    """What is queued, with the LSN that must be on disk first."""
+
+    def __init__(
+        self, world: World, journal: Journal, messages: MessageStore, on_fault: Callable[[BaseException], None]
+    ) -> None:
+        self.world, self.journal, self.messages = world, journal, messages
+        self.executed = 0  # commands, since the start
+        self._queue: deque[Entry] = deque()
+        self._on_fault = on_fault
+
+    def submit(
+        self, origin: Origin | None, echo: str, request_id: Any, command: Command, record: bytes | None = None
+    ) -> None:
+        """Queues a command; `origin` is told the reply, with `echo` and `request_id` as they are given here.
+
+        `record` is the command as JSON, where the caller has it already.
+        """
+        lsn = self.journal.append(record or dumps(command).encode())
+        self._queue.append((lsn, origin, echo, request_id, command))
+
+    def submit_read(self, origin: Origin, echo: str, request_id: Any, read: Later) -> None:
+        """Queues a reading request behind everything submitted so far."""
+        self._queue.append((self.journal.appended, origin, echo, request_id, read))
+
+    def commit(self) -> None:
+        """Begins to write what is queued. Raises CommitFailed."""
+        self.journal.commit()
+
+    def execute(self) -> None:
+        """Carries out what is on disk, in order."""
+        queue, committed = self._queue, self.journal.committed
+        if not queue or queue[0][0] > committed:
+            return
+        world_execute = self.world.execute
+        while queue and queue[0][0] <= committed:
+            lsn, origin, echo, request_id, command = queue.popleft()
+            if type(command) is dict:
+                self.executed += 1
+                try:
+                    reply = world_execute(lsn, command)
+                except Exception as fault:
+                    self._on_fault(fault)
+                    reply = INTERNAL
+                if origin is not None:
+                    origin.answered(echo, request_id, command, reply)
+            elif origin is not None:
+                origin.answered(echo, request_id, {}, self.read(command))  # type: ignore[arg-type]
+        self.messages.flush()
+
+    def read(self, read: Later) -> Reply:
+        """Answers a reading request now; a fault of ours becomes INTERNAL."""
+        try:
+            return read()
+        except Exception as fault:
+            self._on_fault(fault)
+            return INTERNAL
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything submitted has been carried out."""
+        return not self._queue
+
+    def settle(self) -> None:
+        """Commits and executes everything now, waiting for the disk: for the start and the stop."""
+        while not self.idle:
+            self.commit()
+            while self.journal.busy:
+                self.journal.synced()
+            self.execute()

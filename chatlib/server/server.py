@@ -1,0 +1,247 @@
+"""The server: everything a session, the console and the phases of a tick share, and the tick's phases themselves.
+
+Legal order: build (recovers the home) → ``open`` → ``run`` → ``close``. Of a tick, input and timers are the loop's;
+commit, execute, flush and reap are the phases here.
+"""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Callable
+
+from chatlib.core.world import Command
+from chatlib.protocol.commands import State
+from chatlib.reactor.connection import Connection, Listener
+from chatlib.reactor.loop import READ, Loop
+from chatlib.server import edits
+from chatlib.server.admission import Seats
+from chatlib.server.delivery import Delivery
+from chatlib.server.pipeline import Pipeline
+from chatlib.server.recovery import checkpoint_now, recover
+from chatlib.server.saving import Saver
+from chatlib.server.session import Session
+from chatlib.storage.home import Home, ServerLog
+from chatlib.storage.journal import CommitFailed, Journal
+from chatlib.storage.syncer import Syncer
+
+OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
+BEFORE_LOGIN = 4_096  # connections that have not logged in; more are turned away
+SECOND = 1.0
+
+
+class Server:
+    """One home, one world, one loop."""
+
+    def __init__(self, home: Home, syncer: Syncer, say: Callable[[str], None]) -> None:
+        """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
+        self.home, self.say = home, say
+        self.log = ServerLog(home.logs)
+        self.loop = Loop(self.fault)
+        self.journal = Journal(home.data, syncer)
+        self._syncer = syncer
+        self.edited = edits.EditedFiles(home)
+        self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
+        self.delivery = Delivery(self.messages)
+        self.world.audience = self.delivery
+        self.epoch = home.epoch()
+        self.journal.open()
+        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.fault)
+        self.saver = Saver(self)
+        self.seats = Seats(self)
+        self.sessions: set[Session] = set()
+        self.catching_up: dict[Session, None] = {}
+        self.acks: dict[str, int] = {}  # what clients acknowledged in this second
+        self.stopping = False
+        self.failure = ""  # why the loop ended, when it had to
+        self.started = self.loop.wall
+        self._commands: dict[tuple[str, str], int] = {}  # this tick's, for the log
+        self._closing: list[Session] = []
+        self._gathered = 0  # LSN up to which it was looked at who has seen what
+        self._listener: Listener | None = None
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """The first commands of a run: sessions that a crash left open end, and edits by hand are taken in."""
+        taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"], self.say)
+        at = self.loop.wall
+        self.submit({"action": "start", "at": at, "left": self.world.at})
+        if taken:
+            self.submit({"action": "edit", "at": at, "parameters": taken.parameters, "accounts": taken.accounts})
+        self.pipeline.settle()
+        self.edited.take(taken)
+        self.edited.write(self.world)
+        self.parameters_changed()
+        for text in filter(None, [edits.warning(edits.samples_in_use(self.world))]):
+            self.tell(text)
+
+    def parameters_changed(self) -> None:
+        """What a parameter's change means for what is under way."""
+        self.journal.sync_always = self.world.parameters["FSYNC"] == "always"
+        for session in list(self.delivery.sessions.values()):
+            session.watch_time()
+
+    # Life.
+
+    def open(self, sock: socket.socket) -> None:
+        """Listens on `sock`, bound already, and puts the phases into the loop."""
+        loop = self.loop
+        loop.watch(self._syncer.fileno(), READ, _Synced(self))
+        self._listener = Listener(loop, sock, self._accepted, self.tell)
+        loop.phases += [self._commit_and_execute, self._flush, self._reap]
+        loop.call_later(SECOND, self._every_second)
+
+    def run(self) -> None:
+        """Serves until it is stopped, or cannot go on (`failure` then says why)."""
+        try:
+            self.loop.run()
+        except CommitFailed as failure:
+            self.failure = f"The disk did not take a record: the server stops, what was acknowledged is safe. {failure}"
+        except OSError as failure:
+            self.failure = f"The server stops, what was acknowledged is safe: {failure}"
+            self.fault(failure)
+
+    def stop(self) -> None:
+        """Says bye to everyone, then ends the loop when all of it is on disk."""
+        if self.stopping:
+            return
+        self.stopping = True
+        self.log.write("stop")
+        if self._listener:
+            self._listener.close()
+        for session in list(self.sessions):
+            session.end("SHUTTING_DOWN", "The server is shutting down.")
+
+    def close(self) -> str:
+        """After ``run``: writes the text files when the stop was a clean one. Returns why it could not, or ""."""
+        if not self.failure:
+            try:
+                self._take_in_at_stop()
+                checkpoint_now(self.home, self.world, self.messages, self.edited)
+                self.journal.empty()
+            except (OSError, ValueError, CommitFailed) as error:
+                self.failure = f"The text files could not be written; the journal keeps everything: {error}"
+        if self.failure:
+            self.log.write(self.failure)
+        self.log.close(self.loop.wall)
+        self._syncer.close()
+        return self.failure
+
+    def _take_in_at_stop(self) -> None:
+        try:
+            taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"])
+        except ValueError as wrong:  # the line is left as it is; the next start names it again
+            self.tell(f"Not taken in: {wrong}")
+            return
+        if taken:
+            self.submit({"action": "edit", "at": self.loop.wall, "parameters": taken.parameters,
+                         "accounts": taken.accounts})  # fmt: skip
+            self.pipeline.settle()
+            self.edited.take(taken)
+
+    # The phases of a tick.
+
+    def _commit_and_execute(self) -> None:
+        self.saver.step()
+        self.pipeline.commit()
+        self.pipeline.execute()
+        self.seats.admit()
+
+    def _flush(self) -> None:
+        for session in list(self.catching_up):
+            if not session.connection.backlog_size:
+                session.catch_up()
+                self.loop.again(session)
+        self.delivery.flush(self.world.lsn)
+        self._flush_log()
+
+    def _flush_log(self) -> None:
+        for (user, name), count in self._commands.items():
+            self.log.write(f"{user} {name}" if count == 1 else f"{user} {name} x{count}")
+        self._commands.clear()
+        self.log.flush(self.loop.wall)
+
+    def _reap(self) -> None:
+        closing, self._closing = self._closing, []
+        for session in closing:
+            session.connection.close()
+        if self.stopping and self.pipeline.idle and not self.saver.busy:
+            self.loop.stop()
+
+    def _every_second(self) -> None:
+        self.loop.call_later(SECOND, self._every_second)
+        self._gather_seen()
+        if not self.journal.sync_always:
+            self.journal.sync_later()
+
+    def _gather_seen(self) -> None:
+        """One record a second at most says who has seen what, however many acknowledgements there were."""
+        seen, self.acks = self.acks, {}
+        flushed = self.delivery.flushed
+        if flushed != self._gathered:
+            self._gathered = flushed
+            for user, session in self.delivery.sessions.items():
+                if not session.acknowledges:
+                    account, upto = self.world.accounts[user], session.seen()
+                    if upto > account.seen and self.world.unread(account):
+                        seen[user] = upto
+        if seen:
+            self.submit({"action": "seen", "at": self.loop.wall, "seen": seen})
+
+    # What the parts ask of each other.
+
+    def submit(self, command: Command) -> None:
+        """A command of the server's own."""
+        self.pipeline.submit(None, "", None, command)
+
+    def tell(self, text: str) -> None:
+        """Something for the administrator: to the console, and to the log."""
+        self.log.write(text)
+        self.say(text)
+
+    def fault(self, fault: BaseException) -> None:
+        """A mistake of ours: its traceback goes to the log."""
+        self.log.write("".join(traceback.format_exception(fault)).rstrip())
+        self.say(f"Internal error: {type(fault).__name__}; the log has the details.")
+
+    def log_command(self, user: str, name: str) -> None:
+        """A user gave a command; never what was in it."""
+        key = (user, name)
+        self._commands[key] = self._commands.get(key, 0) + 1
+
+    def _accepted(self, sock: socket.socket, address: str) -> None:
+        connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)
+        session = Session(self, connection)
+        connection.attach(session)
+        self.sessions.add(session)
+        if len(self.sessions) - len(self.delivery.sessions) > BEFORE_LOGIN:
+            session.end("SERVER_FULL", "Too many connections that have not logged in.")
+
+    def close_soon(self, session: Session, status: str = "") -> None:
+        """Closes the connection when this tick's words are on their way."""
+        if status and session.login:
+            self.log.write(f"bye {session.user} {status}")
+        self._closing.append(session)
+
+    def connection_closed(self, session: Session) -> None:
+        """The connection is gone."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+            if session.state is State.ONLINE:
+                self.log.write(f"logout {session.user} from {session.address}")
+
+
+class _Synced:
+    """The syncer's pipe, as a channel. What it raises ends the loop: a commit that fails is fail-stop."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def readable(self) -> None:
+        self._server.journal.synced()
+
+    def writable(self) -> None: ...
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None: ...

@@ -1,0 +1,403 @@
+"""A session: the state machine between one connection and the world.
+
+Lines come in, are guarded (known? allowed in this state? well-formed? not too many?) and become answers or commands;
+replies go out in the order of the requests. States are :class:`chatlib.protocol.commands.State`. A request that
+changes who the session is (login, logout) is a barrier: what follows it in the same packet waits for its reply.
+
+Must not know how a command is carried out, nor when bytes are sent. Legal calls: those of
+:class:`chatlib.reactor.connection.Receiver`, ``answered`` once for each submitted request, ``end`` at most once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatlib.core.world import Command, Reply
+from chatlib.protocol.commands import ACTIONS, Runs, State, check
+from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
+from chatlib.protocol.kinds import ID
+from chatlib.protocol.text import printable
+from chatlib.reactor.connection import Connection
+from chatlib.reactor.timers import Timer
+from chatlib.server import admission, answers, proving
+
+if TYPE_CHECKING:
+    from chatlib.protocol.commands import Command as Entry
+    from chatlib.server.server import Server
+
+BUDGET = 256  # requests of one connection in one tick; the rest waits for the next
+CATCH_UP = 256  # stored messages handed to one connection in one tick
+LOGIN_TIME = 180.0  # seconds to log in
+
+
+class Session:
+    """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
+
+    __slots__ = (
+        "_barrier", "_blocked", "_buffer", "_inbox", "_leaving", "_over", "_pending", "_taken", "_timer", "_tokens",
+        "_tokens_at", "acked", "acknowledges", "address", "client", "connection", "cursor", "departed", "exchange",
+        "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server", "state", "user",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, connection: Connection) -> None:
+        self.server = server
+        self.connection = connection
+        self.push = connection.push
+        self.address = connection.address
+        self.state = State.NEW
+        self.client: str | None = None
+        self.user = ""
+        self.login = 0
+        self.departed = False  # the world has been told, or told us, that this session is over
+        self.exchange: proving.Proof | None = None  # a SCRAM conversation under way
+        # Fan-out, kept by Delivery.
+        self.pieces: list[bytes] | None = None
+        self.mark = 0
+        self.listening = False
+        # What was seen.
+        self.acknowledges = False  # has said alive; otherwise what the kernel took counts as seen
+        self.acked = 0
+        self.cursor = 0  # catching up: the last stored seq handed out
+        self._taken = 0  # while the connection is behind: up to where the kernel had taken all
+        # What holds requests up.
+        self._buffer = LineBuffer()
+        self._inbox: list[bytes] | None = None  # lines not yet looked at
+        self._pending = 0  # requests submitted and not answered
+        self._barrier = False
+        self._blocked = False  # the peer does not read
+        self._leaving = False  # the peer will send no more
+        self._over = False
+        # Time.
+        self._tokens = float("inf")  # a full bucket, however large it is
+        self._tokens_at = server.loop.now
+        self.last_command = self.heard = server.loop.now
+        self._timer: Timer = server.loop.call_later(LOGIN_TIME, self._login_time_over)
+
+    # From the connection.
+
+    def received(self, data: bytes) -> None:
+        """Bytes: a client says alive by any of them."""
+        if self._over:
+            return
+        self.heard = self.server.loop.now
+        try:
+            lines = self._buffer.feed(data)
+        except LineTooLong:
+            self.reply(None, None, {"status": "TOO_LONG", "text": "A line may have 65,536 bytes at most."})
+            self.end("PROTOCOL_ERROR", "The line was too long.")
+            return
+        if self._inbox:
+            self._inbox += lines
+        else:
+            self._take(lines)
+
+    def _take(self, lines: list[bytes]) -> None:
+        """Looks at `lines` until something holds them up; the rest waits in the inbox, unread by the kernel's grace."""
+        taken = 0
+        rate = self.server.world.parameters["RATE_LIMIT"]
+        for line in lines:
+            if self._barrier or self._blocked or self._over or taken == BUDGET or (rate and not self._spend(rate)):
+                break
+            taken += 1
+            self._request(line)
+        if taken == len(lines):
+            self._inbox = None
+            self.connection.resume_reading()
+            if self._leaving:
+                self._finish()
+            return
+        self._inbox = lines[taken:]
+        self.connection.pause_reading()
+        if taken == BUDGET:
+            self.server.loop.again(self)
+
+    def again(self) -> None:
+        """Goes on with what waits in the inbox."""
+        if self._inbox and not self._over:
+            self._take(self._inbox)
+        elif self._leaving:
+            self._finish()
+
+    def broken(self) -> None:
+        """A fault of ours while reading requests."""
+        self.connection.abort()
+
+    def _spend(self, rate: int) -> bool:
+        """One token of the bucket; without one, comes back when there is."""
+        now = self.server.loop.now
+        self._tokens = min(5.0 * rate, self._tokens + (now - self._tokens_at) * rate)
+        self._tokens_at = now
+        if self._tokens < 1.0:
+            self.server.loop.call_later((1.0 - self._tokens) / rate, self.again)
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def ended(self) -> None:
+        """The peer has said all it had to say: it still gets its replies."""
+        self._leaving = True
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self._inbox and not self._pending:
+            self.depart()
+            self.server.close_soon(self)
+
+    def drained(self) -> None:
+        """The peer reads again."""
+        self._blocked = False
+        if not self._inbox:
+            self.connection.resume_reading()
+        elif not self._barrier:
+            self.server.loop.again(self)
+
+    def overflowed(self) -> None:
+        """A slow consumer: what it has not acknowledged waits for its next login."""
+        self.connection.drop_backlog()
+        self.end("SLOW_CONSUMER", "You read too slowly; log in again for what you missed.")
+
+    def disconnected(self) -> None:
+        """The connection is gone, for whatever reason."""
+        self._timer.cancel()
+        self._over = True
+        self._inbox = None
+        self.depart()
+        self.server.connection_closed(self)
+
+    # Requests.
+
+    def _request(self, line: bytes) -> None:
+        try:
+            request = decode(line)
+        except BadLine as wrong:
+            self._refuse(None, None, "BAD_REQUEST", str(wrong))
+            return
+        echo, request_id = request.get("action"), request.get("id")
+        command = ACTIONS.get(echo) if type(echo) is str else None
+        if command is None:
+            self._refuse_unknown(echo, request_id)
+            return
+        if self.state not in command.states:
+            self._refuse(echo, request_id, "NOT_ALLOWED", answers.not_allowed(command, self.state))
+            return
+        problem = check(command, request)
+        if problem:
+            self._refuse(echo, request_id, "BAD_REQUEST", problem)
+            return
+        self._dispatch(command, line, request)
+
+    def _dispatch(self, command: Entry, line: bytes, request: dict[str, Any]) -> None:
+        echo, request_id = request["action"], request.get("id")
+        server = self.server
+        if self.login and command.name != "alive":
+            self.last_command = server.loop.now
+            server.log_command(self.user, command.name)
+        if command.runs is Runs.READS:
+            self._read(echo, request_id, lambda: answers.READS[command.name](self, request))
+        elif command.runs is Runs.PROVES:
+            self._read(echo, request_id, lambda: proving.step(self, command.name, echo, request_id, request))
+        elif command.name == "logout":
+            self.acked = max(self.acked, min(request.get("seen", 0), server.world.lsn))
+            self.submit(echo, request_id, self._departure(), barrier=True)
+        elif self.login:
+            # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
+            # refused a line that has these fields itself.
+            record = b'{"by":"%b","at":%b,%b' % (self.user.encode(), repr(server.loop.wall).encode(), line.strip()[1:])
+            request["by"], request["at"] = self.user, server.loop.wall
+            self._pending += 1
+            server.pipeline.submit(self, echo, request_id, request, record)
+        else:
+            request["at"] = server.loop.wall
+            request.pop("key", None)  # keys are a user's
+            self.submit(echo, request_id, request, barrier=True)
+
+    def _read(self, echo: Any, request_id: Any, read: Any) -> None:
+        if self._pending:
+            self._pending += 1
+            self.server.pipeline.submit_read(self, echo, request_id, read)
+            return
+        reply = self.server.pipeline.read(read)
+        if reply:
+            self.reply(echo, request_id, reply)
+
+    def submit(self, echo: Any, request_id: Any, command: Command, barrier: bool = False) -> None:
+        """Sends a command on its way; `answered` will be called."""
+        self._pending += 1
+        self._barrier = self._barrier or barrier
+        self.server.pipeline.submit(self, echo, request_id, command)
+
+    def _refuse_unknown(self, echo: Any, request_id: Any) -> None:
+        if type(echo) is str:
+            text = f'There is no action "{printable(echo[:64])}".'
+            self._refuse(printable(echo[:64]), request_id, "UNKNOWN_ACTION", text)
+        else:
+            self._refuse(None, request_id, "BAD_REQUEST", 'Field "action" must be the name of an action.')
+
+    def _refuse(self, echo: Any, request_id: Any, status: str, text: str) -> None:
+        refusal = {"status": status, "text": text}
+        self._read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal)
+
+    def answered(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        """The pipeline has carried out, or answered, what was submitted."""
+        self._pending -= 1
+        if self._barrier and not self._pending:
+            self._barrier = False
+            if self._inbox:
+                self.server.loop.again(self)
+        after = _AFTER.get(command["action"]) if command else None
+        if after is not None:
+            after(self, echo, request_id, command, reply)
+        elif reply:
+            self.reply(echo, request_id, reply)
+        if self._leaving and not self._pending:
+            self.server.loop.again(self)
+
+    def reply(self, echo: Any, request_id: Any, reply: Reply) -> None:
+        """A reply, to be sent with the next flush."""
+        if not self.connection.open:
+            return
+        message: dict[str, object] = {"action": echo}
+        if request_id is not None:
+            message["id"] = request_id
+        message.update(reply)
+        self.server.delivery.to(self, encode(message))
+
+    def event(self, event: dict[str, object]) -> None:
+        """An event of this connection's own."""
+        self.server.delivery.to(self, encode(event))
+
+    # Coming.
+
+    def logged_in(self, user: str, login: int) -> None:
+        """The world has let `user` in: hands out what waited, then what comes."""
+        server = self.server
+        self.user, self.login, self.state = user, login, State.ONLINE
+        self.acked = self.cursor = server.world.accounts[user].seen
+        self.last_command = self.heard = server.loop.now
+        self._timer.cancel()
+        self.watch_time()
+        server.delivery.sessions[user] = self
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Hands out stored messages; listens to new ones when there are no more."""
+        server = self.server
+        for count, (seq, offset) in enumerate(server.world.waiting(self.user, self.cursor)):
+            if count == CATCH_UP:
+                server.catching_up[self] = None
+                return
+            self.cursor = seq
+            _, event = server.messages.read(offset)
+            server.delivery.to(self, event[:-2] + b',"offline":true}\n' if seq < self.login else event)
+        server.catching_up.pop(self, None)
+        server.delivery.listen(self)
+
+    # Going.
+
+    def _departure(self) -> Command:
+        self.departed = True
+        return {"action": "depart", "at": self.server.loop.wall, "user": self.user, "session": self.login,
+                "seen": self.seen()}  # fmt: skip
+
+    def depart(self) -> None:
+        """Tells the world, once, that the session is over; the connection may live a little longer."""
+        if self.login and not self.departed:
+            self.server.pipeline.submit(None, "", None, self._departure())
+        if self.login:
+            self.server.delivery.leave(self)
+            self.server.catching_up.pop(self, None)
+        self.server.seats.leave(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether bye was said, or the connection is gone."""
+        return self._over
+
+    def end(self, status: str, text: str) -> None:
+        """Says bye and closes, whoever wants it so."""
+        if self._over:
+            return
+        self.depart()
+        self.event({"event": "bye", "status": status, "text": text})
+        self._over = True
+        self._inbox = None
+        self._timer.cancel()
+        self.server.close_soon(self, status)
+
+    def seen(self) -> int:
+        """Up to which seq the user has seen everything."""
+        if self.acknowledges:
+            return self.acked
+        if self._blocked:
+            return self._taken
+        return self.server.delivery.flushed if self.listening else max(self.acked, self._taken)
+
+    def acknowledge(self, seq: int) -> None:
+        """The client has shown everything up to `seq`."""
+        if not self.acknowledges:
+            self.acknowledges = True
+            self.watch_time()
+        seq = min(seq, self.server.world.lsn)
+        if seq > self.acked:
+            self.acked = seq
+            self.server.acks[self.user] = seq
+
+    def fell_behind(self, flushed: int) -> None:
+        """The kernel did not take all of this tick; everything up to `flushed` it had taken before."""
+        if not self._blocked:
+            self._blocked = True
+            self._taken = flushed if self.listening else self._taken
+            self.connection.pause_reading()
+
+    # Time.
+
+    def watch_time(self) -> None:
+        """Ends the session when it was silent, or without a command, for too long; looks again when it may be."""
+        self._timer.cancel()
+        now, parameters = self.server.loop.now, self.server.world.parameters
+        idle = self.last_command + parameters["TIME_OUT"]
+        lost = self.heard + parameters["HEARTBEAT"] + 5.0 if self.acknowledges else idle
+        if now >= idle:
+            self.end("TIME_OUT", f"You gave no command for {parameters['TIME_OUT']:g} seconds.")
+        elif now >= lost:
+            self.end("HEARTBEAT_LOST", "Nothing was heard from your client.")
+        else:
+            self._timer = self.server.loop.call_at(min(idle, lost), self.watch_time)
+
+    def _login_time_over(self) -> None:
+        if self.state is not State.WAITING:
+            self.end("TIME_OUT", f"You did not log in within {LOGIN_TIME:g} seconds.")
+
+    def start_login_time(self) -> None:
+        """Begins anew to count the time to log in: a seat has become free."""
+        self._timer.cancel()
+        self._timer = self.server.loop.call_later(LOGIN_TIME, self._login_time_over)
+
+
+def _after_login(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+    proof, session.exchange = session.exchange, None
+    if reply["status"] == "OK" and proof is not None:
+        reply = {**reply, "scram": proof.answer}
+        admission.came_in(session, command["user"], reply["seq"], lambda: session.reply(echo, request_id, reply))
+    else:
+        session.reply(echo, request_id, reply)
+
+
+def _after_proof(session: Session, echo: Any, request_id: Any, _command: Command, reply: Reply) -> None:
+    proof, session.exchange = session.exchange, None
+    if reply["status"] == "OK" and proof is not None:
+        reply = {**reply, "scram": proof.answer}
+    session.reply(echo, request_id, reply)
+
+
+def _after_depart(session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
+    session.reply(echo, request_id, {"status": "OK"})
+    session.end("LOGGED_OUT", "Goodbye!")
+
+
+_AFTER = {
+    "login": _after_login,
+    "deregister": _after_proof,
+    "password": _after_proof,
+    "depart": _after_depart,
+}

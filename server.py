@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""The server: ``python server.py 1234``. Flags → objects → run; the architecture in reading order.
+
+Exit status: 0 after a clean stop, 1 when it could not start or had to give up, 2 for wrong flags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from chatlib.reactor.loop import Signals
+from chatlib.reactor.terminal import Keyboard, Printer
+from chatlib.server.console import Console
+from chatlib.server.server import Server
+from chatlib.storage.home import Home
+from chatlib.storage.journal import CommitFailed
+from chatlib.storage.syncer import Syncer
+from chatlib.storage.textfile import FileError
+
+
+def flags(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line. Exits with status 2 and a sentence for what is wrong with it."""
+    parser = argparse.ArgumentParser(description="A group server: chat, mail for people who are away, and more.")
+    parser.add_argument("port", type=_port, help="TCP port to listen on, 1 to 65535 (0: any that is free)")
+    parser.add_argument("--bind", default="", metavar="ADDRESS", help="listen on this address only (default: all)")
+    parser.add_argument("--home", type=Path, default=Path(), metavar="FOLDER",
+                        help="folder of para.txt, credentials.txt and data/ (default: the current one)")  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def listening_socket(address: str, port: int) -> socket.socket:
+    """A socket that listens; for no address in particular on IPv6 and IPv4 at once where the system can. OSError."""
+    if address:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return socket.create_server((address, port), family=family, backlog=1_024)
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=1_024, dualstack_ipv6=True)
+        except OSError:
+            pass  # IPv6 is switched off
+    return socket.create_server(("", port), backlog=1_024)
+
+
+def raise_descriptor_limit() -> None:
+    """As many connections as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a server; returns the exit status."""
+    options = flags(arguments)
+    os.umask(0o077)
+    raise_descriptor_limit()
+    say = print_at_once
+    try:
+        home = Home(options.home)
+        # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
+        syncer = Syncer(slow=float(os.environ.get("CHAT_SLOW_SYNC", "0")))
+        server = Server(home, syncer, lambda text: say(text))
+        listener = listening_socket(options.bind, options.port)
+    except (FileError, CommitFailed) as error:
+        print(f"Error! {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"Error! Port {options.port}, home {options.home}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+    printer = Printer(server.loop)
+    console = Console(server, printer.write)
+    say = console.say
+    Signals(server.loop, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda number: (
+        server.saver.reload(server.tell) if number == signal.SIGHUP else server.stop()
+    ))  # fmt: skip
+    server.open(listener)
+    server.loop.phases.append(printer.flush)
+    Keyboard(server.loop, console.line, console.ended)
+    console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
+    server.run()
+    failure = server.close()
+    console.say(f"Error! {failure}" if failure else "Everything is saved. Goodbye!")
+    printer.close()
+    return 1 if failure else 0
+
+
+def print_at_once(text: str) -> None:
+    """What is said before the loop runs."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

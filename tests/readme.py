@@ -1,0 +1,69 @@
+"""Writes the generated parts of README.md, and para.txt, from the tables of the program; ``--check`` only compares.
+
+A generated part stands between ``<!-- NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from chatlib.protocol.commands import Command, Role, typed_by, usage  # noqa: E402
+from chatlib.storage.parameters import PARAMETERS, template  # noqa: E402
+
+
+def commands(*roles: Role) -> str:
+    """A table of what someone of these roles types."""
+    return "\n".join(["| type | or | it does |", "| --- | --- | --- |", *map(_row, typed_by(*roles))])
+
+
+def _row(command: Command) -> str:
+    others = ", ".join(f"`{alias}`" for alias in command.aliases)
+    return f"| `{usage(command)}` | {others} | {command.help} |"
+
+
+def parameters() -> str:
+    """A table of the parameters."""
+    rows = [
+        f"| {p.name} | {p.show(p.default)} | {p.help} ({p.allowed}) |" for p in PARAMETERS.values()
+    ]
+    return "\n".join(["| name | default | meaning (what is allowed) |", "| --- | --- | --- |", *rows])
+
+
+PARTS = {
+    "commands": lambda: commands(Role.USER, Role.LOCAL),
+    "console": lambda: commands(Role.ADMIN),
+    "parameters": parameters,
+}
+
+
+def fill(text: str) -> str:
+    """`text` with every part anew."""
+    for name, part in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = pattern.sub(lambda match, part=part: f"{match[1]}{part()}\n{match[2]}", text)
+    return text
+
+
+def main() -> int:
+    """Exit status 1: something is not up to date, and --check was given."""
+    stale = []
+    wanted = {ROOT / "README.md": fill((ROOT / "README.md").read_text()), ROOT / "para.txt": template()}
+    for path, text in wanted.items():
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(path.name)
+        if "--check" not in sys.argv:
+            path.write_text(text)
+    if stale and "--check" in sys.argv:
+        print(f"not up to date: {', '.join(stale)}; 'make readme' writes them anew")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
