@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chatlib.core.mail import Mailbox
+
+if TYPE_CHECKING:
+    from chatlib.core.files import File
 
 MAX_KEYS = 1_000  # replies remembered for each user
 
@@ -35,10 +39,11 @@ class Account:
     seen: int = 0  # every event up to this seq has been seen
     left: float = 0.0  # when the last session ended; 0: never
     mail: Mailbox = field(default_factory=Mailbox)
-    # These four are None until there is something in them: most users never need them, and there may be many.
+    # These five are None until there is something in them: most users never need them, and there may be many.
     skipped: set[int] | None = None  # broadcasts that a block kept from this user
     blocks: set[str] | None = None  # users whom this user blocks
     blocked_by: set[str] | None = None
+    files: dict[tuple[str, str], File] | None = None  # waiting for this user, by sender and name
     replies: OrderedDict[str, str] | None = None  # key → fingerprint of the request + reply, oldest first
 
     def remember(self, key: str, reply: str) -> None:

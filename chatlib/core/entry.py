@@ -133,7 +133,7 @@ def _announce(world: World, account: Account, online: bool) -> None:
 
 
 def deregister(world: World, _lsn: int, command: Command) -> Reply:
-    """The password was proven: the account goes, and its mail."""
+    """The password was proven: the account goes, with its mail and files."""
     user = command["user"]
     account = world.accounts.get(user)
     if account is None:
@@ -145,13 +145,15 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def remove_account(world: World, account: Account) -> None:
-    """Every trace of an account that is offline: mail, blocks in both directions, lockouts."""
+    """Every trace of an account that is offline: mail, waiting files, blocks in both directions, lockouts."""
     for other in list(account.blocks or ()):
         part_block(account.user, other, world)
     for other in list(account.blocked_by or ()):
         part_block(other, account.user, world)
     world.lockouts.clear(account.user)
     world.audience.erase(account.mail.offsets)
+    for file in (account.files or {}).values():
+        world.audience.unlink(file.blob)
     del world.accounts[account.user]
 
 

@@ -11,9 +11,11 @@ import json
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 from chatlib.core.accounts import Account, Failures, Presence
+from chatlib.core.files import File as WaitingFile
 from chatlib.core.mail import Mailbox
 from chatlib.core.talk import join_block
 from chatlib.core.world import World
@@ -133,6 +135,21 @@ def _load_reply(world: World, line: str) -> None:
     account.replies[key] = reply
 
 
+def _dump_files(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for (sender, _), file in (account.files or {}).items():
+            yield f"{account.user} {sender} {dumps(astuple(file))}"
+
+
+def _load_file(world: World, line: str) -> None:
+    receiver, sender, fields = line.split(" ", 2)
+    file = WaitingFile(*json.loads(fields))
+    account = world.accounts[receiver]
+    if account.files is None:
+        account.files = {}
+    account.files[sender, file.name] = file
+
+
 FILES: Mapping[str, File] = {
     "state.txt": File("the last command in these files, and the parameters", _dump_state, _load_state),
     "users.txt": File("name, verifier, LSN of registration, last departure, open session", _dump_users, _load_users),
@@ -141,6 +158,8 @@ FILES: Mapping[str, File] = {
     ),
     "block_rep.txt": File("who blocks whom", _dump_blocks, _load_block),
     "list_block.txt": File("user, origin, wrong passwords, last one, locked out until", _dump_lockouts, _load_lockout),
+    "file_rep.txt": File("receiver, sender, waiting file: number, time, from, name, size, SHA-256, bytes", _dump_files,
+                         _load_file),
     "replies.txt": File("user, key and first reply", _dump_replies, _load_reply),
 }
 

@@ -5,8 +5,8 @@ the clock or chance: time is a command's ``at``, and the ``seq`` of an event is 
 What a change says to people leaves through one :class:`Audience`.
 
 A command is a dict: ``action``, ``at`` (seconds since the epoch), ``by`` (the acting user, folded) where there is one,
-``key`` perhaps, the request's ``id`` perhaps (which means nothing here), and the action's own fields. `execute` never refuses by raising: a refusal is a reply. An exception
-is a fault of ours.
+``key`` perhaps, the request's ``id`` perhaps (which means nothing here), and the action's own fields. `execute` never
+refuses by raising: a refusal is a reply. An exception is a fault of ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-from chatlib.core import accounts, entry, talk
+from chatlib.core import entry, files, talk
 from chatlib.core.accounts import Account, Lockouts, Presence
 from chatlib.core.mail import Mailbox, merged_after, merged_before
 from chatlib.protocol.commands import ACTIONS
@@ -45,8 +45,11 @@ class Audience(Protocol):
     def erase(self, offsets: Iterable[int]) -> None:
         """The lines at these offsets of the message store are to be made unreadable, in place."""
 
+    def unlink(self, blob: str) -> None:
+        """Nobody needs the bytes of this file any more."""
 
-HANDLERS: dict[str, Handler] = {**entry.HANDLERS, **talk.HANDLERS}
+
+HANDLERS: dict[str, Handler] = {**entry.HANDLERS, **talk.HANDLERS, **files.HANDLERS}
 for _alias, _command in ACTIONS.items():  # a request keeps the name it came with
     if _command.name in HANDLERS:
         HANDLERS[_alias] = HANDLERS[_command.name]
@@ -155,4 +158,4 @@ def _by_name(account: Account) -> str:
     return account.user
 
 
-__all__ = ["Account", "Audience", "Command", "Presence", "Reply", "World", "accounts"]
+__all__ = ["Account", "Audience", "Command", "Presence", "Reply", "World"]

@@ -13,6 +13,7 @@ from enum import Enum
 
 from chatlib.protocol import kinds
 from chatlib.protocol.kinds import Kind
+from chatlib.protocol.text import printable
 
 
 class Role(Enum):
@@ -35,21 +36,24 @@ class State(Enum):
 
 class Runs(Enum):
     """What carrying it out takes: READS answers from the world as it is, CHANGES goes through the journal first,
-    PROVES is a conversation (SCRAM) that ends in a change."""
+    PROVES is a conversation (SCRAM) that ends in a change, CARRIES makes the connection one for a file's bytes."""
 
     READS = "reads"
     CHANGES = "changes"
     PROVES = "proves"
+    CARRIES = "carries"
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A field of a request. `typed` says whether a person types it; the others are filled in by programs."""
+    """A field of a request. `typed`: a person types it; the others are filled in by programs. `sent`: it goes over the
+    wire; the others are for the client program."""
 
     name: str
     kind: Kind
     required: bool = True
     typed: bool = True
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("deregister", "prove the password, in two requests, and remove the account with its mail", (_SCRAM,),
             aliases=("de-register",), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.PROVES),
     Command("alive", "heartbeat; `seen` acknowledges every event up to that seq", (_SEEN,), role=Role.WIRE),
+    Command("received", "the file is here, whole and verified: it need not wait any longer", role=Role.WIRE,
+            runs=Runs.CHANGES, parameters=(Parameter("from", kinds.NAME), Parameter("name", kinds.FILE_NAME),
+                                           Parameter("sha256", kinds.SHA256))),
+    Command("upload", "a file's bytes follow, from `offset`", role=Role.WIRE, states=frozenset({State.NEW}),
+            runs=Runs.CARRIES, parameters=(Parameter("ticket", kinds.TICKET), Parameter("offset", kinds.COUNT))),
+    Command("download", "asks for a file's bytes, from `offset`", role=Role.WIRE, states=frozenset({State.NEW}),
+            runs=Runs.CARRIES, parameters=(Parameter("ticket", kinds.TICKET), Parameter("offset", kinds.COUNT))),
     # What people type.
     Command("message", "send a text to one user, who may be away", (Parameter("to", kinds.NAME), _TEXT),
             aliases=("send",), runs=Runs.CHANGES),
@@ -109,6 +120,18 @@ COMMANDS: tuple[Command, ...] = (
     Command("blacklist", "whom you block", (_AFTER,)),
     Command("history", "your last so many messages; 0: those that came while you were away",
             (Parameter("count", kinds.COUNT), Parameter("before", kinds.SEQ, required=False, typed=False))),
+    Command("file", "put files on the server for a user, who may be away", aliases=("sendfile",), parameters=(
+        Parameter("to", kinds.NAME), Parameter("path", kinds.PATHS, sent=False),
+        Parameter("name", kinds.FILE_NAME, typed=False), Parameter("size", kinds.COUNT, typed=False),
+        Parameter("sha256", kinds.SHA256, typed=False))),
+    Command("fileget", "fetch files: from a sender by name, or just by name; alone: what waits for you",
+            aliases=("getfile",), parameters=(
+        Parameter("file", kinds.PATHS, required=False, sent=False),
+        Parameter("from", kinds.NAME, required=False, typed=False),
+        Parameter("name", kinds.FILE_NAME, required=False, typed=False),
+        Parameter("before", kinds.SEQ, required=False, typed=False))),
+    Command("filedecline", "refuse a file that waits for you",
+            (Parameter("from", kinds.NAME), Parameter("name", kinds.FILE_NAME)), runs=Runs.CHANGES),
     Command("password", "change your password", (_SCRAM, Parameter("verifier", kinds.VERIFIER, False, False)),
             runs=Runs.PROVES),
     Command("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES),
@@ -124,6 +147,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("kick", "log a user off", (_USER,), role=Role.ADMIN),
     Command("unlock", "lift a user's lockout, from every address", (_USER,), role=Role.ADMIN),
     Command("say", "tell everyone online something", (_TEXT,), role=Role.ADMIN),
+    Command("files", "the files that wait for someone, with their numbers", role=Role.ADMIN),
+    Command("drop", "remove a waiting file", (Parameter("number", kinds.SEQ),), role=Role.ADMIN),
     Command("stats", "how the server is doing", role=Role.ADMIN),
     Command("save", "write the text files now", role=Role.ADMIN),
     Command("reload", "take in what was changed by hand in para.txt and credentials.txt", role=Role.ADMIN),
@@ -143,11 +168,11 @@ ACTIONS: Mapping[str, Command] = {
     if " " not in name
 }
 _KINDS: Mapping[str, Mapping[str, Kind]] = {
-    command.name: {**COMMON, **{parameter.name: parameter.kind for parameter in command.parameters}}
+    command.name: {**COMMON, **{parameter.name: parameter.kind for parameter in command.parameters if parameter.sent}}
     for command in ACTIONS.values()
 }
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
-    command.name: tuple(parameter.name for parameter in command.parameters if parameter.required)
+    command.name: tuple(parameter.name for parameter in command.parameters if parameter.required and parameter.sent)
     for command in ACTIONS.values()
 }
 
@@ -163,7 +188,7 @@ def check(command: Command, request: Mapping[str, object]) -> str | None:
         kind = allowed.get(name)
         if kind is None:
             fields = ", ".join(f'"{field}"' for field in allowed if field != "action")
-            return f'Unknown field "{name[:64]}" for "{command.name}": it takes {fields}.'
+            return f'Unknown field "{printable(name[:64])}" for "{command.name}": it takes {fields}.'
         if not kind.accepts(value):
             return f'Field "{name}" must be {kind.allowed}.'
     for name in _REQUIRED[command.name]:
@@ -175,6 +200,8 @@ def check(command: Command, request: Mapping[str, object]) -> str | None:
 def usage(command: Command, name: str | None = None) -> str:
     """How `command` is typed, under the alias `name` or its own name: ``message <to> <text>``."""
     words = [f"<{p.name}>" if p.required else f"[{p.name}]" for p in command.typed]
+    if command.typed and command.typed[-1].kind is kinds.PATHS:
+        words[-1] += "..."
     return " ".join([name or command.name, *words])
 
 
@@ -226,5 +253,5 @@ def parse(line: str, *roles: Role) -> tuple[Command, dict[str, object]]:
 
 
 def _first_word(line: str) -> tuple[str, str]:
-    word, _, rest = line.lstrip().partition(" ")
-    return word, rest.lstrip()
+    word, rest = [*line.split(None, 1), "", ""][:2]
+    return word, rest

@@ -53,7 +53,9 @@ class LineBuffer:
             self._keep(tail)
         if lines and (len(data) >= MAX_LINE or len(lines[0]) >= MAX_LINE) and max(map(len, lines)) >= MAX_LINE:
             raise LineTooLong
-        return [line[:-1] if line.endswith(b"\r") else line for line in lines] if b"\r" in data else lines
+        if b"\r" in data or (lines and lines[0].endswith(b"\r")):  # the "\n" may have come in another piece
+            return [line[:-1] if line.endswith(b"\r") else line for line in lines]
+        return lines
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended yet; forgets it."""

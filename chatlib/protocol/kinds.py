@@ -6,6 +6,7 @@ Data for the command table. Must not know commands. A check returns None, or a s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,10 @@ from chatlib.protocol import text as words
 from chatlib.protocol.scram import ScramError, parse_verifier
 
 MAX_KEY = 64
+MAX_FILE_NAME = 255  # bytes
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
+
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,21 @@ def _is_id(value: object) -> bool:
                                                                   and not words.forbidden(value))  # fmt: skip
 
 
+def _is_file_name(value: object) -> bool:
+    return (
+        type(value) is str
+        and not words.forbidden(value)
+        and 0 < len(value.encode()) <= MAX_FILE_NAME
+        and value not in (".", "..")
+        and "/" not in value
+        and "\\" not in value
+    )
+
+
+def _is_sha256(value: object) -> bool:
+    return type(value) is str and _SHA256.fullmatch(value) is not None
+
+
 def _minutes(word: str) -> float:
     return int(word) if word.isdigit() else float(word)
 
@@ -88,6 +107,16 @@ VERIFIER = Kind(
     "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, iterations from 4,096 to 10,000,000",
     _is_verifier,
 )
+FILE_NAME = Kind(
+    "file name",
+    "a file's name: 1 to 255 bytes, without a path, control characters or backslashes",
+    _is_file_name,
+    parse=lambda text: text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text,
+    rest_of_line=True,
+)
+SHA256 = Kind("sha256", "a SHA-256 digest: 64 of 0-9 a-f", _is_sha256)
+TICKET = Kind("ticket", "a ticket that the server gave", _is_token)
+PATHS = Kind("paths", "one or more paths; quote one with blanks", lambda value: type(value) is str, rest_of_line=True)
 PROTOCOL = Kind("protocol", "1, the protocol's number", lambda value: type(value) is int and value == 1)
 WORD = Kind("word", "one word", lambda value: type(value) is str)
 VALUE = Kind("value", "a value", lambda value: type(value) is str, rest_of_line=True)

@@ -200,5 +200,5 @@ class ClientExchange:
     def check(self, answer: str) -> None:
         """Raises ScramError unless `answer` (``v=...``) proves that the server knows the verifier."""
         expected = "v=" + _b64(_hmac(self._server_key, self._auth))
-        if not hmac.compare_digest(answer.encode(), expected.encode()):
+        if not hmac.compare_digest(answer.encode(errors="replace"), expected.encode()):
             raise ScramError("The server could not prove that it knows your password's verifier.")

@@ -235,6 +235,13 @@ class Connection:
     def broken(self) -> None:
         self.abort()
 
+    def detach(self) -> socket.socket:
+        """Gives the socket away: no more calls, and it stays open."""
+        self._loop.forget(self._fd, self)
+        self._open = False
+        self._closing = True
+        return self._socket
+
     def _set_events(self, events: int) -> None:
         if events != self._events and self._open:
             self._events = events

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Account, Reply
-from chatlib.protocol.commands import Command, State
 from chatlib.protocol.framing import MAX_LINE, decode
 from chatlib.protocol.text import fold
 from chatlib.server import admission
@@ -17,14 +16,6 @@ if TYPE_CHECKING:
 
 PAGE = MAX_LINE - 4_096  # bytes that the entries of one page may have
 _PER_PAGE = 1_000  # names of one page
-
-
-def not_allowed(command: Command, state: State) -> str:
-    """Why `command` is refused in `state`."""
-    when = " or ".join(sorted(allowed.value for allowed in command.states))
-    return f'"{command.name}" is allowed {when}; you are {state.value}.' if state is not State.NEW else (
-        f'Say {{"action": "hello", "protocol": 1}} first; "{command.name}" is allowed {when}.'
-    )
 
 
 def _page(accounts: Iterable[Account], request: dict[str, Any], show: Callable[[Account], Any]) -> Reply:
@@ -93,6 +84,14 @@ def _history(session: Session, request: dict[str, Any]) -> Reply:
     return {"status": "OK", "messages": found[::-1]}
 
 
+def _file(session: Session, request: dict[str, Any]) -> Reply:
+    return session.server.transfers.ask_upload(session, request)
+
+
+def _fileget(session: Session, request: dict[str, Any]) -> Reply:
+    return session.server.transfers.ask_download(session, request)
+
+
 READS: dict[str, Callable[[Session, dict[str, Any]], Reply]] = {
     "hello": admission.hello,
     "alive": _alive,
@@ -101,4 +100,6 @@ READS: dict[str, Callable[[Session, dict[str, Any]], Reply]] = {
     "wholasthr": _wholasthr,
     "blacklist": _blacklist,
     "history": _history,
+    "file": _file,
+    "fileget": _fileget,
 }

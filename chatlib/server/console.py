@@ -138,6 +138,17 @@ class Console:
         self._server.delivery.fan_out(encode(notice))
         self.say(f"Told {len(self._server.delivery.listeners)} users.")
 
+    def _files(self, _fields: Fields) -> None:
+        waiting = [(file, account.name) for account in self._server.world.accounts.values()
+                   for file in (account.files or {}).values()]  # fmt: skip
+        self.say(f"{len(waiting)} waiting:")
+        for file, receiver in sorted(waiting, key=lambda pair: pair[0].number):
+            self.say(f'  {file.number}: "{file.name}" ({file.size} bytes) from {file.sender} for {receiver},'
+                     f" since {_clock(file.at)}")  # fmt: skip
+
+    def _drop(self, fields: Fields) -> None:
+        self._submit("drop", number=fields["number"])
+
     def _stats(self, _fields: Fields) -> None:
         server, usage = self._server, resource.getrusage(resource.RUSAGE_SELF)
         rows = {
@@ -197,6 +208,8 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "kick": Console._kick,
     "unlock": Console._unlock,
     "say": Console._say,
+    "files": Console._files,
+    "drop": Console._drop,
     "stats": Console._stats,
     "save": Console._save,
     "reload": Console._reload,

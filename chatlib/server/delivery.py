@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from chatlib.storage.blobs import Blobs
 from chatlib.storage.messages import MessageStore
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 class Delivery:
     """The world's audience. `listeners` are the sessions online that are up to date, by user."""
 
-    def __init__(self, messages: MessageStore) -> None:
+    def __init__(self, messages: MessageStore, blobs: Blobs) -> None:
         self.sessions: dict[str, Session] = {}  # online, by user
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
-        self._messages = messages
+        self._messages, self._blobs = messages, blobs
         self._common: list[bytes] = []
         self._touched: list[Session] = []  # sessions with pieces of their own
 
@@ -61,6 +62,10 @@ class Delivery:
     def erase(self, offsets: Iterable[int]) -> None:
         """Out of the message store."""
         self._messages.erase(offsets)
+
+    def unlink(self, blob: str) -> None:
+        """A waiting file's bytes."""
+        self._blobs.unlink(blob)
 
     # Sessions.
 

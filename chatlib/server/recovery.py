@@ -44,6 +44,9 @@ class _Replay:
         assert self.messages is not None
         self.messages.erase(offsets)
 
+    def unlink(self, blob: str) -> None:
+        """Nothing now: a later command may be about the same name, and what nobody needs is found afterwards."""
+
 
 def recover(
     home: Home, journal: Journal, say: Callable[[str], None], on_fault: Callable[[BaseException], None]

@@ -21,6 +21,8 @@ from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now, recover
 from chatlib.server.saving import Saver
 from chatlib.server.session import Session
+from chatlib.server.transfers import Transfers
+from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home, ServerLog
 from chatlib.storage.journal import CommitFailed, Journal
 from chatlib.storage.syncer import Syncer
@@ -40,15 +42,19 @@ class Server:
         self.loop = Loop(self.fault)
         self.journal = Journal(home.data, syncer)
         self._syncer = syncer
-        self.edited = edits.EditedFiles(home)
+        self.edited: edits.EditedFiles = edits.EditedFiles(home)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
-        self.delivery = Delivery(self.messages)
+        self.blobs = Blobs(home.data / "files")
+        self.blobs.remove_orphans({file.blob for account in self.world.accounts.values()
+                                   for file in (account.files or {}).values()})  # fmt: skip
+        self.delivery = Delivery(self.messages, self.blobs)
         self.world.audience = self.delivery
         self.epoch = home.epoch()
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.fault)
         self.saver = Saver(self)
         self.seats = Seats(self)
+        self.transfers = Transfers(self)
         self.sessions: set[Session] = set()
         self.catching_up: dict[Session, None] = {}
         self.acks: dict[str, int] = {}  # what clients acknowledged in this second
@@ -109,6 +115,7 @@ class Server:
         self.log.write("stop")
         if self._listener:
             self._listener.close()
+        self.transfers.end_all()
         for session in list(self.sessions):
             session.end("SHUTTING_DOWN", "The server is shutting down.")
 

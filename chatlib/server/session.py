@@ -1,8 +1,8 @@
 """A session: the state machine between one connection and the world.
 
-Lines come in, are guarded (known? allowed in this state? well-formed? not too many?) and become answers or commands;
-replies go out in the order of the requests. States are :class:`chatlib.protocol.commands.State`. A request that
-changes who the session is (login, logout) is a barrier: what follows it in the same packet waits for its reply.
+Lines come in, are held up where they must be (too many, a peer that does not read, a barrier), become answers or
+commands (:mod:`chatlib.server.requests`); replies go out in the order of the requests. A request that changes who the
+session is (login, logout) is a barrier: what follows it in the same packet waits for its reply.
 
 Must not know how a command is carried out, nor when bytes are sent. Legal calls: those of
 :class:`chatlib.reactor.connection.Receiver`, ``answered`` once for each submitted request, ``end`` at most once.
@@ -10,19 +10,18 @@ Must not know how a command is carried out, nor when bytes are sent. Legal calls
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
-from chatlib.protocol.commands import ACTIONS, Runs, State, check
-from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
-from chatlib.protocol.kinds import ID
-from chatlib.protocol.text import printable
+from chatlib.protocol.commands import State
+from chatlib.protocol.framing import MAX_LINE, LineBuffer, LineTooLong, encode
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.timers import Timer
-from chatlib.server import admission, answers, proving
+from chatlib.server import proving, requests
 
 if TYPE_CHECKING:
-    from chatlib.protocol.commands import Command as Entry
     from chatlib.server.server import Server
 
 BUDGET = 256  # requests of one connection in one tick; the rest waits for the next
@@ -34,9 +33,9 @@ class Session:
     """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
 
     __slots__ = (
-        "_barrier", "_blocked", "_buffer", "_inbox", "_leaving", "_over", "_pending", "_taken", "_timer", "_tokens",
-        "_tokens_at", "acked", "acknowledges", "address", "client", "connection", "cursor", "departed", "exchange",
-        "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server", "state", "user",
+        "_barrier", "_blocked", "_buffer", "_inbox", "_leaving", "_opening", "_over", "_pending", "_taken", "_timer",
+        "_tokens", "_tokens_at", "acked", "acknowledges", "address", "client", "connection", "cursor", "departed",
+        "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server", "state", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -60,6 +59,7 @@ class Session:
         self.cursor = 0  # catching up: the last stored seq handed out
         self._taken = 0  # while the connection is behind: up to where the kernel had taken all
         # What holds requests up.
+        self._opening: bytes | None = b""  # what came before the first line ended
         self._buffer = LineBuffer()
         self._inbox: list[bytes] | None = None  # lines not yet looked at
         self._pending = 0  # requests submitted and not answered
@@ -80,6 +80,8 @@ class Session:
         if self._over:
             return
         self.heard = self.server.loop.now
+        if self._opening is not None:
+            data = self._first_bytes(data)
         try:
             lines = self._buffer.feed(data)
         except LineTooLong:
@@ -91,6 +93,23 @@ class Session:
         else:
             self._take(lines)
 
+    def _first_bytes(self, data: bytes) -> bytes:
+        """The first line tells what the connection speaks: the bytes to go on with, if it is ours."""
+        opening = (self._opening or b"") + data
+        line, end, rest = opening.partition(b"\n")
+        if not end and len(opening) < MAX_LINE:
+            self._opening = opening
+            return b""
+        self._opening = None
+        return b"" if end and self.server.transfers.begin(self, line, rest) else opening
+
+    def hand_over(self) -> socket.socket:
+        """The connection is another protocol's from now on."""
+        self._over = True
+        self._timer.cancel()
+        self.server.connection_closed(self)
+        return self.connection.detach()
+
     def _take(self, lines: list[bytes]) -> None:
         """Looks at `lines` until something holds them up; the rest waits in the inbox, unread by the kernel's grace."""
         taken = 0
@@ -99,7 +118,7 @@ class Session:
             if self._barrier or self._blocked or self._over or taken == BUDGET or (rate and not self._spend(rate)):
                 break
             taken += 1
-            self._request(line)
+            requests.take(self, line)
         if taken == len(lines):
             self._inbox = None
             self.connection.resume_reading()
@@ -166,52 +185,8 @@ class Session:
 
     # Requests.
 
-    def _request(self, line: bytes) -> None:
-        try:
-            request = decode(line)
-        except BadLine as wrong:
-            self._refuse(None, None, "BAD_REQUEST", str(wrong))
-            return
-        echo, request_id = request.get("action"), request.get("id")
-        command = ACTIONS.get(echo) if type(echo) is str else None
-        if command is None:
-            self._refuse_unknown(echo, request_id)
-            return
-        if self.state not in command.states:
-            self._refuse(echo, request_id, "NOT_ALLOWED", answers.not_allowed(command, self.state))
-            return
-        problem = check(command, request)
-        if problem:
-            self._refuse(echo, request_id, "BAD_REQUEST", problem)
-            return
-        self._dispatch(command, line, request)
-
-    def _dispatch(self, command: Entry, line: bytes, request: dict[str, Any]) -> None:
-        echo, request_id = request["action"], request.get("id")
-        server = self.server
-        if self.login and command.name != "alive":
-            self.last_command = server.loop.now
-            server.log_command(self.user, command.name)
-        if command.runs is Runs.READS:
-            self._read(echo, request_id, lambda: answers.READS[command.name](self, request))
-        elif command.runs is Runs.PROVES:
-            self._read(echo, request_id, lambda: proving.step(self, command.name, echo, request_id, request))
-        elif command.name == "logout":
-            self.acked = max(self.acked, min(request.get("seen", 0), server.world.lsn))
-            self.submit(echo, request_id, self._departure(), barrier=True)
-        elif self.login:
-            # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
-            # refused a line that has these fields itself.
-            record = b'{"by":"%b","at":%b,%b' % (self.user.encode(), repr(server.loop.wall).encode(), line.strip()[1:])
-            request["by"], request["at"] = self.user, server.loop.wall
-            self._pending += 1
-            server.pipeline.submit(self, echo, request_id, request, record)
-        else:
-            request["at"] = server.loop.wall
-            request.pop("key", None)  # keys are a user's
-            self.submit(echo, request_id, request, barrier=True)
-
-    def _read(self, echo: Any, request_id: Any, read: Any) -> None:
+    def read(self, echo: Any, request_id: Any, read: Callable[[], Reply]) -> None:
+        """Answers a request that changes nothing: now, or behind earlier requests of this connection."""
         if self._pending:
             self._pending += 1
             self.server.pipeline.submit_read(self, echo, request_id, read)
@@ -220,22 +195,13 @@ class Session:
         if reply:
             self.reply(echo, request_id, reply)
 
-    def submit(self, echo: Any, request_id: Any, command: Command, barrier: bool = False) -> None:
-        """Sends a command on its way; `answered` will be called."""
+    def submit(
+        self, echo: Any, request_id: Any, command: Command, record: bytes | None = None, barrier: bool = False
+    ) -> None:
+        """Sends a command on its way; `answered` will be called. `barrier`: what follows waits for it."""
         self._pending += 1
         self._barrier = self._barrier or barrier
-        self.server.pipeline.submit(self, echo, request_id, command)
-
-    def _refuse_unknown(self, echo: Any, request_id: Any) -> None:
-        if type(echo) is str:
-            text = f'There is no action "{printable(echo[:64])}".'
-            self._refuse(printable(echo[:64]), request_id, "UNKNOWN_ACTION", text)
-        else:
-            self._refuse(None, request_id, "BAD_REQUEST", 'Field "action" must be the name of an action.')
-
-    def _refuse(self, echo: Any, request_id: Any, status: str, text: str) -> None:
-        refusal = {"status": status, "text": text}
-        self._read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal)
+        self.server.pipeline.submit(self, echo, request_id, command, record)
 
     def answered(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         """The pipeline has carried out, or answered, what was submitted."""
@@ -244,7 +210,7 @@ class Session:
             self._barrier = False
             if self._inbox:
                 self.server.loop.again(self)
-        after = _AFTER.get(command["action"]) if command else None
+        after = requests.AFTER.get(command["action"]) if command else None
         if after is not None:
             after(self, echo, request_id, command, reply)
         elif reply:
@@ -294,7 +260,8 @@ class Session:
 
     # Going.
 
-    def _departure(self) -> Command:
+    def departure(self) -> Command:
+        """The command that tells the world, once, that the session is over."""
         self.departed = True
         return {"action": "depart", "at": self.server.loop.wall, "user": self.user, "session": self.login,
                 "seen": self.seen()}  # fmt: skip
@@ -302,7 +269,7 @@ class Session:
     def depart(self) -> None:
         """Tells the world, once, that the session is over; the connection may live a little longer."""
         if self.login and not self.departed:
-            self.server.pipeline.submit(None, "", None, self._departure())
+            self.server.pipeline.submit(None, "", None, self.departure())
         if self.login:
             self.server.delivery.leave(self)
             self.server.catching_up.pop(self, None)
@@ -372,32 +339,3 @@ class Session:
         """Begins anew to count the time to log in: a seat has become free."""
         self._timer.cancel()
         self._timer = self.server.loop.call_later(LOGIN_TIME, self._login_time_over)
-
-
-def _after_login(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
-    proof, session.exchange = session.exchange, None
-    if reply["status"] == "OK" and proof is not None:
-        reply = {**reply, "scram": proof.answer}
-        admission.came_in(session, command["user"], reply["seq"], lambda: session.reply(echo, request_id, reply))
-    else:
-        session.reply(echo, request_id, reply)
-
-
-def _after_proof(session: Session, echo: Any, request_id: Any, _command: Command, reply: Reply) -> None:
-    proof, session.exchange = session.exchange, None
-    if reply["status"] == "OK" and proof is not None:
-        reply = {**reply, "scram": proof.answer}
-    session.reply(echo, request_id, reply)
-
-
-def _after_depart(session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
-    session.reply(echo, request_id, {"status": "OK"})
-    session.end("LOGGED_OUT", "Goodbye!")
-
-
-_AFTER = {
-    "login": _after_login,
-    "deregister": _after_proof,
-    "password": _after_proof,
-    "depart": _after_depart,
-}

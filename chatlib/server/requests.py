@@ -1,0 +1,118 @@
+"""Requests: a session's lines, guarded (known? allowed in this state? well-formed?), become answers or commands.
+
+Dispatch and guards come from the command table. Must not know when a command is carried out; what must happen then is
+in AFTER. Nothing here raises for what a peer sends: it gets a refusal that names what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from chatlib.core.world import Command, Reply
+from chatlib.protocol.commands import ACTIONS, Runs, State, check
+from chatlib.protocol.commands import Command as Entry
+from chatlib.protocol.framing import BadLine, decode
+from chatlib.protocol.kinds import ID
+from chatlib.protocol.text import printable
+from chatlib.server import admission, answers, proving
+
+if TYPE_CHECKING:
+    from chatlib.server.session import Session
+
+
+def take(session: Session, line: bytes) -> None:
+    """One line of a session."""
+    try:
+        request = decode(line)
+    except BadLine as wrong:
+        _refuse(session, None, None, "BAD_REQUEST", str(wrong))
+        return
+    echo, request_id = request.get("action"), request.get("id")
+    command = ACTIONS.get(echo) if type(echo) is str else None
+    if command is None:
+        _refuse_unknown(session, echo, request_id)
+        return
+    if session.state not in command.states:
+        _refuse(session, echo, request_id, "NOT_ALLOWED", _not_allowed(command, session.state))
+        return
+    problem = check(command, request)
+    if problem:
+        _refuse(session, echo, request_id, "BAD_REQUEST", problem)
+        return
+    _dispatch(session, command, line, request)
+
+
+def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, Any]) -> None:
+    server, echo, request_id = session.server, request["action"], request.get("id")
+    if session.login and command.name != "alive":
+        session.last_command = server.loop.now
+        server.log_command(session.user, command.name)
+    if command.runs is Runs.CHANGES and session.login and command.name != "logout":
+        # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
+        # refused a line that has these fields itself.
+        record = b'{"by":"%b","at":%b,%b' % (session.user.encode(), repr(server.loop.wall).encode(), line.strip()[1:])
+        request["by"], request["at"] = session.user, server.loop.wall
+        session.submit(echo, request_id, request, record)
+    elif command.runs is Runs.PROVES:
+        session.read(echo, request_id, lambda: proving.step(session, command.name, echo, request_id, request))
+    elif command.runs is not Runs.CHANGES:
+        session.read(echo, request_id, lambda: answers.READS[command.name](session, request))
+    elif command.name == "logout":
+        session.acked = max(session.acked, min(request.get("seen", 0), server.world.lsn))
+        session.submit(echo, request_id, session.departure(), barrier=True)
+    else:  # register: before login, so nobody's key
+        changes = {name: value for name, value in request.items() if name not in ("id", "key")}
+        session.submit(echo, request_id, {**changes, "at": server.loop.wall}, barrier=True)
+
+
+def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:
+    if type(echo) is str:
+        name = printable(echo[:64])
+        _refuse(session, name, request_id, "UNKNOWN_ACTION", f'There is no action "{name}".')
+    else:
+        _refuse(session, None, request_id, "BAD_REQUEST", 'Field "action" must be the name of an action.')
+
+
+def _refuse(session: Session, echo: Any, request_id: Any, status: str, text: str) -> None:
+    refusal = {"status": status, "text": text}
+    session.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal)
+
+
+def _not_allowed(command: Entry, state: State) -> str:
+    when = " or ".join(sorted(allowed.value for allowed in command.states))
+    if state is State.NEW:
+        return f'Say {{"action": "hello", "protocol": 1}} first; "{command.name}" is allowed {when}.'
+    return f'"{command.name}" is allowed {when}; you are {state.value}.'
+
+
+# What follows when a command was carried out, in place of just its reply.
+
+
+def _after_login(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+    proof, session.exchange = session.exchange, None
+    if reply["status"] == "OK" and proof is not None:
+        reply = {**reply, "scram": proof.answer}
+        admission.came_in(session, command["user"], reply["seq"], lambda: session.reply(echo, request_id, reply))
+    else:
+        session.reply(echo, request_id, reply)
+
+
+def _after_proof(session: Session, echo: Any, request_id: Any, _command: Command, reply: Reply) -> None:
+    proof, session.exchange = session.exchange, None
+    if reply["status"] == "OK" and proof is not None:
+        reply = {**reply, "scram": proof.answer}
+    session.reply(echo, request_id, reply)
+
+
+def _after_depart(session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
+    session.reply(echo, request_id, {"status": "OK"})
+    session.end("LOGGED_OUT", "Goodbye!")
+
+
+AFTER: dict[str, Callable[[Session, Any, Any, Command, Reply], None]] = {
+    "login": _after_login,
+    "deregister": _after_proof,
+    "password": _after_proof,
+    "depart": _after_depart,
+}
