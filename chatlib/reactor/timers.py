@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 
 
 class Timer:
     """One pending call. `cancel` may be called at any time, also from the call itself."""
 
-    __slots__ = ("call", "deadline")
+    __slots__ = ("_timers", "call")
 
-    def __init__(self, deadline: float, call: Callable[[], object]) -> None:
-        self.deadline = deadline
+    def __init__(self, timers: Timers, call: Callable[[], object]) -> None:
+        self._timers = timers
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """The call will not be made. The entry stays in the heap until its time."""
-        self.call = None
+        """The call will not be made."""
+        if self.call is not None:
+            self.call = None
+            self._timers.cancelled()
 
 
 class Timers:
     """The heap. Calls with the same deadline are made in the order in which they were asked for."""
 
-    __slots__ = ("_heap", "_order")
+    __slots__ = ("_cancelled", "_heap", "_order")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
+        self._cancelled = 0  # an upper bound of the entries whose call is None
+
+    def cancelled(self) -> None:
+        """One more entry is of no use: when most are, the heap is built anew, so that it never grows without bound."""
+        self._cancelled += 1
+        if self._cancelled > 64 + len(self._heap) // 2:
+            self._heap = [entry for entry in self._heap if entry[2].call is not None]
+            heapify(self._heap)
+            self._cancelled = 0
 
     def at(self, deadline: float, call: Callable[[], object]) -> Timer:
         """Makes `call` once `deadline` has come."""
-        timer = Timer(deadline, call)
+        timer = Timer(self, call)
         heappush(self._heap, (deadline, next(self._order), timer))
         return timer
 
@@ -47,6 +58,7 @@ class Timers:
         calls = []
         while self._heap and self._heap[0][0] <= now:
             timer = heappop(self._heap)[2]
-            if timer.call is not None:
-                calls.append(timer.call)
+            call, timer.call = timer.call, None
+            if call is not None:
+                calls.append(call)
         return calls

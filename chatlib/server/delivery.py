@@ -118,7 +118,9 @@ class Delivery:
                 session.mark = 0
                 if pieces:
                     self.delivered += len(pieces)
-                    if not session.push(b"".join(pieces)):
+                    if session.push(b"".join(pieces)):
+                        session.up_to_date = session.listening
+                    else:
                         session.fell_behind(self.flushed)
         self.flushed = lsn
 

@@ -7,6 +7,7 @@ commit, execute, flush and reap are the phases here.
 from __future__ import annotations
 
 import socket
+import time
 import traceback
 from collections.abc import Callable
 
@@ -35,11 +36,18 @@ SECOND = 1.0
 class Server:
     """One home, one world, one loop."""
 
-    def __init__(self, home: Home, syncer: Syncer, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        syncer: Syncer,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
         self.home, self.say = home, say
         self.log = ServerLog(home.logs)
-        self.loop = Loop(self.fault)
+        self.loop = Loop(self.fault, clock, wall_clock)
         self.journal = Journal(home.data, syncer)
         self._syncer = syncer
         self.edited: edits.EditedFiles = edits.EditedFiles(home)
@@ -63,6 +71,8 @@ class Server:
         self.started = self.loop.wall
         self._commands: dict[tuple[str, str], int] = {}  # this tick's, for the log
         self._closing: list[Session] = []
+        self._synced = _Synced()
+        self._sync_due = False  # FSYNC second: a second is over
         self._gathered = 0  # LSN up to which it was looked at who has seen what
         self._listener: Listener | None = None
         self._take_in()
@@ -92,7 +102,7 @@ class Server:
     def open(self, sock: socket.socket) -> None:
         """Listens on `sock`, bound already, and puts the phases into the loop."""
         loop = self.loop
-        loop.watch(self._syncer.fileno(), READ, _Synced(self))
+        loop.watch(self._syncer.fileno(), READ, self._synced)
         self._listener = Listener(loop, sock, self._accepted, self.tell)
         loop.phases += [self._commit_and_execute, self._flush, self._reap]
         loop.call_later(SECOND, self._every_second)
@@ -149,8 +159,14 @@ class Server:
     # The phases of a tick.
 
     def _commit_and_execute(self) -> None:
+        if self._synced.marked:
+            self._synced.marked = False
+            self.journal.synced()
         self.saver.step()
         self.pipeline.commit()
+        if self._sync_due:
+            self._sync_due = False
+            self.journal.sync_later()
         self.pipeline.execute()
         self.seats.admit()
 
@@ -178,8 +194,7 @@ class Server:
     def _every_second(self) -> None:
         self.loop.call_later(SECOND, self._every_second)
         self._gather_seen()
-        if not self.journal.sync_always:
-            self.journal.sync_later()
+        self._sync_due = not self.journal.sync_always
 
     def _gather_seen(self) -> None:
         """One record a second at most says who has seen what, however many acknowledgements there were."""
@@ -239,13 +254,12 @@ class Server:
 
 
 class _Synced:
-    """The syncer's pipe, as a channel. What it raises ends the loop: a commit that fails is fail-stop."""
+    """The syncer's pipe, as a channel. It only marks: what a disk says is for the commit phase, and fail-stop."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    marked = False
 
     def readable(self) -> None:
-        self._server.journal.synced()
+        self.marked = True
 
     def writable(self) -> None: ...
 

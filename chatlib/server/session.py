@@ -35,7 +35,8 @@ class Session:
     __slots__ = (
         "_barrier", "_blocked", "_buffer", "_inbox", "_leaving", "_opening", "_over", "_pending", "_taken", "_timer",
         "_tokens", "_tokens_at", "acked", "acknowledges", "address", "client", "connection", "cursor", "departed",
-        "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server", "state", "user",
+        "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server", "state",
+        "up_to_date", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -53,6 +54,7 @@ class Session:
         self.pieces: list[bytes] | None = None
         self.mark = 0
         self.listening = False
+        self.up_to_date = False  # listening, and the kernel has taken all that waited before
         # What was seen.
         self.acknowledges = False  # has said alive; otherwise what the kernel took counts as seen
         self.acked = 0
@@ -163,8 +165,9 @@ class Session:
             self.server.close_soon(self)
 
     def drained(self) -> None:
-        """The peer reads again."""
+        """The peer reads again, and has been given everything."""
         self._blocked = False
+        self.up_to_date = self.listening
         if not self._inbox:
             self.connection.resume_reading()
         elif not self._barrier:
@@ -246,8 +249,9 @@ class Session:
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Hands out stored messages; listens to new ones when there are no more."""
+        """Hands out stored messages; listens to new ones when there are no more. Legal while there is no backlog."""
         server = self.server
+        self._taken = self.cursor  # legal only without a backlog: all that was handed out is taken
         for count, (seq, offset) in enumerate(server.world.waiting(self.user, self.cursor)):
             if count == CATCH_UP:
                 server.catching_up[self] = None
@@ -295,9 +299,7 @@ class Session:
         """Up to which seq the user has seen everything."""
         if self.acknowledges:
             return self.acked
-        if self._blocked:
-            return self._taken
-        return self.server.delivery.flushed if self.listening else max(self.acked, self._taken)
+        return self._taken if self._blocked or not self.up_to_date else self.server.delivery.flushed
 
     def acknowledge(self, seq: int) -> None:
         """The client has shown everything up to `seq`."""
@@ -313,7 +315,8 @@ class Session:
         """The kernel did not take all of this tick; everything up to `flushed` it had taken before."""
         if not self._blocked:
             self._blocked = True
-            self._taken = flushed if self.listening else self._taken
+            if self.up_to_date:
+                self._taken = flushed
             self.connection.pause_reading()
 
     # Time.
