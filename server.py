@@ -89,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     server.loop.phases.append(printer.flush)
     Keyboard(server.loop, console.line, console.ended)
     console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
+    printer.flush()
     server.run()
     failure = server.close()
     console.say(f"Error! {failure}" if failure else "Everything is saved. Goodbye!")

@@ -77,9 +77,9 @@ class Lockouts:
         entry = self.entries.get((user, origin))
         return max(0.0, entry.until - now) if entry else 0.0
 
-    def locked(self, user: str, now: float) -> bool:
-        """Whether `user` is locked out from anywhere."""
-        return any(name == user and entry.until > now for (name, _), entry in self.entries.items())
+    def locked(self, user: str, now: float) -> float:
+        """How long `user` stays locked out from anywhere; 0 when not at all."""
+        return max([0.0, *(entry.until - now for (name, _), entry in self.entries.items() if name == user)])
 
     def fail(self, user: str, origin: str, now: float, limit: int, seconds: float) -> int:
         """Counts a wrong password and returns the tries that are left; at 0 the lockout has begun."""

@@ -140,6 +140,9 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
         return no_such_user(user)
     if user in world.online:
         return refusal("ALREADY_ONLINE", f'"{account.name}" is logged in: log out there first.')
+    seconds = world.lockouts.locked(user, command["at"])
+    if seconds:
+        return locked_out(account.name, seconds)
     remove_account(world, account)
     return {"status": "OK", "user": account.name}
 

@@ -176,5 +176,5 @@ def load(world: World, files: Mapping[str, Iterable[tuple[int, str]]]) -> None:
         for number, line in files.get(name, ()):
             try:
                 file.load(world, line)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise SnapshotError(f"{name}, line {number}: {file.about} is expected ({error})") from None

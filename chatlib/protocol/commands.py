@@ -7,7 +7,7 @@ operations on it: :func:`check` (a request from the wire), :func:`parse` (a type
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -171,8 +171,11 @@ _KINDS: Mapping[str, Mapping[str, Kind]] = {
     command.name: {**COMMON, **{parameter.name: parameter.kind for parameter in command.parameters if parameter.sent}}
     for command in ACTIONS.values()
 }
-_REQUIRED: Mapping[str, tuple[str, ...]] = {
-    command.name: tuple(parameter.name for parameter in command.parameters if parameter.required and parameter.sent)
+_ACCEPTS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    name: {field: kind.accepts for field, kind in fields.items()} for name, fields in _KINDS.items()
+}
+_REQUIRED: Mapping[str, frozenset[str]] = {
+    command.name: frozenset(parameter.name for parameter in command.parameters if parameter.required and parameter.sent)
     for command in ACTIONS.values()
 }
 
@@ -183,18 +186,21 @@ class UsageError(ValueError):
 
 def check(command: Command, request: Mapping[str, object]) -> str | None:
     """None when `request` has the fields that `command` takes, else a sentence that names the field."""
-    allowed = _KINDS[command.name]
+    accepts = _ACCEPTS[command.name]
     for name, value in request.items():
-        kind = allowed.get(name)
-        if kind is None:
-            fields = ", ".join(f'"{field}"' for field in allowed if field != "action")
-            return f'Unknown field "{printable(name[:64])}" for "{command.name}": it takes {fields}.'
-        if not kind.accepts(value):
-            return f'Field "{name}" must be {kind.allowed}.'
-    for name in _REQUIRED[command.name]:
-        if name not in request:
-            return f'Field "{name}" is missing: it must be {allowed[name].allowed}.'
-    return None
+        accept = accepts.get(name)
+        if accept is None or not accept(value):
+            return _complaint(command, name)
+    missing = _REQUIRED[command.name] - request.keys()
+    return _complaint(command, min(missing), "is missing: it ") if missing else None
+
+
+def _complaint(command: Command, name: str, what: str = "") -> str:
+    allowed = _KINDS[command.name]
+    if name in allowed:
+        return f'Field "{name}" {what}must be {allowed[name].allowed}.'
+    fields = ", ".join(f'"{field}"' for field in allowed if field != "action")
+    return f'Unknown field "{printable(name[:64])}" for "{command.name}": it takes {fields}.'
 
 
 def usage(command: Command, name: str | None = None) -> str:

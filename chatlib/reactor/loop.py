@@ -38,7 +38,7 @@ class Channel(Resumable, Protocol):
 
 
 class Loop:
-    """Legal order: build, ``phases``, ``run`` once. `now` and `wall` are this tick's times."""
+    """Legal order: build, ``phases``, ``run`` once. `now` and `wall` are this tick's times; `wall_text`: as JSON."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Loop:
     def _read_clocks(self) -> None:
         self.now = self._clock()
         self.wall = round(self._wall_clock(), 3)
+        self.wall_text = repr(self.wall).encode()
 
     # Descriptors.
 

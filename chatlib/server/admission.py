@@ -77,8 +77,9 @@ class Seats:
         """`session` is gone, or logged in: it needs neither place nor offer."""
         self._offered.discard(session)
         if session in self._queue:
+            place = list(self._queue).index(session)
             del self._queue[session]
-            self._tell_positions()
+            self._tell_positions(place)
 
     def admit(self) -> None:
         """Lets in as many as there are seats. Called each tick after commands were carried out."""
@@ -97,9 +98,10 @@ class Seats:
             self._tell_typing()
         self._full = full
 
-    def _tell_positions(self) -> None:
-        for position, session in enumerate(self._queue, 1):
-            session.event({"event": "waiting", "position": position})
+    def _tell_positions(self, unchanged: int = 0) -> None:
+        for place, session in enumerate(self._queue):
+            if place >= unchanged:
+                session.event({"event": "waiting", "position": place + 1})
 
     def _tell_typing(self) -> None:
         """The last seat has gone to someone else while these were typing a password."""

@@ -79,7 +79,7 @@ def _history(session: Session, request: dict[str, Any]) -> Reply:
         size += len(line)
         if size > PAGE:
             return {"status": "OK", "messages": found[::-1], "more": True}
-        found.append(decode(line))
+        found.append(decode(line[:-1]))
         count -= 1
     return {"status": "OK", "messages": found[::-1]}
 

@@ -70,6 +70,8 @@ class Console:
         else:
             self.say(f'Done: {command["action"]} "{reply["user"]}".')
 
+    def broken(self) -> None: ...
+
     # Commands, by name in _CARRY_OUT.
 
     def _submit(self, action: str, **fields: Any) -> None:

@@ -24,6 +24,9 @@ class Origin(Protocol):
     def answered(self, echo: str, request_id: Any, command: Command, reply: Reply) -> None:
         """The command was carried out."""
 
+    def broken(self) -> None:
+        """``answered`` has raised: a fault of ours, which costs this origin and nobody else."""
+
 
 Later = Callable[[], Reply]
 Entry = tuple[int, "Origin | None", str, Any, "Command | Later"]
@@ -73,10 +76,17 @@ class Pipeline:
                 except Exception as fault:
                     self._on_fault(fault)
                     reply = INTERNAL
-                if origin is not None:
-                    origin.answered(echo, request_id, command, reply)
-            elif origin is not None:
-                origin.answered(echo, request_id, {}, self.read(command))  # type: ignore[arg-type]
+            else:
+                reply, command = self.read(command), {}  # type: ignore[arg-type]
+            if origin is None:
+                continue
+            try:
+                origin.answered(echo, request_id, command, reply)
+            except OSError:  # the disk's fault: fail-stop
+                raise
+            except Exception as fault:
+                self._on_fault(fault)
+                origin.broken()
         self.messages.flush()
 
     def read(self, read: Later) -> Reply:

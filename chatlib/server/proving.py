@@ -58,7 +58,7 @@ def step(session: Session, action: str, echo: Any, request_id: Any, request: dic
 
 def _still_holds(session: Session, proof: Proof) -> bool:
     account = session.server.world.accounts.get(proof.user)
-    return account is not None and account.verifier == str(proof.exchange.verifier)
+    return account is not None and parse_verifier(account.verifier) == proof.exchange.verifier
 
 
 def _begin(session: Session, action: str, scram: str) -> Reply:

@@ -7,6 +7,7 @@ in AFTER. Nothing here raises for what a peer sends: it gets a refusal that name
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
@@ -19,6 +20,8 @@ from chatlib.server import admission, answers, proving
 
 if TYPE_CHECKING:
     from chatlib.server.session import Session
+
+_CHANGES = Runs.CHANGES  # looked up once: an enum's member costs more than a global
 
 
 def take(session: Session, line: bytes) -> None:
@@ -44,26 +47,29 @@ def take(session: Session, line: bytes) -> None:
 
 
 def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, Any]) -> None:
-    server, echo, request_id = session.server, request["action"], request.get("id")
-    if session.login and command.name != "alive":
-        session.last_command = server.loop.now
-        server.log_command(session.user, command.name)
-    if command.runs is Runs.CHANGES and session.login and command.name != "logout":
+    server, loop = session.server, session.server.loop
+    echo, request_id = request["action"], request.get("id")
+    name, runs, user = command.name, command.runs, session.user
+    if user and name != "alive":
+        session.last_command = loop.now
+        server.log_command(user, name)
+    if runs is _CHANGES and user and name != "logout":
         # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
         # refused a line that has these fields itself.
-        record = b'{"by":"%b","at":%b,%b' % (session.user.encode(), repr(server.loop.wall).encode(), line.strip()[1:])
-        request["by"], request["at"] = session.user, server.loop.wall
+        record = b'{"by":"%b","at":%b,%b' % (user.encode(), loop.wall_text, line.strip()[1:])
+        request["by"], request["at"] = user, loop.wall
         session.submit(echo, request_id, request, record)
-    elif command.runs is Runs.PROVES:
-        session.read(echo, request_id, lambda: proving.step(session, command.name, echo, request_id, request))
-    elif command.runs is not Runs.CHANGES:
+    elif runs is Runs.PROVES:
+        step = partial(proving.step, session, command.name, echo, request_id, request)
+        session.read(echo, request_id, step, barrier=True)
+    elif runs is not _CHANGES:
         session.read(echo, request_id, lambda: answers.READS[command.name](session, request))
-    elif command.name == "logout":
+    elif name == "logout":
         session.acked = max(session.acked, min(request.get("seen", 0), server.world.lsn))
         session.submit(echo, request_id, session.departure(), barrier=True)
     else:  # register: before login, so nobody's key
-        changes = {name: value for name, value in request.items() if name not in ("id", "key")}
-        session.submit(echo, request_id, {**changes, "at": server.loop.wall}, barrier=True)
+        changes = {field: value for field, value in request.items() if field not in ("id", "key")}
+        session.submit(echo, request_id, {**changes, "at": loop.wall}, barrier=True)
 
 
 def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:

@@ -151,3 +151,5 @@ class _Once:
 
     def answered(self, _echo: str, _request_id: Any, _command: Command, reply: Reply) -> None:
         self._done(reply)
+
+    def broken(self) -> None: ...

@@ -188,6 +188,8 @@ class Server:
         closing, self._closing = self._closing, []
         for session in closing:
             session.connection.close()
+        if not self.pipeline.idle and not self.journal.busy:
+            self.loop.again(self._synced)  # submitted since the commit, by what was carried out or broke: no waiting
         if self.stopping and self.pipeline.idle and not self.saver.busy:
             self.loop.stop()
 

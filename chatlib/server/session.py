@@ -149,6 +149,7 @@ class Session:
         self._tokens = min(5.0 * rate, self._tokens + (now - self._tokens_at) * rate)
         self._tokens_at = now
         if self._tokens < 1.0:
+            self.heard = now  # it is we who do not read
             self.server.loop.call_later((1.0 - self._tokens) / rate, self.again)
             return False
         self._tokens -= 1.0
@@ -188,10 +189,14 @@ class Session:
 
     # Requests.
 
-    def read(self, echo: Any, request_id: Any, read: Callable[[], Reply]) -> None:
-        """Answers a request that changes nothing: now, or behind earlier requests of this connection."""
+    def read(self, echo: Any, request_id: Any, read: Callable[[], Reply], barrier: bool = False) -> None:
+        """Answers a request that changes nothing: now, or behind earlier requests of this connection.
+
+        `barrier`: what follows waits for it, since `read` may yet submit a command.
+        """
         if self._pending:
             self._pending += 1
+            self._barrier = self._barrier or barrier
             self.server.pipeline.submit_read(self, echo, request_id, read)
             return
         reply = self.server.pipeline.read(read)

@@ -29,6 +29,8 @@ def write(folder: Path, files: Files, still_wanted: Callable[[], bool] = lambda:
         sync_folder(beside)
         if not still_wanted():
             raise InterruptedError("the server that asked for it is gone")
+        if (folder / ".next").exists():  # whoever was to move an earlier set was killed
+            _move(folder)
         beside.rename(folder / ".next")
     except OSError:
         shutil.rmtree(beside, ignore_errors=True)

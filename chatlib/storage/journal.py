@@ -53,6 +53,7 @@ class Journal:
         self._batch: list[bytes] = []
         self._written = 0  # LSN of the last record written, perhaps not yet synced
         self._new_segment = False
+        self._unsynced = False  # FSYNC "second" has committed what no sync was asked for yet
         self.appended = 0  # LSN of the last record appended
         self.committed = 0
         self.size = 0
@@ -128,6 +129,7 @@ class Journal:
         try:
             self._write(batch)
             self._written = self.appended
+            self._unsynced = not self.sync_always
             if not self.sync_always or self._sync():
                 self.committed = self._written
         except OSError as error:
@@ -135,6 +137,7 @@ class Journal:
 
     def _sync(self) -> bool:
         """True when done in place; otherwise `synced` is told."""
+        self._unsynced = False
         if not self._new_segment:
             done = self._syncer.start(self._fd)
         else:
@@ -172,6 +175,11 @@ class Journal:
     def cut_segment(self) -> None:
         """Goes on in a new segment; legal when everything appended is committed. Raises OSError."""
         assert not self._batch and not self.busy
+        if self.size == len(_HEADER):
+            return  # no record yet; and an older segment, if a checkpoint failed, has the name that this one would get
+        if self._unsynced:
+            os.fsync(self._fd)  # a segment that others follow must not be torn
+            self._unsynced = False
         os.close(self._fd)
         os.rename(self.path, self._folder / f"journal.{self.committed}.txt")
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

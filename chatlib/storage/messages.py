@@ -26,9 +26,10 @@ class MessageStore:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pending: list[bytes] = []
         size = os.fstat(self._fd).st_size
-        if size == 0 and length == START:
-            os.write(self._fd, HEADER)
-        elif os.pread(self._fd, START, 0) != HEADER:
+        begins = os.pread(self._fd, START, 0)
+        if length == START and size < START and HEADER.startswith(begins):  # new, or a crash cut its first line short
+            os.pwrite(self._fd, HEADER, 0)
+        elif begins != HEADER:
             raise FileError(f"{path}, line 1: a file of format {FORMAT} begins with {HEADER.decode()!r}")
         elif size < length:
             raise FileError(f"{path}: {length} bytes are expected, {size} are there: messages are missing")

@@ -60,6 +60,8 @@ def read_flat(path: Path) -> Iterator[tuple[int, str]]:
             first = file.readline()
             if not first.startswith(f"# {path.name} {FORMAT}: "):
                 raise FileError(f"{path}, line 1: a file of format {FORMAT} begins with '# {path.name} {FORMAT}: '")
+            if not first.endswith("\n"):
+                raise FileError(f"{path}, line 1: the file ends in the middle of a line")
             for number, line in enumerate(file, 2):
                 if not line.endswith("\n"):
                     raise FileError(f"{path}, line {number}: the file ends in the middle of a line")

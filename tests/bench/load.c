@@ -19,10 +19,18 @@
 // Everything is checked: each delivery's `seq` grows on its connection, the sender's counter in the text is the next
 // one, replies come in the order of the requests and say OK, the counts add up, and nothing comes afterwards.
 // Whatever is not as expected ends the program with a sentence and status 1; so does the deadline.
+//
+//     load transfer PORT up|down:TICKET:OFFSET:SIZE ...    (a file's bytes, from OFFSET to the end; all at once)
+//
+// A file's content is a pattern that the position alone tells: sent from memory, spot-checked and discarded. It is over
+// when each upload has its OK and each download its last byte. Printed: the seconds from the first connect; for each
+// transfer the bytes `moved`, those that it had moved when the first of them was through (`meanwhile`), the seconds
+// until the other kernel had acknowledged the last byte (`taken`), and until it was over (`ended`).
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -31,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -721,8 +730,133 @@ static void prepare(const char *port) {
     if ((poller = epoll_create1(0)) < 0) die("epoll_create1: %s", strerror(errno));
 }
 
+// ---- Transfers ------------------------------------------------------------------------------------------------------
+
+enum { PERIOD = 1 << 20, PIECE = 256 << 10, AT_ONCE = 64, PATIENCE = 60 };
+
+typedef struct {
+    int fd;
+    bool up;
+    long from, at, size, meanwhile;
+    double taken, ended;
+    char line[512];  // the server's answer
+    size_t length;
+} Transfer;
+
+static Transfer transfers[AT_ONCE];
+static int transfer_count;
+static uint64_t transfers_began;
+static uint8_t pattern[PERIOD + PIECE];  // the period, and what a piece at its end needs
+
+static double transfer_clock(void) { return (double)(clock_ns() - transfers_began) / 1e9; }
+
+static void make_pattern(void) {
+    for (uint32_t i = 0; i < sizeof pattern / 4; i++) {
+        uint32_t word = i % (PERIOD / 4) * 2654435761u;
+        memcpy(pattern + 4 * i, &word, 4);
+    }
+}
+
+static void transfer_open(Transfer *t, const char *words) {
+    char request[256], way[8], ticket[64];
+    if (sscanf(words, "%7[a-z]:%63[^:]:%ld:%ld", way, ticket, &t->from, &t->size) != 4) die("transfer: %s", words);
+    t->up = !strcmp(way, "up"), t->at = t->from;
+    if ((t->fd = socket(AF_INET, SOCK_STREAM, 0)) < 0) die("socket: %s", strerror(errno));
+    setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = PATIENCE}, sizeof(struct timeval));
+    if (connect(t->fd, (struct sockaddr *)&address, sizeof address)) die("connect: %s", strerror(errno));
+    int n = snprintf(request, sizeof request, "{\"action\":\"%sload\",\"ticket\":\"%s\",\"offset\":%ld}\n", way,
+                     ticket, t->from);
+    if (send(t->fd, request, (size_t)n, MSG_NOSIGNAL) != n) die("send: %s", strerror(errno));
+    struct epoll_event event = {.events = t->up ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = t};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, t->fd, &event)) die("epoll_ctl: %s", strerror(errno));
+}
+
+static void transfer_answer(Transfer *t) {  // byte by byte: what follows the line is the file
+    do {
+        if (t->length == sizeof t->line - 1) die("the server's answer is too long");
+        ssize_t n = recv(t->fd, t->line + t->length, 1, 0);
+        if (n <= 0) die("the server ended a transfer (%s)", n ? strerror(errno) : "end of stream");
+        t->length++;
+    } while (t->line[t->length - 1] != '\n');
+    if (!strstr(t->line, "\"OK\"") || (t->up && t->at < t->size)) die("refused: %s", t->line);
+    if (t->up) t->ended = transfer_clock();
+}
+
+static void transfer_receive(Transfer *t) {
+    static uint8_t buffer[PIECE];
+    if (!t->length) transfer_answer(t);
+    ssize_t n = recv(t->fd, buffer, PIECE, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) die("a download ended at %ld (%s)", t->at, n ? strerror(errno) : "end of stream");
+    if (memcmp(buffer, pattern + t->at % PERIOD, n < 64 ? (size_t)n : 64)) die("wrong bytes at %ld", t->at);
+    if ((t->at += n) > t->size) die("a download of %ld bytes has %ld", t->size, t->at);
+    if (t->at == t->size) t->taken = t->ended = transfer_clock();
+}
+
+static void transfer_send(Transfer *t) {
+    long rest = t->size - t->at;
+    ssize_t n = send(t->fd, pattern + t->at % PERIOD, rest < PIECE ? (size_t)rest : PIECE, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN) die("an upload ended at %ld (%s)", t->at, strerror(errno));
+    if (n > 0) t->at += n;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = t};
+    if (t->at == t->size) epoll_ctl(poller, EPOLL_CTL_MOD, t->fd, &event);
+}
+
+static void transfer_step(Transfer *t, uint32_t events) {
+    static bool one_is_through;
+    if (events & EPOLLOUT) transfer_send(t);
+    if (events & ~(uint32_t)EPOLLOUT) t->up ? transfer_answer(t) : transfer_receive(t);
+    if (t->ended) epoll_ctl(poller, EPOLL_CTL_DEL, t->fd, NULL), close(t->fd);
+    if (t->at < t->size || one_is_through) return;
+    one_is_through = true;
+    for (int i = 0; i < transfer_count; i++) transfers[i].meanwhile = transfers[i].at - transfers[i].from;
+}
+
+// Notes what has been acknowledged. How long to wait for events: shortly while there is something to be noted.
+static int transfers_look(void) {
+    int patience = PATIENCE * 1000, unacknowledged;
+    for (Transfer *t = transfers; t < transfers + transfer_count; t++) {
+        if (!t->up || t->at < t->size || t->taken) continue;
+        if (!t->ended && ioctl(t->fd, SIOCOUTQ, &unacknowledged)) die("SIOCOUTQ: %s", strerror(errno));
+        if (t->ended || !unacknowledged) t->taken = transfer_clock();
+        else patience = 1;
+    }
+    return patience;
+}
+
+static int transfers_done(void) {
+    int done = 0;
+    for (int i = 0; i < transfer_count; i++) done += transfers[i].ended > 0;
+    return done;
+}
+
+static void transfer_all(int count, char **words) {
+    struct epoll_event events[AT_ONCE];
+    if (count > AT_ONCE) die("%d transfers are too many", count);
+    make_pattern();
+    if ((poller = epoll_create1(0)) < 0) die("epoll_create1: %s", strerror(errno));
+    transfers_began = clock_ns();
+    for (; transfer_count < count; transfer_count++) transfer_open(&transfers[transfer_count], words[transfer_count]);
+    for (int n, patience = 0; transfers_done() < count;) {
+        if (!(n = epoll_wait(poller, events, AT_ONCE, patience)) && patience > 1) die("nothing moves any more");
+        for (int i = 0; i < n; i++) transfer_step(events[i].data.ptr, events[i].events);
+        patience = transfers_look();
+    }
+    printf("{\"seconds\":%.6f,\"transfers\":[", transfer_clock());
+    for (Transfer *t = transfers; t < transfers + count; t++)
+        printf("%s{\"moved\":%ld,\"meanwhile\":%ld,\"taken\":%.6f,\"ended\":%.6f}", t == transfers ? "" : ",",
+               t->at - t->from, t->meanwhile, t->taken, t->ended);
+    puts("]}");
+}
+
 int main(int count, char **words) {
     char go[16];
+    if (count > 3 && !strcmp(words[1], "transfer")) {
+        address.sin_port = htons((uint16_t)atoi(words[2]));
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        transfer_all(count - 3, words + 3);
+        return 0;
+    }
     if (count < 4) die("load SCENARIO PORT PASSWORD [name=value ...]");
     for (size_t i = 0; i < sizeof SCENARIOS / sizeof *SCENARIOS; i++)
         if (!strcmp(words[1], SCENARIOS[i].name)) scenario = &SCENARIOS[i];

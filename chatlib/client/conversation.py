@@ -1,0 +1,414 @@
+"""A client's side of the wire, without I/O: bytes in → news for the caller, bytes out. It outlives its connections.
+
+Must not know sockets, screens, files or the clock: time is the parameter `now` (any clock that never goes back),
+chance is `token` and `salt`. Legal order: ``connected → received* → disconnected`` for each connection, the last at
+most once; what is asked (``login``, ``request``, ...) may be asked at any time and is sent when it can be. After each
+call the caller sends :meth:`take_output`, reads :meth:`take_news`, and comes back at :meth:`deadline` with ``tick``.
+
+Invariants: an event is told once, however often it is delivered; a request that changes something is sent again, with
+its key, until it is answered; a password is forgotten as soon as it is salted; after ``Ended`` nothing happens.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from chatlib.client import news as n
+from chatlib.client.heartbeat import NEVER, Heartbeat
+from chatlib.client.news import Fields, News, Request
+from chatlib.client.outbox import Memory, NoMemory, Outbox
+from chatlib.client.proof import SALT_SIZE, Proof, Salt
+from chatlib.protocol.commands import State
+from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
+from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, make_verifier, new_nonce, salted_password
+
+LEAVING = 3.0  # seconds that a logout may take
+
+# Why a server ends a connection, or refuses to let one in again, that make coming back pointless.
+FINAL = frozenset({
+    "LOGGED_OUT", "TIME_OUT", "REPLACED", "KICKED", "PROTOCOL_ERROR", "NO_SUCH_USER", "WRONG_PASSWORD",
+    "ALREADY_ONLINE", "NOT_TRUSTED",
+})  # fmt: skip
+# Replies to a second login that mean: later. All others are final.
+LATER = frozenset({"SERVER_FULL", "LOCKED_OUT", "INTERNAL"})
+
+
+class Conversation:
+    """One user's conversation with one server."""
+
+    def __init__(
+        self,
+        memory: Memory | None = None,
+        *,
+        reconnect: bool = True,
+        token: Callable[[], str] = new_nonce,
+        salt: Callable[[], bytes] = lambda: secrets.token_bytes(SALT_SIZE),
+    ) -> None:
+        self.client = token()
+        self.outbox = Outbox(memory or NoMemory(), token)
+        self.reconnect = reconnect
+        self.user = ""  # as registered; empty before the first login
+        self.state: State | None = None  # None: not connected
+        self.wanted = True  # whether there should be a connection
+        self.retry_after = 0.0  # seconds that the server asked to wait before the next one
+        self.ended: n.Ended | None = None
+        self.seen = 0  # the last seq that was shown
+        self._token, self._new_salt = token, salt
+        self._keys: dict[Salt, bytes] = {}  # salted passwords, to log in again with
+        self._proof: Proof | None = None
+        self._changing: Salt | None = None  # the salt of a new password that may have been taken
+        self._registration: Request | None = None
+        self._iterations = MIN_ITERATIONS
+        self._heartbeat = Heartbeat()
+        self._epoch = self._known_epoch = ""
+        self._received = 0  # the last seq that was told, shown or not
+        self._unread = 0
+        self._leave_at = NEVER
+        self._heard = 0.0
+        self._lines = LineBuffer()
+        self._sent: dict[int, tuple[Request, float]] = {}  # unanswered on this connection, and since when
+        self._output: list[bytes] = []
+        self._news: list[News] = []
+
+    # The caller's side.
+
+    def take_output(self) -> bytes:
+        """The bytes to be sent, once."""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def take_news(self) -> list[News]:
+        """What happened since the last time, once."""
+        news, self._news = self._news, []
+        return news
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._news)
+
+    def login(self, user: str, now: float) -> None:
+        """Begins a login → Challenged, or Answered with the refusal; after ``prove``, LoggedIn or Answered."""
+        self._begin(Proof("login", user, self._token), now)
+
+    def deregister(self, user: str, now: float) -> None:
+        """Begins to remove an account → Challenged, then Answered; nothing is final before ``prove``."""
+        self._begin(Proof("deregister", user, self._token, confirmed=False), now)
+
+    def change_password(self, now: float) -> None:
+        """Begins a change of password → Challenged; then ``give_password`` the old one, ``prove`` with a new one."""
+        if self.state is not State.ONLINE:
+            self._changed(False)
+            return
+        self._begin(Proof("password", self.user, self._token, confirmed=False), now)
+
+    def give_password(self, password: str) -> None:
+        """Answers Challenged: salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one."""
+        assert self._proof is not None, "Challenged comes first"
+        self._proof.give(password)
+
+    def prove(self, now: float, new_password: str | None = None) -> None:
+        """Sends the proof that ``give_password`` prepared. Raises ScramError for a new password that is bad."""
+        proof = self._proof
+        if proof is None:
+            return
+        if new_password is not None:
+            proof.new_salt, proof.verifier = self._new_password(new_password)
+        proof.confirmed = self.wanted = True
+        if self.state is not None and proof.ready:
+            self._finish(proof, now)
+
+    def cancel(self) -> None:
+        """Gives up a proof that was begun and not sent."""
+        if self._proof and not self._proof.confirmed:
+            self._proof = None
+
+    def register(self, user: str, password: str, now: float) -> None:
+        """Makes an account → Answered; a login that follows asks for no password. Raises ScramError for a bad one."""
+        self._registration = Request("register", {"user": user, "verifier": self._new_password(password)[1]})
+        self.wanted = True
+        if self.state is State.GREETED:
+            self._send(self._registration, now)
+
+    def request(self, action: str, fields: Fields, now: float, key: str | None = None) -> Request:
+        """Asks something of the server → Answered, at once or after the next login."""
+        request = Request(action, fields, key)
+        number = self.outbox.add(request)
+        if self.state is State.ONLINE:
+            self._send(request, now, number)
+        return request
+
+    def shown(self, event: Fields, now: float) -> None:
+        """`event` has been shown: it is acknowledged soon, and will not be told again."""
+        seq = event.get("seq")
+        if isinstance(seq, int) and seq > self.seen:
+            self.seen = seq
+            self.outbox.memory.shown(seq)
+            self._heartbeat.shown(now)
+
+    def logout(self, now: float) -> None:
+        """Leaves → Ended, after the replies that are still to come."""
+        if self._leave_at != NEVER:
+            return
+        if self.state is State.ONLINE:
+            self._send(Request("logout", {"seen": self.seen}), now)
+            self._leave_at = now + LEAVING
+        else:
+            self.end("LOGGED_OUT", "")
+
+    def end(self, status: str, text: str) -> None:
+        """Ends the conversation now; what is unanswered stays in the memory."""
+        if self.ended is None:
+            self.ended = n.Ended(status, text)
+            self._news.append(self.ended)
+        self.state, self.wanted = None, False
+        self._keys.clear()
+
+    # The connection's side.
+
+    def connected(self, now: float) -> None:
+        """A connection is there: greets the server."""
+        self.state = State.NEW
+        self._lines = LineBuffer()
+        self._heard = now
+        self.retry_after = 0.0
+        self._send(Request("hello", {"protocol": 1, "client": self.client}), now)
+
+    def received(self, chunk: bytes, now: float) -> None:
+        """Bytes from the server. What it says after its last word is not listened to."""
+        self._heard = now
+        try:
+            for line in self._lines.feed(chunk):
+                if self.state is not None:
+                    self._hear(decode(line), now)
+        except (BadLine, LineTooLong):
+            self.disconnected("The server does not speak this program's protocol.", now, "PROTOCOL_ERROR")
+        except ScramError as error:
+            self.end("NOT_TRUSTED", str(error))
+
+    def disconnected(self, text: str, now: float, status: str = "LOST", after: float = 0.0) -> None:
+        """The connection is gone, or could not be made: → Lost when it is to be tried again, else Ended."""
+        if self.ended:
+            return
+        asked = bool(self._sent)
+        self.state = None
+        self._sent.clear()
+        self._output.clear()
+        self._heartbeat.stop()
+        if self._leave_at != NEVER:
+            self.end("LOGGED_OUT", "")
+        elif self.user and self.reconnect and status not in FINAL:
+            self._interrupted()
+            self.retry_after = after
+            self._news.append(n.Lost(status, text))
+        elif not self.user and status == "TIME_OUT" and not asked:
+            self.wanted = False  # someone thinks about a name or a password: come back when there is something to say
+        else:
+            self.end(status, text)
+
+    def deadline(self) -> float:
+        """When ``tick`` is wanted; infinity: not at all."""
+        if self.state is None:
+            return NEVER
+        return min(self._heartbeat.deadline(), self._leave_at, self._dead_at())
+
+    def tick(self, now: float) -> None:
+        """Sends the heartbeat and acknowledgements that are due; notices a server that is dead."""
+        if self.state is None:
+            return
+        if now >= min(self._dead_at(), self._leave_at):
+            self.disconnected("The server does not answer any more.", now)
+        elif now >= self._heartbeat.deadline():
+            self._send(Request("alive", {"seen": self.seen}), now)
+            self._heartbeat.sent(now)
+
+    # Sending.
+
+    def _send(self, request: Request, now: float, number: int | None = None) -> None:
+        number = self.outbox.next_id() if number is None else number
+        self._sent[number] = request, now
+        self._output.append(encode({**request.message(), "id": number}))
+
+    def _dead_at(self) -> float:
+        if not self._sent:
+            return NEVER
+        _, since = next(iter(self._sent.values()))
+        return self._heartbeat.dead_at(self._heard, since)
+
+    # Hearing.
+
+    def _hear(self, message: Fields, now: float) -> None:
+        if "event" in message:
+            self._hear_event(message, now)
+            return
+        number = message.get("id")
+        if not isinstance(number, int) or number not in self._sent:
+            return  # a refusal of something that was no request; a bye follows
+        request, _ = self._sent.pop(number)
+        if request.action == "hello":
+            self._hear_hello(message, now)
+        elif request.action in ("login", "deregister", "password"):
+            self._hear_proof(request, message, now)
+        elif number in self.outbox.pending:
+            answer = self.outbox.answer(number, message)
+            if answer is None:
+                self._send(request, now, number)
+            else:
+                self._news.append(n.Answered(request, answer))
+        elif request.action == "logout":
+            self.end("LOGGED_OUT", "")
+        elif request.action == "register":
+            self._registration = None
+            self._news.append(n.Answered(request, message))
+
+    def _hear_event(self, event: Fields, now: float) -> None:
+        seq = event.get("seq")
+        match event["event"]:
+            case "bye":
+                self.disconnected(_text(event), now, _status(event))
+            case "waiting":
+                self._news.append(n.Waiting(_integer(event, "position")))
+            case "admitted":
+                self._greeted(now)
+            case _ if isinstance(seq, int) and seq <= self._received:
+                self._unread -= 1
+                self._heartbeat.shown(now)
+            case _:
+                if isinstance(seq, int):
+                    self._received = seq
+                if event.get("offline") is True and self._unread > 0:
+                    self._news.append(n.Away(self._unread))
+                    self._unread = 0
+                self._news.append(n.Arrived(event))
+
+    def _hear_hello(self, reply: Fields, now: float) -> None:
+        status = _status(reply)
+        if status not in ("OK", "WAITING"):
+            self.disconnected(_text(reply), now, status)
+            return
+        heartbeat, iterations = reply.get("heartbeat"), _integer(reply, "iterations")
+        if isinstance(heartbeat, int | float) and heartbeat > 0:
+            self._heartbeat.interval = heartbeat
+        if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
+            raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
+        self._iterations = iterations
+        self._epoch = str(reply.get("epoch"))
+        if status == "WAITING":
+            self.state = State.WAITING
+            self._news.append(n.Waiting(_integer(reply, "position")))
+        else:
+            self._greeted(now)
+
+    def _greeted(self, now: float) -> None:
+        self.state = State.GREETED
+        if self._proof:
+            self._send(self._proof.begin(), now)
+        elif self._registration:
+            self._send(self._registration, now)
+        else:
+            self._news.append(n.Greeted())
+
+    # Proving a password.
+
+    def _begin(self, proof: Proof, now: float) -> None:
+        self._proof = proof
+        self.wanted = True
+        if self.state in (State.GREETED, State.ONLINE):
+            self._send(proof.begin(), now)
+
+    def _finish(self, proof: Proof, now: float) -> None:
+        self._send(proof.final(), now)
+        if proof.action == "login":
+            # Right behind: until a client has said alive, the server takes for seen what the kernel took.
+            seen = self.seen if self._epoch == self._known_epoch else 0
+            self._send(Request("alive", {"seen": seen}), now)
+
+    def _new_password(self, password: str) -> tuple[Salt, str]:
+        """Its salt and its verifier; a login that meets this salt needs not ask for it."""
+        salt, iterations = self._new_salt(), self._iterations
+        self._keys[salt, iterations] = salted_password(password, salt, iterations)
+        return (salt, iterations), str(make_verifier(password, iterations, salt))
+
+    def _hear_proof(self, request: Request, reply: Fields, now: float) -> None:
+        proof, status = self._proof, _status(reply)
+        if proof is None or proof.request is not request:
+            return  # it was cancelled
+        again = bool(self.user) and proof.action == "login"
+        if status == "CONTINUE":
+            self._hear_challenge(proof, reply, again, now)
+            return
+        self._proof = None
+        if status == "OK":
+            proof.check(str(reply.get("scram")))
+            if proof.action == "login":
+                self._enter(proof, reply, now)
+                return
+            if proof.new_salt:
+                self._keys = {proof.new_salt: self._keys[proof.new_salt]}
+        elif again:
+            after = float(_integer(reply, "seconds"))
+            self.disconnected(_text(reply), now, status, after) if status in LATER else self.end(status, _text(reply))
+            return
+        elif proof.new_salt:
+            self._keys.pop(proof.new_salt, None)
+        self._news.append(n.Answered(Request(proof.action, {"user": proof.user}), reply))
+
+    def _hear_challenge(self, proof: Proof, reply: Fields, again: bool, now: float) -> None:
+        salt = proof.challenged(str(reply.get("scram")))
+        if proof.action == "login":
+            proof.salted = self._keys.get(salt, proof.salted)
+        if proof.ready and proof.confirmed:
+            self._finish(proof, now)
+        elif again:
+            self.end("WRONG_PASSWORD", "Your password was changed meanwhile.")
+        elif not proof.ready:
+            self._news.append(n.Challenged(proof.action, proof.user))
+
+    def _enter(self, proof: Proof, reply: Fields, now: float) -> None:
+        """A session begins: what is unanswered goes out, in order, before anything that is asked from now on."""
+        again, self.user = bool(self.user), str(reply.get("user"))
+        if not again or self._epoch != self._known_epoch:
+            self._known_epoch = self._epoch
+            remembered = self.outbox.memory.open(self._epoch, self.user)
+            self.seen = self._received = remembered.seen
+            self.outbox.recall(remembered.outbox)
+        self._unread = _integer(reply, "unread")
+        self.state = State.ONLINE
+        self._news.append(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending)))
+        assert proof.salt is not None and proof.salted is not None
+        self._keys = {proof.salt: proof.salted}
+        if self._changing:
+            self._changed(self._changing == proof.salt)
+        for number, request in self.outbox.pending.items():
+            self._send(request, now, number)
+        self._heartbeat.start(now)
+
+    def _interrupted(self) -> None:
+        """A session's connection is gone: the next one begins with a login, as the user that was."""
+        proof = self._proof
+        if proof and proof.action == "password":
+            self._changing = proof.new_salt if proof.proving else None
+            if not proof.proving:
+                self._changed(False)
+        self._proof = Proof("login", self.user, self._token)
+
+    def _changed(self, taken: bool) -> None:
+        """What became of a change of password that a lost connection left open: the salt at the next login tells."""
+        self._changing = None
+        text = "The connection was lost before your password was changed."
+        reply: Fields = {"status": "OK"} if taken else {"status": "LOST", "text": text}
+        self._news.append(n.Answered(Request("password", {"user": self.user}), reply))
+
+
+def _status(message: Fields) -> str:
+    return str(message.get("status"))
+
+
+def _text(message: Fields) -> str:
+    return str(message.get("text") or message.get("status"))
+
+
+def _integer(message: Fields, name: str) -> int:
+    number = message.get(name)
+    return number if isinstance(number, int) else 0

@@ -1,0 +1,275 @@
+"""The client as a library: a bot in ten lines. Blocking, one thread; the connection comes back by itself.
+
+    with Client("127.0.0.1", 1234) as chat:
+        chat.login("bot", "secret")
+        for event in chat.events():
+            if event["event"] == "message":
+                chat.message(str(event["from"]), "you said: " + str(event["text"]))
+
+Must not know terminals. An event is acknowledged when the next one is asked for: a bot that dies while it works on
+one gets it again at its next start. A bot that must not do its work twice then gives its requests a ``key`` that
+depends on the event (``key=f"echo-{event['seq']}"``): the server carries out each key once.
+Heartbeats are sent while a call waits here; a bot that is busy elsewhere for longer comes back at its next call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from chatlib.client import news as n
+from chatlib.client.conversation import Conversation
+from chatlib.client.link import Alarm, Link
+from chatlib.client.memory import FileMemory
+from chatlib.client.news import Fields, News
+from chatlib.reactor.loop import Loop
+
+
+class Refused(Exception):
+    """The server said no: `status` for programs, `text` for people, and the whole `reply`."""
+
+    def __init__(self, reply: Fields) -> None:
+        self.status = str(reply.get("status"))
+        self.text = str(reply.get("text", self.status))
+        self.reply = reply
+        super().__init__(self.status, self.text)
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.text}"
+
+
+class Disconnected(ConnectionError):
+    """The conversation is over and will not come back: `status` for programs, `text` for people."""
+
+    def __init__(self, status: str, text: str) -> None:
+        self.status, self.text = status, text
+        super().__init__(status, text)
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.text}"
+
+
+def _raise(fault: BaseException) -> None:
+    raise fault
+
+
+class Client:
+    """One user at one server. Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
+
+    Every call raises Refused, Disconnected, or TimeoutError after `timeout` seconds (None: it waits for ever, also
+    while the server is away). `memory`: a folder in which unanswered requests outlive the program.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        reconnect: bool = True,
+        timeout: float | None = None,
+        memory: Path | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self._loop = Loop(on_fault=_raise)
+        self._memory = FileMemory(memory, history=False) if memory else None
+        self._conversation = Conversation(self._memory, reconnect=reconnect)
+        self._link = Link(self._loop, host, port, self._conversation)
+        self._alarm = Alarm(self._loop)
+        self._events: deque[Fields] = deque()
+        self._told: Fields | None = None  # the event that is being worked on
+        self._news: deque[News] = deque()  # all other news, until someone waits for them
+        self._loop.phases = [self._link.turn, self._collect, self._link.flush]
+        try:
+            self._await(n.Greeted)
+        except BaseException:
+            self.close()
+            raise
+
+    # Coming and going.
+
+    @property
+    def user(self) -> str:
+        """Who is logged in, as registered."""
+        return self._conversation.user
+
+    def login(self, user: str, password: str) -> int:
+        """Comes in; returns how many messages wait. Raises ScramError for a password that cannot be one."""
+        self._conversation.login(user, self._now())
+        item = self._await(n.Challenged, n.Answered, n.LoggedIn)
+        if isinstance(item, n.Challenged):
+            self._conversation.give_password(password)
+            self._conversation.prove(self._now())
+            item = self._await(n.Answered, n.LoggedIn)
+        if isinstance(item, n.Answered):
+            raise Refused(item.reply)
+        return cast(n.LoggedIn, item).unread
+
+    def register(self, user: str, password: str) -> None:
+        """Makes an account; ``login`` comes after."""
+        self._conversation.register(user, password, self._now())
+        self._answer(self._await(n.Answered))
+
+    def deregister(self, user: str, password: str) -> None:
+        """Removes an account and its mail; before ``login``."""
+        self._conversation.deregister(user, self._now())
+        self._proven(password, None)
+
+    def change_password(self, old: str, new: str) -> None:
+        """For the user who is logged in."""
+        self._conversation.change_password(self._now())
+        self._proven(old, new)
+
+    def logout(self) -> None:
+        """Leaves, after all replies have come; acknowledges the events that were worked on."""
+        self._conversation.logout(self._now())
+        while self._conversation.ended is None:
+            self._tick(None)
+
+    def close(self) -> None:
+        """Gives everything back, at once."""
+        self._link.close()
+        self._loop.close()
+        if self._memory:
+            self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._conversation.user and self._conversation.ended is None:
+                self.logout()
+        finally:
+            self.close()
+
+    # Talking.
+
+    def message(self, to: str, text: str, *, key: str | None = None) -> Fields:
+        """Sends to one user; ``["delivered"]`` says whether that one is online."""
+        return self.request("message", {"to": to, "text": text}, key=key)
+
+    def broadcast(self, text: str, *, key: str | None = None) -> Fields:
+        """Sends to everyone registered."""
+        return self.request("broadcast", {"text": text}, key=key)
+
+    def block(self, user: str) -> None:
+        self.request("block", {"user": user})
+
+    def unblock(self, user: str) -> None:
+        self.request("unblock", {"user": user})
+
+    def blacklist(self) -> list[str]:
+        """Whom one blocks."""
+        return cast(list[str], self.request("blacklist")["users"])
+
+    def whoelse(self) -> list[str]:
+        """Who else is online."""
+        return cast(list[str], self.request("whoelse")["users"])
+
+    def wholasthr(self, minutes: float | None = None) -> list[str]:
+        """Who else was online in the last hour, or in the last so many minutes."""
+        fields: Fields = {} if minutes is None else {"minutes": minutes}
+        return cast(list[str], self.request("wholasthr", fields)["users"])
+
+    def list_users(self) -> dict[str, bool]:
+        """Everyone registered → whether online."""
+        users = cast(list[Fields], self.request("list_users")["users"])
+        return {str(each["user"]): bool(each["online"]) for each in users}
+
+    def history(self, count: int) -> list[Fields]:
+        """One's last so many messages, oldest first; 0: those that came while one was away."""
+        return cast(list[Fields], self.request("history", {"count": count})["messages"])
+
+    def request(self, action: str, fields: Fields | None = None, *, key: str | None = None) -> Fields:
+        """Anything the command table has: the whole reply, or Refused."""
+        request = self._conversation.request(action, fields or {}, self._now(), key)
+        while True:
+            item = self._await(n.Answered)
+            if isinstance(item, n.Answered) and item.request is request:
+                return self._answer(item)
+
+    def events(self, timeout: float | None = None) -> Iterator[Fields]:
+        """What happens, one by one, until one has logged out, or nothing happens for `timeout` seconds."""
+        try:
+            while (event := self.next_event(timeout)) is not None:
+                yield event
+        except Disconnected as over:
+            if over.status != "LOGGED_OUT":
+                raise
+
+    def next_event(self, timeout: float | None = None) -> Fields | None:
+        """The next event, None when there is none for `timeout` seconds; acknowledges the one before."""
+        now = self._now()
+        if self._told is not None:
+            self._conversation.shown(self._told, now)
+            self._told = None
+        deadline = None if timeout is None else now + timeout
+        while not self._events:
+            self._raise_if_over()
+            if not self._tick(deadline):
+                return None
+        self._told = self._events.popleft()
+        return self._told
+
+    # Inside.
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+    def _proven(self, password: str, new: str | None) -> None:
+        item = self._await(n.Challenged, n.Answered)
+        if isinstance(item, n.Challenged):
+            try:
+                self._conversation.give_password(password)
+                self._conversation.prove(self._now(), new)
+            except ValueError:
+                self._conversation.cancel()
+                raise
+            item = self._await(n.Answered)
+        self._answer(item)
+
+    def _answer(self, item: News) -> Fields:
+        reply = cast(n.Answered, item).reply
+        if reply.get("status") != "OK":
+            raise Refused(reply)
+        return reply
+
+    def _await(self, *kinds: type[News]) -> News:
+        """The next news of one of `kinds`; forgets those that nobody waits for."""
+        deadline = None if self.timeout is None else self._now() + self.timeout
+        while True:
+            while self._news:
+                item = self._news.popleft()
+                if isinstance(item, kinds):
+                    return item
+            self._raise_if_over()
+            if not self._tick(deadline):
+                raise TimeoutError("The server has not answered in time.")
+
+    def _raise_if_over(self) -> None:
+        ended = self._conversation.ended
+        if ended is not None:
+            raise Disconnected(ended.status, ended.text)
+
+    def _tick(self, deadline: float | None) -> bool:
+        """One turn of the loop; False when `deadline` has passed."""
+        if deadline is not None:
+            if self._now() >= deadline:
+                return False
+            self._alarm.set(deadline)
+        self._link.flush()
+        self._loop.tick()
+        return True
+
+    def _collect(self) -> None:
+        for item in self._conversation.take_news():
+            if isinstance(item, n.Arrived):
+                self._events.append(item.event)
+            else:
+                self._news.append(item)

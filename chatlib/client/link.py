@@ -1,0 +1,215 @@
+"""The socket under a conversation: connecting, partial writes, and coming back with back-off.
+
+Must not know what is said. A channel of the reactor's loop, and two phases of its tick: ``turn`` after the input,
+before news are read; ``flush`` after everything that may ask for something. The conversation decides whether there
+should be a connection (``wanted``); the link decides when. Other connections (file transfers) may share the loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+from collections.abc import Callable
+
+from chatlib.client.conversation import Conversation
+from chatlib.client.heartbeat import NEVER
+from chatlib.protocol.commands import State
+from chatlib.reactor.loop import READ, WRITE, Loop
+
+PATIENCE = 10.0  # seconds that one address may take to accept a connection
+LONGEST = 30.0  # seconds between two attempts, at most
+STEADY = 1.0  # seconds that a session must have lasted for its loss to be followed up at once
+CHUNK = 262_144
+
+Address = tuple[socket.AddressFamily, tuple[object, ...]]
+
+
+class Alarm:
+    """Ends the loop's wait at a deadline that often moves. It may ring early, and leaves few timers behind."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._rings_at = NEVER
+
+    def set(self, deadline: float) -> None:
+        if deadline < self._rings_at:
+            self._rings_at = deadline
+            self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._rings_at = NEVER
+
+
+class Link:
+    """The connection to `host` and `port`, whichever it is at the moment."""
+
+    def __init__(
+        self, loop: Loop, host: str, port: int, conversation: Conversation, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self.retry_at = loop.now
+        self._loop = loop
+        self._host, self._port = host, port
+        self._conversation = conversation
+        self._jitter = jitter
+        self._addresses: list[Address] = []
+        self._untried: list[Address] = []
+        self._socket: socket.socket | None = None
+        self._connecting = False
+        self._since = 0.0  # when this connection was begun
+        self._was_online = False
+        self._failures = 0  # attempts in a row that did not lead to a steady session
+        self._unsent = b""
+        self._alarm = Alarm(loop)
+        loop.again(self)  # the first turn is due
+
+    # Phases.
+
+    def turn(self) -> None:
+        """Lets time pass for the conversation; gives up, closes and opens connections."""
+        now, conversation = self._loop.now, self._conversation
+        conversation.tick(now)
+        if self._connecting and now >= self._since + PATIENCE:
+            self._failed(os.strerror(errno.ETIMEDOUT))
+        self._was_online |= conversation.state is State.ONLINE
+        if self._socket and not self._connecting and conversation.state is None:
+            self._hang_up()
+        if not self._socket and conversation.wanted and now >= self.retry_at:
+            self._open()
+
+    def flush(self) -> None:
+        """Sends what there is to send, as far as the kernel takes it, and sets the timer for the next turn."""
+        output = self._conversation.take_output()
+        if self._socket and not self._connecting:
+            if output or self._unsent:
+                self._send(self._unsent + output)
+            if self._conversation.state is None:
+                self._loop.again(self)  # it ended here: another turn is due now
+        self._alarm.set(self._deadline())
+
+    def _deadline(self) -> float:
+        if self._connecting:
+            return self._since + PATIENCE
+        if self._socket:
+            return self._conversation.deadline()
+        return self.retry_at if self._conversation.wanted else NEVER
+
+    # What others may ask for.
+
+    def drop(self) -> None:
+        """Breaks the connection, as a pulled cable would."""
+        if self._socket:
+            self._conversation.disconnected("You dropped the connection.", self._loop.now)
+            self._hang_up()
+
+    def close(self) -> None:
+        """The end."""
+        self._discard()
+
+    # The channel.
+
+    def readable(self) -> None:
+        if self._socket is None or self._connecting:
+            return
+        try:
+            chunk = self._socket.recv(CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._conversation.disconnected(f"The connection was lost: {error.strerror}.", self._loop.now)
+            return
+        if chunk:
+            self._conversation.received(chunk, self._loop.now)
+        else:
+            self._conversation.disconnected("The server closed the connection.", self._loop.now)
+
+    def writable(self) -> None:
+        if self._socket is None or not self._connecting:
+            return  # what is left is sent by `flush`, in this tick
+        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._failed(os.strerror(error))
+            return
+        self._connecting = False
+        self._untried.clear()
+        self._loop.change(self._socket.fileno(), READ, self)
+        self._conversation.connected(self._loop.now)
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None:
+        self._discard()
+
+    # Inside.
+
+    def _open(self) -> None:
+        if not self._untried:
+            self._untried = self._resolve()
+        if not self._untried:
+            return
+        family, address = self._untried.pop(0)
+        self._socket = connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._since = self._loop.now
+        self._was_online = False
+        self._connecting = True
+        error = connection.connect_ex(address)
+        if error in (0, errno.EINPROGRESS, errno.EINTR):
+            self._loop.watch(connection.fileno(), WRITE, self)
+        else:
+            self._failed(os.strerror(error))
+
+    def _resolve(self) -> list[Address]:
+        """Where the server may be; the name is looked up once, because that may take long and blocks."""
+        if not self._addresses:
+            try:
+                found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:
+                self._failed(getattr(error, "strerror", None) or "no such host")
+                return []
+            self._addresses = [(family, address) for family, _, _, _, address in found]
+        return list(self._addresses)
+
+    def _failed(self, reason: str) -> None:
+        """No connection: to the next address at once, else later."""
+        self._discard()
+        if self._untried:
+            self._open()
+            return
+        text = f"The server {self._host} port {self._port} cannot be reached: {reason}."
+        self._conversation.disconnected(text, self._loop.now, "UNREACHABLE")
+        self._back_off()
+
+    def _hang_up(self) -> None:
+        """The conversation on this connection is over."""
+        if self._was_online:
+            self._failures = 0 if self._loop.now - self._since >= STEADY else 1
+        self._discard()
+        self._back_off()
+
+    def _back_off(self) -> None:
+        """At once, then up to 1 s, 2 s, 4 s, ...: by chance (full jitter), so that a thousand do not come together."""
+        delay = self._jitter() * min(LONGEST, 2.0 ** (self._failures - 1)) if self._failures else 0.0
+        if self._conversation.user:
+            self._failures = min(self._failures + 1, 16)
+        self.retry_at = self._loop.now + max(delay, self._conversation.retry_after)
+
+    def _discard(self) -> None:
+        if self._socket:
+            self._loop.forget(self._socket.fileno(), self)
+            self._socket.close()
+        self._socket, self._connecting, self._unsent = None, False, b""
+
+    def _send(self, output: bytes) -> None:
+        assert self._socket is not None
+        try:
+            sent = self._socket.send(output)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            sent = len(output)  # the next recv tells why, after what the server said last
+        self._unsent = output[sent:]
+        self._loop.change(self._socket.fileno(), READ | WRITE if self._unsent else READ, self)

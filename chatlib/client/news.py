@@ -1,0 +1,103 @@
+"""What a conversation tells whoever listens: plain records, in the order in which things happened.
+
+Must not know how they are shown, nor where they come from. The order for one connection is
+``(Waiting* Greeted)? → (Challenged | Answered | LoggedIn | Away | Arrived)* → (Lost | Ended)``; after ``Lost`` the same
+begins again on the next connection, after ``Ended`` nothing comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Fields = dict[str, object]
+
+
+@dataclass(slots=True)
+class Request:
+    """Something asked of the server. With a `key` it changes something, and is asked again until it is answered."""
+
+    action: str
+    fields: Fields
+    key: str | None = None
+    page: Fields = field(default_factory=dict)  # a long answer: which page is asked for,
+    parts: list[object] = field(default_factory=list)  # and what the pages before it held
+
+    def message(self) -> Fields:
+        """What goes over the wire, but for the ``id``."""
+        keyed: Fields = {"key": self.key} if self.key else {}
+        return {"action": self.action, **self.fields, **self.page, **keyed}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The server is full: this connection stands in the queue, at `position`."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The server is ready for a login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """The server wants the password of `user` proven, for `action`; nothing goes on before it is given."""
+
+    action: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A session begins. `again`: after a lost connection; `resent`: how many requests of before are asked again."""
+
+    user: str
+    unread: int
+    again: bool
+    resent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The next `count` messages came while one was away."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An event, one that has not been shown before. Whoever shows it says so: ``Conversation.shown``."""
+
+    event: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The whole answer to a request: for lists and history all pages in one. Passwords are in none of them."""
+
+    request: Request
+    reply: Fields
+
+    @property
+    def status(self) -> str:
+        return str(self.reply.get("status", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection is gone, for now: it will be tried again."""
+
+    status: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The conversation is over for good; ``LOGGED_OUT`` is the one good reason."""
+
+    status: str
+    text: str
+
+
+News = Waiting | Greeted | Challenged | LoggedIn | Away | Arrived | Answered | Lost | Ended

@@ -1,0 +1,40 @@
+"""The chat client: ``python client.py IP PORT``. Flags → objects → run; see chatlib/client for the rest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from chatlib.client.program import Options, Program
+from chatlib.protocol.kinds import NAME
+from chatlib.protocol.text import is_name
+
+
+def _port(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and 1 <= int(word) <= 65_535):
+        raise argparse.ArgumentTypeError(f'the port must be a number from 1 to 65535, not "{word}"')
+    return int(word)
+
+
+def _name(word: str) -> str:
+    if not is_name(word):
+        raise argparse.ArgumentTypeError(f"this must be {NAME.allowed}")
+    return word
+
+
+def parse_arguments(words: list[str]) -> Options:
+    """The command line; leaves the program with a sentence and status 2 when it is wrong."""
+    parser = argparse.ArgumentParser(prog="client.py", description="Chat with the server at IP and PORT.")
+    parser.add_argument("ip", metavar="IP", help="the server's address or name")
+    parser.add_argument("port", metavar="PORT", type=_port, help="the server's port, 1 to 65535")
+    parser.add_argument("--plain", action="store_true", help="plain lines only: for screen readers and scripts")
+    parser.add_argument("--user", metavar="NAME", type=_name, help="log in as NAME")
+    parser.add_argument("--no-reconnect", action="store_true", help="end when the connection is lost")
+    parser.add_argument("--no-history", action="store_true", help="do not keep what is typed for the next time")
+    found = parser.parse_args(words)
+    return Options(found.ip, found.port, found.plain, found.user or "", not found.no_reconnect, not found.no_history)
+
+
+if __name__ == "__main__":
+    sys.exit(Program(parse_arguments(sys.argv[1:]), os.environ).run())

@@ -1,0 +1,70 @@
+"""The real server for tests of the client: on a free port, with a temporary home."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatlib.protocol.scram import make_verifier
+
+ROOT = Path(__file__).resolve().parents[2]
+USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
+
+
+class Server:
+    """A process that can be killed and started again on the same port and home."""
+
+    def __init__(self, home: Path, **parameters: object) -> None:
+        self.home = home
+        home.mkdir()
+        parameters = {"SCRAM_ITERATIONS": 4096, "RATE_LIMIT": 0, **parameters}
+        (home / "para.txt").write_text("".join(f"{name} {value}\n" for name, value in parameters.items()))
+        verifiers = [f"{name} {make_verifier(password, 4096)}\n" for name, password in USERS.items()]
+        (home / "credentials.txt").write_text("".join(verifiers))
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "server.py"), str(self.port), "--home", str(self.home)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        said = b""
+        for line in self.process.stdout:
+            said += line
+            if b"Listening on port " in line:
+                self.port = int(line.split(b"port ")[1].split(b".")[0])
+                return
+        raise AssertionError(f"the server did not start: {said!r}")
+
+    def command(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self._wait()
+
+    def _wait(self) -> None:
+        self.process.wait(timeout=20)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    running = Server(tmp_path / "home")
+    yield running
+    if running.process.poll() is None:
+        running.kill()

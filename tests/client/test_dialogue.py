@@ -1,0 +1,318 @@
+"""Transcripts: what a person types and reads, against a fake server, without a terminal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from textwrap import dedent
+
+import pytest
+
+from chatlib.client.conversation import Conversation
+from chatlib.client.dialogue import Dialogue
+from chatlib.client.screen import Part
+from tests.client.fake_server import Wire
+
+
+class Person:
+    """Types lines when they can be taken; `transcript` is what stands on the screen."""
+
+    def __init__(self, user: str = "", window: int = 1) -> None:
+        self.transcript: list[str] = []
+        self.wire = Wire(Conversation())
+        self.secret = False
+        self._prompt = ""
+        self.dialogue = Dialogue(self.wire.conversation, self, self, lambda: 1_700_000_000.0, user=user, window=window)
+        self._listen()
+
+    def print(self, *parts: Part) -> None:
+        self.transcript.append("".join(part if isinstance(part, str) else part.text for part in parts))
+
+    def set_prompt(self, prompt: str, note: str = "", secret: bool = False) -> None:
+        self._prompt, self.secret = prompt + (note and note + " "), secret
+
+    def drop(self) -> None:
+        self.wire.cut()
+
+    def connect(self) -> None:
+        self.wire.connect()
+        self._listen()
+
+    def _listen(self) -> None:
+        conversation = self.wire.conversation
+        if conversation.state is None and conversation.wanted and conversation.user == "":
+            self.wire.connect()
+        while True:
+            self.wire.run()
+            news, self.wire.news = self.wire.news, []
+            news += conversation.take_news()
+            for item in news:
+                self.dialogue.heard(item, self.wire.now)
+            if not news:
+                break
+
+    def types(self, *typed: str) -> None:
+        for line in typed:
+            assert self.dialogue.accepts(), f"{line!r} has to wait"
+            self.dialogue.prompt(4.0)
+            self.transcript.append(self._prompt + ("" if self.secret else line))
+            self.dialogue.line(line, self.wire.now)
+            self._listen()
+
+    def hears(self, text: str) -> None:
+        self.wire.server.post(text)
+        self._listen()
+
+    def read(self) -> str:
+        lines, self.transcript = self.transcript, []
+        return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def is_shown(person: Person, expected: str) -> None:
+    assert person.read() == dedent(expected).lstrip("\n")
+
+
+def logged_in() -> Person:
+    person = Person()
+    person.types("bob", "secret")
+    person.read()
+    return person
+
+
+def test_a_conversation() -> None:
+    person = Person()
+    person.types("bob", "wrong", "secret", "message away I want to try off-line message~")
+    person.hears("hi")
+    person.types("message", "nonsense", "whoelse", "block ann", "", "logout")
+    is_shown(person, """
+        Please enter your username: (or "register", "de-register", "quit")
+        >> bob
+        Please enter your password:
+
+        Error! Wrong password: 2 tries are left.
+        Please enter your password:
+
+        Welcome to the Chatting room user "bob"! Now you have successfully logged in!
+        bob> message away I want to try off-line message~
+        The user "away" is not online. The server has stored your message.
+        ann: hi
+        bob> message
+        Error! Usage: message <to> <text>
+        bob> nonsense
+        Error! Unknown command "nonsense". Type "help" for what there is.
+        bob> whoelse
+        ann
+        bob> block ann
+        You have blocked "ann".
+        bob>
+        bob> logout
+        """)
+    assert person.dialogue.status == 0
+
+
+def test_an_unknown_name_is_offered_to_be_registered() -> None:
+    person = Person()
+    person.types("eve", "perhaps", "yes", "one", "two", "three", "three", "logout")
+    is_shown(person, """
+        Please enter your username: (or "register", "de-register", "quit")
+        >> eve
+        There is no user "eve". Do you want to register it? (yes/no)
+        >> perhaps
+        Please type "yes" or "no".
+        >> yes
+        Please choose a password:
+
+        Please type it again:
+
+        Error! The two passwords differ.
+        Please choose a password:
+
+        Please type it again:
+
+        The user "eve" has been registered.
+        Welcome to the Chatting room user "eve"! Now you have successfully logged in!
+        eve> logout
+        """)
+
+
+def test_registering_by_name() -> None:
+    person = Person()
+    person.types("register", "not a name", "bob", "x", "x", "no-one", "no", "quit")
+    is_shown(person, """
+        Please enter your username: (or "register", "de-register", "quit")
+        >> register
+        Please choose a username:
+        >> not a name
+        Error! This must be a user's name: 1 to 32 of A-Z a-z 0-9 _ . -.
+        Please choose a username:
+        >> bob
+        Please choose a password:
+
+        Please type it again:
+
+        Error! There is a user "bob" already.
+        Please enter your username: (or "register", "de-register", "quit")
+        >> no-one
+        There is no user "no-one". Do you want to register it? (yes/no)
+        >> no
+        Please enter your username: (or "register", "de-register", "quit")
+        >> quit
+        """)
+    assert person.dialogue.status == 0
+
+
+def test_de_registering() -> None:
+    person = Person()
+    person.types("de-register", "bob", "secret", "no", "de-register", "bob", "wrong", "yes", "secret", "yes")
+    is_shown(person, """
+        Please enter your username: (or "register", "de-register", "quit")
+        >> de-register
+        Please enter the username to remove:
+        >> bob
+        Please enter your password:
+
+        Do you really want to remove the user "bob", with all messages? (yes/no)
+        >> no
+        Please enter your username: (or "register", "de-register", "quit")
+        >> de-register
+        Please enter the username to remove:
+        >> bob
+        Please enter your password:
+
+        Do you really want to remove the user "bob", with all messages? (yes/no)
+        >> yes
+        Error! Wrong password: 2 tries are left.
+        Please enter your password:
+
+        Do you really want to remove the user "bob", with all messages? (yes/no)
+        >> yes
+        The user "bob" has been removed.
+        Please enter your username: (or "register", "de-register", "quit")
+        """)
+
+
+def test_locked_out() -> None:
+    person = Person(user="bob")
+    person.wire.server.scripted["login"] = [
+        {"status": "LOCKED_OUT", "seconds": 60, "text": '"bob" is locked out: try again in 60 seconds.'}
+    ]
+    person.types("wrong")
+    is_shown(person, """
+        Please enter your password:
+
+        Error! "bob" is locked out: try again in 60 seconds.
+        Please enter your username: (or "register", "de-register", "quit")
+        """)
+
+
+def test_changing_the_password() -> None:
+    person = logged_in()
+    person.types("password", "secret", "new", "new", "password", "oops", "x", "x")
+    is_shown(person, """
+        bob> password
+        Please enter your current password:
+
+        Please choose a password:
+
+        Please type it again:
+
+        Your password has been changed.
+        bob> password
+        Please enter your current password:
+
+        Please choose a password:
+
+        Please type it again:
+
+        Error! Wrong password: 2 tries are left.
+        """)
+    person.types("break")
+    person.connect()
+    assert "You are back online." in person.transcript
+
+
+def test_a_lost_connection() -> None:
+    person = logged_in()
+    person.dialogue._window = 10
+    person.wire.cut()
+    person.wire.server.post("are you there?")
+    person._listen()
+    person.types("message ann one", "message away two", "whoelse")
+    person.connect()
+    time = datetime.fromtimestamp(1_700_000_000).strftime("[%H:%M]")
+    is_shown(person, f"""
+        The cable was pulled. Trying to come back; what you type is sent then.
+        bob> (offline, retrying in 4 s) message ann one
+        bob> (offline, retrying in 4 s) message away two
+        bob> (offline, retrying in 4 s) whoelse
+        You are back online.
+        Sent again, because they had no answer: 3 commands.
+        While you were away (1 message):
+        {time} ann: are you there?
+        The user "away" is not online. The server has stored your message.
+        ann
+        """)
+
+
+def test_leaving_while_offline_gives_up() -> None:
+    person = logged_in()
+    person.dialogue._window = 10
+    person.drop()
+    person._listen()
+    person.types("message ann one", "quit")
+    is_shown(person, """
+        The cable was pulled. Trying to come back; what you type is sent then.
+        bob> (offline, retrying in 4 s) message ann one
+        bob> (offline, retrying in 4 s) quit
+        Without an answer: 1 command.
+        """)
+    assert person.dialogue.status == 0
+
+
+def test_kicked() -> None:
+    person = logged_in()
+    person.wire.server.say({"event": "bye", "status": "KICKED", "text": "The administrator logged you off."})
+    person._listen()
+    is_shown(person, "Error! The administrator logged you off.\n")
+    assert person.dialogue.status == 1
+
+
+@pytest.mark.parametrize(("typed", "status"), [
+    ((), 0), (("bob", "wrong"), 1), (("bob", "secret"), 0), (("bob", "secret", "message ann hi"), 0), (("eve",), 1),
+])  # fmt: skip
+def test_the_end_of_a_script(typed: tuple[str, ...], status: int) -> None:
+    person = Person()
+    person.types(*typed)
+    person.dialogue.input_ended(person.wire.now)
+    person._listen()
+    assert person.dialogue.status == status
+    if len(typed) > 2:
+        assert person.wire.server.effects == ["hi"]
+
+
+def test_a_server_lost_after_the_end_of_a_script() -> None:
+    person = logged_in()
+    person.wire.server.mute = True
+    person.types("message ann hi")
+    person.dialogue.input_ended(person.wire.now)
+    assert person.dialogue.status is None
+    person.wire.cut()
+    person._listen()
+    is_shown(person, """
+        bob> message ann hi
+        Error! The cable was pulled.
+        Without an answer: 1 command.
+        """)
+    assert person.dialogue.status == 1
+
+
+def test_a_full_server_and_its_queue() -> None:
+    person = Person()
+    person.read()
+    person.wire.server.hello.update(status="WAITING", position=2)
+    person.wire.connect()
+    person.wire.server.say({"event": "waiting", "position": 1})
+    person._listen()
+    is_shown(person, """
+        The server is full. You are number 2 in the queue.
+        The server is full. You are number 1 in the queue.
+        """)

@@ -1,0 +1,172 @@
+"""The library against the real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatlib.client import Client, Disconnected, Refused
+from chatlib.protocol.scram import ScramError
+from tests.client.conftest import USERS, Server
+
+
+def client(server: Server, user: str = "", **options: object) -> Client:
+    chat = Client("127.0.0.1", server.port, timeout=20, **options)  # type: ignore[arg-type]
+    while user:
+        try:
+            chat.login(user, USERS[user])
+            break
+        except Refused as refused:
+            assert refused.status == "ALREADY_ONLINE"  # the server has not heard yet that a killed one is gone
+    return chat
+
+
+def texts(chat: Client, count: int) -> list[object]:
+    found: list[object] = []
+    for event in chat.events(timeout=20):
+        if event["event"] in ("message", "broadcast"):
+            found.append(event["text"])
+        if len(found) == count:
+            break
+    return found
+
+
+def test_two_talk(server: Server) -> None:
+    with client(server, "ann") as ann:
+        assert ann.message("bob", "you there?")["delivered"] is False
+        with client(server, "bob") as bob:
+            assert bob.user == "bob"
+            assert texts(bob, 1) == ["you there?"]
+            assert bob.message("ann", "yes")["delivered"] is True
+            assert texts(ann, 1) == ["yes"]
+            assert ann.whoelse() == ["bob"]
+            assert ann.wholasthr(5) == ["bob"]
+            assert ann.list_users() == {"ann": True, "bob": True, "carl": False}
+            ann.block("bob")
+            assert ann.blacklist() == ["bob"]
+            with pytest.raises(Refused) as refused:
+                bob.message("ann", "hello?")
+            assert refused.value.status == "BLOCKED" and "blocked you" in str(refused.value)
+            ann.unblock("bob")
+            assert bob.broadcast("all")["undelivered"] == 0
+            assert texts(ann, 1) == ["all"]
+
+
+def test_a_bot(server: Server) -> None:
+    with client(server, "carl") as asker, client(server, "ann") as chat:
+        asker.message("ann", "hi")
+        for event in chat.events():
+            if event["event"] == "message":
+                chat.message(str(event["from"]), "you said: " + str(event["text"]))
+                break
+        assert texts(asker, 1) == ["you said: hi"]
+
+
+def test_accounts(server: Server) -> None:
+    with client(server) as chat:
+        with pytest.raises(ScramError):
+            chat.register("eve", "\x07")
+        chat.register("eve", "first")
+        with pytest.raises(Refused, match="USER_EXISTS"):
+            chat.register("Eve", "first")
+        with pytest.raises(Refused, match="NO_SUCH_USER"):
+            chat.login("nobody", "x")
+        with pytest.raises(Refused, match="WRONG_PASSWORD"):
+            chat.login("ann", "x")
+        chat.login("eve", "first")
+        with pytest.raises(Refused, match="WRONG_PASSWORD"):
+            chat.change_password("not it", "second")
+        chat.change_password("first", "second")
+    with client(server) as chat:
+        with pytest.raises(Refused, match="WRONG_PASSWORD"):
+            chat.deregister("eve", "first")
+        chat.deregister("eve", "second")
+        with pytest.raises(Refused, match="NO_SUCH_USER"):
+            chat.login("eve", "second")
+
+
+def test_an_event_that_was_not_worked_on_comes_again(server: Server) -> None:
+    with client(server, "ann") as ann:
+        ann.message("bob", "one")
+        ann.message("bob", "two")
+        bob = client(server, "bob")
+        assert texts(bob, 2) == ["one", "two"]
+        bob.close()  # killed while it works on the second, before the first was acknowledged
+        with client(server, "bob") as bob:
+            assert texts(bob, 2) == ["one", "two"]
+        with client(server, "bob") as bob:
+            assert texts(bob, 1) == ["two"]
+            assert bob.next_event(timeout=0) is None
+        assert client(server).login("bob", USERS["bob"]) == 0
+
+
+def test_with_a_memory_only_the_event_that_was_not_worked_on_comes_again(server: Server, tmp_path: Path) -> None:
+    with client(server, "ann") as ann:
+        ann.message("bob", "one")
+        ann.message("bob", "two")
+        bob = client(server, "bob", memory=tmp_path / "state")
+        assert texts(bob, 2) == ["one", "two"]
+        bob.close()
+        with client(server, "bob", memory=tmp_path / "state") as bob:
+            assert texts(bob, 1) == ["two"]
+
+
+def test_the_server_is_killed_and_comes_back(server: Server) -> None:
+    with client(server, "ann") as ann, client(server, "bob") as bob:
+        ann.message("bob", "before")
+        assert texts(bob, 1) == ["before"]
+        server.kill()
+        server.start()
+        ann.message("bob", "after", key="only once")
+        assert ann.message("bob", "after", key="only once")["status"] == "OK"
+        ann.message("bob", "last")
+        assert texts(bob, 2) == ["after", "last"]
+
+
+def test_kicked(server: Server) -> None:
+    with client(server, "ann") as ann:
+        server.command("kick ann")
+        with pytest.raises(Disconnected) as over:
+            list(ann.events(timeout=20))
+        assert over.value.status == "KICKED"
+        with pytest.raises(Disconnected):
+            ann.whoelse()
+
+
+def test_nobody_there(server: Server) -> None:
+    server.kill()
+    with pytest.raises(Disconnected, match="cannot be reached"):
+        client(server)
+
+
+def test_no_reconnecting(server: Server) -> None:
+    chat = client(server, "ann", reconnect=False)
+    server.kill()
+    with pytest.raises(Disconnected):
+        list(chat.events())
+    chat.close()
+
+
+def test_a_time_limit(server: Server) -> None:
+    chat = client(server, "ann")
+    server.kill()
+    chat.timeout = 0.05
+    with pytest.raises(TimeoutError):
+        chat.whoelse()
+    chat.close()
+
+
+def test_a_memory_on_disk(server: Server, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    ann = client(server, "ann", memory=state)
+    server.kill()
+    ann.timeout = 0.05
+    with pytest.raises(TimeoutError):
+        ann.message("bob", "not lost")
+    ann.close()
+    server.start()
+    with client(server, "ann", memory=state):
+        pass
+    with client(server, "bob") as bob:
+        assert texts(bob, 1) == ["not lost"]

@@ -1,0 +1,116 @@
+"""Sentences, times, help and completion."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from chatlib.client import lines
+from chatlib.client.lines import Line, Names
+
+NOON = datetime(2024, 5, 17, 12, 0).timestamp()
+
+
+def plain(line: Line | None) -> str | None:
+    return None if line is None else "".join(part if isinstance(part, str) else part.text for part in line)
+
+
+@pytest.mark.parametrize(("event", "shown"), [
+    ({"event": "message", "from": "columbia", "text": "hi"}, "columbia: hi"),
+    ({"event": "broadcast", "from": "facebook", "text": "It's me facebook ~"},
+     "facebook(broadcast): It's me facebook ~"),
+    ({"event": "presence", "user": "Columbia", "online": True}, 'System(broadcast): "Columbia" has just logged in.'),
+    ({"event": "presence", "user": "Columbia", "online": False}, 'System(broadcast): "Columbia" has just logged out.'),
+    ({"event": "notice", "text": "Tea!"}, "System(broadcast): Tea!"),
+    ({"event": "something new"}, None),
+])  # fmt: skip
+def test_events(event: dict[str, object], shown: str | None) -> None:
+    assert plain(lines.event(event, NOON, False)) == shown
+    if shown is not None:
+        assert plain(lines.event({**event, "time": NOON + 60}, NOON, True)) == "[12:01] " + shown
+        assert plain(lines.event({**event, "time": NOON, "offline": True}, NOON, False)) == "[12:00] " + shown
+
+
+def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
+    assert plain(lines.stamp(NOON - 86_400, NOON)) == "[2024-05-16 12:00] "
+    for nonsense in (1e300, float("nan"), "12:00", None, -1e18):
+        assert lines.stamp(nonsense, NOON) == ()
+
+
+@pytest.mark.parametrize(("action", "asked", "reply", "shown"), [
+    ("message", {"to": "csee4119"}, {"status": "OK", "delivered": False},
+     ['The user "csee4119" is not online. The server has stored your message.']),
+    ("message", {"to": "ann"}, {"status": "OK", "delivered": True}, []),
+    ("block", {"user": "facebook"}, {"status": "SELF_BLOCK", "text": "You cannot block yourself!"},
+     ["Error! You cannot block yourself!"]),
+    ("block", {"user": "ann"}, {"status": "OK", "user": "Ann"}, ['You have blocked "Ann".']),
+    ("unblock", {"user": "ann"}, {"status": "OK", "user": "Ann"}, ['You have unblocked "Ann".']),
+    ("broadcast", {}, {"status": "OK", "undelivered": 0}, []),
+    ("broadcast", {}, {"status": "OK", "undelivered": 1}, ["Not delivered to 1 user who blocked you."]),
+    ("whoelse", {}, {"status": "OK", "users": ["a", "b"]}, ["a", "b"]),
+    ("whoelse", {}, {"status": "OK", "users": []}, ["Nobody else is online."]),
+    ("list_users", {}, {"status": "OK", "users": [{"user": "a", "online": True}, {"user": "b", "online": False}]},
+     ["a (online)", "b (offline)"]),
+    ("history", {"count": 0}, {"status": "OK", "messages": []}, ["Nothing came while you were away."]),
+    ("history", {"count": 1}, {"status": "OK", "messages": [
+        {"event": "message", "from": "a", "text": "x", "time": NOON}, 7]}, ["[12:00] a: x"]),
+    ("something new", {}, {"status": "OK", "text": "Done."}, ["Done."]),
+    ("something new", {}, {"status": "ODD"}, ["Error! ODD"]),
+])  # fmt: skip
+def test_answers(action: str, asked: dict[str, object], reply: dict[str, object], shown: list[str]) -> None:
+    assert [plain(line) for line in lines.answer(action, asked, reply, NOON)] == shown
+
+
+def test_help_is_made_from_the_table() -> None:
+    everything = [plain(line) or "" for line in lines.help_lines("")]
+    assert any(line.startswith("message <to> <text> ") for line in everything)
+    assert any(line.startswith("break ") for line in everything)
+    assert not any(line.startswith(("hello", "kick")) for line in everything)
+    assert plain(lines.help_lines("blacklist add")[1]) == "The same: block <user>"
+    assert plain(lines.help_lines("what")[0]) == 'Error! There is no command "what". Type "help" for what there is.'
+
+
+def names(*seen: str) -> Names:
+    result = Names()
+    for name in seen:
+        result.see(name)
+    return result
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("mes", ["message "]),
+    ("BRO", ["broadcast "]),
+    ("message ", ["message carl ", "message Bob "]),
+    ("message b", ["message Bob "]),
+    ("message bob h", []),
+    ("message bob", ["message Bob "]),
+    ("blacklist a", ["blacklist add "]),
+    ("blacklist add c", ["blacklist add carl"]),
+    ("block ", ["block carl", "block Bob"]),
+    ("help mess", ["help message"]),
+    ("logout", []),
+    ("nonsense x", []),
+])  # fmt: skip
+def test_completion(before: str, after: list[str]) -> None:
+    assert [each.rstrip() if "help" in before else each for each in lines.complete(before, names("bob", "carl", "Bob",
+                                                                                   "carl"))] == after  # fmt: skip
+
+
+def test_completion_offers_every_command_and_alias() -> None:
+    assert {"message ", "send ", "logout", "blacklist add ", "help "} <= set(lines.complete("", names()))
+
+
+@pytest.mark.parametrize(("line", "kept"), [
+    ("message bob  my secret", "message bob"),
+    ("send bob x", "send bob"),
+    ("broadcast x y", "broadcast"),
+    ("broadcast", "broadcast"),
+    ("message bob", "message bob"),
+    ("whoelse", "whoelse"),
+    ("blacklist add bob", "blacklist add bob"),
+    ("history 5", "history 5"),
+    ("my password by mistake", ""),
+])
+def test_what_the_history_on_disk_keeps(line: str, kept: str) -> None:
+    assert lines.without_text(line) == kept

@@ -1,0 +1,138 @@
+"""Lines read from a pipe, and the modes of a real terminal (a pty)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+
+import pytest
+
+from chatlib.client.editor import Action, Kind
+from chatlib.client.terminal import (
+    LineReader,
+    LineTerminal,
+    RawTerminal,
+    moves_cursor,
+    reflows,
+    wants_colour,
+    window_size,
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_lines_are_read_wherever_they_are_cut(size: int) -> None:
+    reader = LineReader()
+    stream = "one\r\ntwo\t中\x1b[2J\n\nlast".encode()
+    actions = [each for at in range(0, len(stream), size) for each in reader.feed(stream[at : at + size])]
+    assert [*actions, *reader.finish()] == [
+        Action(Kind.LINE, "one"),
+        Action(Kind.LINE, "two 中[2J"),
+        Action(Kind.LINE, ""),
+        Action(Kind.LINE, "last"),
+        Action(Kind.END),
+    ]
+    assert reader.finish() == [Action(Kind.END)]
+
+
+def test_lines_that_are_not_taken_wait_and_long_ones_are_cut() -> None:
+    reader = LineReader()
+    assert next(reader.feed(b"one\ntwo\n" + b"x" * 20_000)) == Action(Kind.LINE, "one")
+    reader.clear()
+    two, long = reader.feed(b"y" * 20_000 + b"\n")
+    assert two.text == "two"
+    assert long.text == "x" * 16_384
+
+
+@pytest.fixture
+def terminal() -> Iterator[int]:
+    master, slave = pty.openpty()
+    yield slave
+    with contextlib.suppress(OSError):
+        os.close(slave)
+    os.close(master)
+
+
+def test_raw_modes_are_restored(terminal: int) -> None:
+    found = termios.tcgetattr(terminal)
+    with pytest.raises(RuntimeError), RawTerminal(terminal) as raw:
+        raw.enter()
+        modes = termios.tcgetattr(terminal)
+        assert not modes[3] & (termios.ECHO | termios.ICANON | termios.ISIG)
+        assert modes[1] & termios.OPOST
+        raise RuntimeError
+    assert termios.tcgetattr(terminal) == found
+
+
+def test_echo_is_off_for_a_password_and_restored(terminal: int) -> None:
+    found = termios.tcgetattr(terminal)
+    lines = LineTerminal(terminal)
+    with lines:
+        for on in (True, False, True, False):
+            lines.echo(on)
+            modes = termios.tcgetattr(terminal)
+            assert bool(modes[3] & termios.ECHO) is on
+            assert modes[3] & termios.ICANON
+    assert termios.tcgetattr(terminal) == found
+
+
+def test_a_terminal_that_is_gone() -> None:
+    master, slave = pty.openpty()
+    with RawTerminal(slave):
+        os.close(master)
+        os.close(slave)
+    assert window_size(slave) == (80, 24)
+
+
+_STOPS = """
+import os, sys
+sys.path.insert(0, {root!r})
+from chatlib.client.terminal import RawTerminal
+with RawTerminal(0) as terminal:
+    os.write(1, b"raw;")
+    terminal.suspend()
+    os.write(1, b"again;")
+"""
+
+
+def test_suspended_by_a_key_and_continued_by_a_shell() -> None:
+    master, slave = pty.openpty()
+    cooked = termios.tcgetattr(slave)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    # A group of its own in our session, with us as its parent: as a shell starts a job. (An orphaned group would
+    # not be stopped.)
+    job = subprocess.Popen(
+        [sys.executable, "-c", _STOPS.format(root=root)], stdin=slave, stdout=slave, process_group=0
+    )
+    try:
+        _, status = os.waitpid(job.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status) and os.WSTOPSIG(status) == signal.SIGTSTP
+        assert termios.tcgetattr(slave) == cooked
+        os.kill(job.pid, signal.SIGCONT)
+        assert job.wait() == 0
+        assert termios.tcgetattr(slave) == cooked
+        assert os.read(master, 100) == b"raw;again;"
+    finally:
+        job.kill()
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.parametrize(("environ", "moves", "colour", "breaks"), [
+    ({"TERM": "xterm-256color"}, True, True, True),
+    ({"TERM": "xterm-256color", "NO_COLOR": ""}, True, True, True),
+    ({"TERM": "xterm-256color", "NO_COLOR": "1"}, True, False, True),
+    ({"TERM": "xterm-256color", "XTERM_VERSION": "XTerm(370)"}, True, True, False),
+    ({"TERM": "linux"}, True, True, False),
+    ({"TERM": "screen"}, True, True, False),
+    ({"TERM": "screen-256color", "TMUX": "/tmp/tmux"}, True, True, True),
+    ({"TERM": "dumb"}, False, False, True),
+    ({}, False, False, True),
+])  # fmt: skip
+def test_kinds_of_terminal(environ: dict[str, str], moves: bool, colour: bool, breaks: bool) -> None:
+    assert (moves_cursor(environ), wants_colour(environ), reflows(environ)) == (moves, colour, breaks)

@@ -1,0 +1,247 @@
+"""A stage for the world: conversations are scripts, and what was said instead is shown as a diff.
+
+A script's lines that begin with ``>`` are carried out; the lines between them are what must come out of it: the reply
+(``<``), and what each user who is online hears. In a script ``> bob: message to=alice text=hi`` is a command of bob's;
+``> register user=bob`` is the edge's own. Numbers are numbers, ``'two words'`` is one word. What reads:
+
+    > at 60            the clock stands at 60.0
+    > save             the world goes through its text files, and must come back equal
+    > bob unread       how many messages bob has not seen
+    > bob gets         what a login would hand out now
+    > bob history      what bob was sent, newest first
+    > bob sees         who is online, as bob is told
+    > bob saw since=0  also those who left later than that
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+import textwrap
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from chatlib.core import snapshot
+from chatlib.core.mail import Mailbox
+from chatlib.core.world import Command, Reply, World
+from chatlib.storage.parameters import defaults
+
+HOST = "10.0.0.1"
+_JSON_FIELDS = ("session", "seen", "left", "before", "since", "id", "parameters", "accounts")
+
+
+class Recorder:
+    """An audience that keeps everything: what each user online heard, the message store, the ends of sessions."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.messages = bytearray()
+        self.said: list[tuple[Any, ...]] = []  # since it was last taken
+
+    def deliver(self, user: str, line: bytes) -> None:
+        assert self.world is not None
+        assert user in self.world.online
+        self.said.append(("hears", (user,), line))
+
+    def fan_out(self, line: bytes, excluded: Collection[str] = ()) -> None:
+        assert self.world is not None
+        self.said.append(("hears", tuple(sorted(set(self.world.online) - set(excluded))), line))
+
+    def end(self, user: str, login: int, status: str, text: str) -> None:
+        self.said.append(("ends", user, login, status, text))
+
+    def store(self, line: bytes) -> None:
+        assert line.endswith(b"\n")
+        assert line.count(b"\n") == 1
+        self.messages += line
+
+    def erase(self, offsets: Iterable[int]) -> None:
+        for offset in offsets:
+            end = self.messages.index(b"\n", offset)
+            self.said.append(("erased", bytes(self.messages[offset:end]).split(b" ", 1)[1]))
+            self.messages[offset:end] = b" " * (end - offset)
+
+    def unlink(self, blob: str) -> None:
+        self.said.append(("unlinked", blob))
+
+    def take(self) -> list[tuple[Any, ...]]:
+        said, self.said = self.said, []
+        return said
+
+
+def new_world(**parameters: Any) -> tuple[World, Recorder]:
+    recorder = Recorder()
+    world = recorder.world = World({**defaults(), **parameters}, recorder)
+    return world, recorder
+
+
+def _box(box: Mailbox) -> list[tuple[int, int]]:
+    return list(zip(box.seqs, box.offsets, strict=True))
+
+
+def picture(world: World) -> dict[str, Any]:
+    """All that a world is, as plain values that can be compared. Written apart from the snapshot, which it tests."""
+    return {
+        "lsn": world.lsn,
+        "at": world.at,
+        "store_end": world.store_end,
+        "parameters": world.parameters,
+        "order": list(world.accounts),
+        "accounts": {
+            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.skipped, a.blocks,
+                   a.blocked_by, a.files, None if a.replies is None else list(a.replies.items()))
+            for user, a in world.accounts.items()
+        },
+        "online": {
+            user: (p.login, p.since, p.address, p.client, p.away_from) for user, p in world.online.items()
+        },
+        "lockouts": {key: (f.count, f.last, f.until) for key, f in world.lockouts.entries.items()},
+        "broadcasts": _box(world.broadcasts),
+    }  # fmt: skip
+
+
+def saved(world: World) -> dict[str, list[str]]:
+    """The lines of the flat files."""
+    return {name: list(lines) for name, _, lines in snapshot.dump(world)}
+
+
+def loaded(files: dict[str, list[str]], recorder: Recorder) -> World:
+    """A new world from the lines of the flat files. Its audience is `recorder`, whose messages it goes on with."""
+    world = World(defaults(), recorder)
+    for lines in files.values():
+        assert not any("\n" in line for line in lines)
+    snapshot.load(world, {name: enumerate(lines, 2) for name, lines in files.items()})
+    recorder.world = world
+    return world
+
+
+def _field(word: str) -> tuple[str, Any]:
+    name, _, value = word.partition("=")
+    return name, json.loads(value) if name in _JSON_FIELDS else value
+
+
+class Stage:
+    """A world, its clock and its log."""
+
+    def __init__(self, **parameters: Any) -> None:
+        self.world, self.recorder = new_world(**parameters)
+        self.now = 0.0
+        self.lsn = 0
+        self.log: list[tuple[int, str]] = []
+
+    def do(self, action: str, by: str | None = None, **fields: Any) -> Reply:
+        """Carries out one command, as it comes back from the journal."""
+        command: Command = {"action": action, "at": self.now, **fields}
+        if by is not None:
+            command["by"] = by
+        self.lsn += 1
+        body = json.dumps(command)
+        self.log.append((self.lsn, body))
+        reply = self.world.execute(self.lsn, json.loads(body))
+        assert self.world.store_end == len(self.recorder.messages), "the world has counted the message store wrongly"
+        assert self.world.lsn == self.lsn
+        return reply
+
+    def save(self) -> None:
+        """Through the text files and back."""
+        before = picture(self.world)
+        self.world = loaded(json.loads(json.dumps(saved(self.world))), self.recorder)
+        assert picture(self.world) == before
+
+    def replayed(self) -> World:
+        """Another world of the same commands."""
+        world, _ = new_world()
+        for lsn, body in self.log:
+            world.execute(lsn, json.loads(body))
+        return world
+
+    # Scripts.
+
+    def play(self, script: str) -> None:
+        """Carries a script out; raises AssertionError with a diff when something else comes out of it."""
+        wanted = [line.rstrip() for line in textwrap.dedent(script).strip().splitlines() if line.strip()]
+        got = [out for line in wanted if line.startswith((">", "#")) for out in self._line(line)]
+        if got != wanted:
+            raise AssertionError("the conversation went another way:\n" + "\n".join(
+                difflib.unified_diff(wanted, got, "as written", "as it went", lineterm="", n=3)))  # fmt: skip
+
+    def _line(self, line: str) -> Iterator[str]:
+        yield line
+        words = shlex.split(line[1:]) if line.startswith(">") else []
+        if not words:
+            return
+        if words[0] == "at":
+            self.now = float(words[1])
+            return
+        if words[0] == "save":
+            self.save()
+            return
+        fields = dict(_field(word) for word in words if "=" in word)
+        if words[0].endswith(":"):
+            yield self._reply(self.do(words[1], words[0][:-1], **fields))
+        elif len(words) > 1 and words[1] in self.READS:
+            yield f"= {self.READS[words[1]](self, words[0], **fields)}".rstrip()
+        else:
+            yield self._reply(self.do(words[0], **self._filled(words[0], fields)))
+        for said in self.recorder.take():
+            yield self._said(said)
+
+    @staticmethod
+    def _filled(action: str, fields: dict[str, Any]) -> dict[str, Any]:
+        if action == "register":
+            return {"verifier": f"v-{fields.get('user')}", **fields}
+        if action in ("login", "wrong_password"):
+            return {"address": HOST, **fields}
+        return fields
+
+    @staticmethod
+    def _reply(reply: Reply) -> str:
+        rest = [f"{name}={value}" for name, value in reply.items() if name not in ("status", "text")]
+        text = [f": {reply['text']}"] if "text" in reply else []
+        return "".join(["< ", " ".join([reply["status"], *rest]), *text])
+
+    @staticmethod
+    def _event(line: bytes) -> str:
+        event = json.loads(line)
+        name = event.pop("event")
+        event.pop("time")
+        text = f": {event.pop('text')}" if "text" in event else ""
+        return " ".join([name, *(f"{field}={value}" for field, value in event.items())]) + text
+
+    def _said(self, said: tuple[Any, ...]) -> str:
+        if said[0] == "hears":
+            return f"  {', '.join(said[1]) or 'nobody'} <- {self._event(said[2])}"
+        if said[0] == "ends":
+            return f"  {said[1]} (login {said[2]}) ends: {said[3]}: {said[4]}"
+        return f"  erased {self._event(said[1])}"
+
+    # What reads.
+
+    def _shown(self, positions: Iterable[tuple[int, int]]) -> str:
+        return ", ".join(self.stored(seq, offset)[1] for seq, offset in positions)
+
+    def stored(self, seq: int, offset: int) -> tuple[bytes, str]:
+        """The event at a position of the message store, whole and in short."""
+        messages = self.recorder.messages
+        event = bytes(messages[offset : messages.index(b"\n", offset)]).split(b" ", 1)[1]
+        fields = json.loads(event)
+        assert fields["seq"] == seq
+        return event, f"{fields['from']}: {fields['text']}"
+
+    def gets(self, user: str) -> str:
+        return self._shown(self.world.waiting(user, self.world.accounts[user].seen))
+
+    def history(self, user: str, before: int | None = None) -> str:
+        return self._shown(self.world.history(user, self.lsn + 1 if before is None else before))
+
+    def unread(self, user: str) -> str:
+        return str(self.world.unread(self.world.accounts[user]))
+
+    def sees(self, user: str) -> str:
+        return ", ".join(account.name for account in self.world.visible(user))
+
+    def saw(self, user: str, since: float) -> str:
+        return ", ".join(account.name for account in self.world.seen_lately(user, since))
+
+    READS = {"gets": gets, "history": history, "unread": unread, "sees": sees, "saw": saw}

@@ -1,0 +1,105 @@
+"""The world at rest: what is written is what is read, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatlib.core import snapshot
+from chatlib.core.snapshot import SnapshotError
+from chatlib.storage.parameters import defaults
+from tests.core.stage import Recorder, Stage, loaded, new_world, picture, saved
+
+
+def lively() -> Stage:
+    """A world with something in every file."""
+    stage = Stage()
+    for name in ("Alice", "Bob", "Carol"):
+        stage.do("register", user=name, verifier=f"v-{name}")
+    stage.now = 1700000000.123
+    stage.do("login", user="alice", address="fe80::1%eth0", client='a "quoted" näme\u2028')
+    stage.do("login", user="bob", address="10.0.0.2")
+    stage.do("block", "alice", user="carol", key="k 1")
+    stage.do("block", "bob", user="carol")
+    stage.do("message", "alice", to="bob", text="hi", key='"}\u2028')
+    stage.do("broadcast", "bob", text="all")
+    stage.do("wrong_password", user="carol", address="")
+    stage.do("wrong_password", user="carol", address="10.0.0.3")
+    stage.do("login", user="carol", address="10.0.0.4")
+    stage.do("broadcast", "carol", text="not for two")
+    stage.do("depart", user="carol", session=12, seen=10)
+    stage.do("edit", parameters={"BLOCK_SCOPE": "user", "TIME_OUT": 0.1 + 0.2, "MaxCon": 7})
+    stage.do("seen", seen={"alice": 9})
+    return stage
+
+
+def test_an_empty_world() -> None:
+    world, recorder = new_world()
+    assert picture(loaded(saved(world), recorder)) == picture(world)
+
+
+def test_a_world_with_something_in_every_file() -> None:
+    stage = lively()
+    files = saved(stage.world)
+    assert all(files[name] for name in snapshot.FILES if name != "file_rep.txt")
+    stage.save()
+    assert saved(stage.world) == files
+
+
+def test_every_file_says_what_it_is() -> None:
+    rows = list(snapshot.dump(new_world()[0]))
+    assert [name for name, _, _ in rows] == list(snapshot.FILES)
+    assert all(about and "\n" not in about for _, about, _ in rows)
+
+
+def test_the_files_are_text_that_a_person_can_read() -> None:
+    files = saved(lively().world)
+    assert files["block_rep.txt"] == ["alice carol", "bob carol"]
+    assert files["list_block.txt"][0] == "carol  1 1700000000.123 0.0"
+    assert "MaxCon 7" in files["state.txt"]
+    assert files["users.txt"][2].startswith("Carol v-Carol 3 1700000000.123 null")
+
+
+def test_a_parameter_of_another_version_is_forgotten_and_a_new_one_has_its_default() -> None:
+    world, recorder = new_world(MaxCon=7)
+    files = saved(world)
+    files["state.txt"] = ["OLD_ONE 5" if line.startswith("TIME_OUT ") else line for line in files["state.txt"]]
+    again = loaded(files, recorder)
+    assert again.parameters == {**defaults(), "MaxCon": 7}
+
+
+def test_missing_files_are_empty_ones() -> None:
+    assert picture(loaded({}, Recorder())) == picture(new_world()[0])
+
+
+BAD = [
+    ("state.txt", "lsn"), ("state.txt", "lsn x"), ("state.txt", "MaxCon }"),
+    ("users.txt", "Alice"), ("users.txt", "Alice v x 0.0 null"), ("users.txt", "Alice v 1 soon null"),
+    ("users.txt", "Alice v 1 0.0 [1]"), ("users.txt", "Alice v 1 0.0 7"), ("users.txt", ""),
+    ("mailboxes.txt", "all"), ("mailboxes.txt", "all\t0\t\t1 2\t5"), ("mailboxes.txt", "nobody\t0\t\t\t"),
+    ("mailboxes.txt", "all\t0\t\tx\t5"), ("mailboxes.txt", "all\t0\t\t99999999999999999999\t5"),
+    ("block_rep.txt", "alice"), ("block_rep.txt", "alice nobody"), ("block_rep.txt", "nobody alice"),
+    ("list_block.txt", "alice 10.0.0.1 1 2"), ("list_block.txt", "alice 10.0.0.1 x 0.0 0.0"),
+    ("replies.txt", "alice"), ("replies.txt", "nobody [1,2]"), ("replies.txt", "alice [1"), ("replies.txt", "alice [1]"),
+    ("replies.txt", "alice [[],1]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "line"), BAD)
+def test_a_line_that_cannot_be_read_is_named(name: str, line: str) -> None:
+    world, _ = new_world()
+    good = [(2, "Alice v 1 0.0 null")] if name != "users.txt" else []
+    with pytest.raises(SnapshotError, match=f"^{name}, line 7: .* is expected"):
+        snapshot.load(world, {"users.txt": good, name: [*(good if name == "users.txt" else []), (7, line)]})
+
+
+@given(st.sampled_from(sorted(snapshot.FILES)), st.text(st.sampled_from('alice \t0159.-ex[]{},"nul'), max_size=30))
+def test_a_line_is_read_or_named(name: str, line: str) -> None:
+    world, _ = new_world()
+    files = {"users.txt": [(2, "Alice v 1 0.0 null")]}
+    files[name] = [*files.get(name, []), (3, line)]
+    try:
+        snapshot.load(world, files)
+    except SnapshotError as wrong:
+        assert f"{name}, line 3" in str(wrong)  # noqa: PT017

@@ -1,0 +1,72 @@
+"""Kinds of fields: the bounds of each, from both sides."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatlib.protocol import kinds
+from chatlib.protocol.kinds import MAX_INTEGER, Kind
+from chatlib.protocol.scram import make_verifier
+
+VERIFIER = str(make_verifier("pencil", 4096))
+
+BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
+    (kinds.NAME, ["a", "x" * 32, "A-Z_0.9"], ["", "x" * 33, "a b", "é", 7, None, True, ["a"]]),
+    (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028"], ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", 7, None]),
+    (kinds.COUNT, [0, 1, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.0, "1", True, False, None, 10**400]),
+    (kinds.SEQ, [0, 812, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.5, True, "812"]),
+    (kinds.MINUTES, [0.001, 1, 90, 1_000_000], [0, -1, 1_000_000.5, math.inf, math.nan, True, "5", None, 10**400]),
+    (kinds.KEY, ["k", "x" * 64, "é"], ["", "x" * 65, "a\tb", "\ud800", 7]),
+    (kinds.CLIENT, ["k", "x" * 64], ["", "x" * 65, "\n", None]),
+    (kinds.ID, ["", "x" * 64, 0, -7, MAX_INTEGER, -MAX_INTEGER],
+     ["x" * 65, 1.0, True, None, [], {}, MAX_INTEGER + 1, -MAX_INTEGER - 1, "\x00", "\ud800"]),
+    (kinds.SCRAM, ["n,,n=a,r=b", "x" * 1_024], ["", "x" * 1_025, "é", "a\n", 7, None]),
+    (kinds.VERIFIER, [VERIFIER], ["", "pencil", VERIFIER + "x", VERIFIER.replace("4096", "4095"), "x" * 2_000, 7]),
+    (kinds.FILE_NAME, ["a.txt", "x" * 255, "é" * 127, "two words", "..."],
+     ["", "x" * 256, "é" * 128, ".", "..", "a/b", "a\\b", "a\n", "\ud800", 7, None]),
+    (kinds.SHA256, ["0" * 64, "af" * 32], ["", "0" * 63, "0" * 65, "AF" * 32, "g" * 64, "٠" * 64, 7]),
+    (kinds.TICKET, ["t", "x" * 64], ["", "x" * 65, "\n", 7]),
+    (kinds.PATHS, ["/tmp/a b"], [7, None]),
+    (kinds.PROTOCOL, [1], [0, 2, -1, True, 1.0, "1", None]),
+    (kinds.WORD, ["", "word"], [7, None]),
+    (kinds.VALUE, ["", "some words"], [7, None]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "good", "bad"), BOUNDS, ids=[kind.name for kind, _, _ in BOUNDS])
+def test_bounds(kind: Kind, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        assert kind.check(value) is None, value
+    for value in bad:
+        assert kind.check(value) == kind.allowed, value
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert {id(kind) for kind in vars(kinds).values() if isinstance(kind, Kind)} == {id(kind) for kind, _, _ in BOUNDS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "value"),
+    [
+        (kinds.COUNT, "0", 0), (kinds.COUNT, "25", 25), (kinds.MINUTES, "5", 5), (kinds.MINUTES, "0.5", 0.5),
+        (kinds.NAME, "Bob", "Bob"), (kinds.TEXT, "some words", "some words"),
+    ],
+)  # fmt: skip
+def test_a_typed_word_becomes_a_value(kind: Kind, word: str, value: object) -> None:
+    parsed = kind.parse(word)
+    assert (parsed, type(parsed)) == (value, type(value))
+    assert kind.accepts(parsed)
+
+
+@given(st.text(max_size=20))
+def test_a_typed_word_is_a_good_value_or_a_value_error(word: str) -> None:
+    for kind, _, _ in BOUNDS:
+        try:
+            value = kind.parse(word)
+        except ValueError:
+            continue
+        kind.accepts(value)

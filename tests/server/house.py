@@ -1,0 +1,431 @@
+"""A real server in this process, driven tick by tick: injected clocks, a disk that syncs when it is told to, socket pairs.
+
+Nothing here sleeps, and no thread runs: a peer writes into its socket, the house ticks until it is quiet, the peer reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chatlib.protocol.scram import ClientExchange, Verifier, make_verifier, salted_password
+from chatlib.reactor.jobs import Job
+from chatlib.server.console import Console
+from chatlib.server.server import Server
+from chatlib.storage.home import Home
+from chatlib.storage.journal import CommitFailed
+
+ITERATIONS = 4096
+PASSWORD = "a password"
+SALT = b"salt of the tests"
+VERIFIER = make_verifier(PASSWORD, ITERATIONS, SALT)
+USERS = ("Columbia", "facebook", "Google", "SEAS")
+_SALTED: dict[tuple[str, bytes], bytes] = {(PASSWORD, SALT): salted_password(PASSWORD, SALT, ITERATIONS)}
+
+Message = dict[str, Any]
+
+
+def salted(password: str, salt: bytes) -> bytes:
+    """PBKDF2 once for each password and salt, however many logins there are."""
+    key = (password, salt)
+    if key not in _SALTED:
+        _SALTED[key] = salted_password(password, salt, ITERATIONS)
+    return _SALTED[key]
+
+
+class Clock:
+    """Both clocks of a loop; they move when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.wall_at_start = 1_700_000_000.0 - self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.wall_at_start + self.now
+
+
+class Disk:
+    """A syncer without a disk: in place while `fast`; otherwise a sync is done when ``release`` says so."""
+
+    def __init__(self) -> None:
+        self.fast = True
+        self.error: OSError | None = None  # what the next sync says
+        self.waiting = 0  # descriptors handed over and not yet answered
+        self.syncs = 0
+        self._released = 0
+        self._here, self._there = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._here.fileno()
+
+    def start(self, *fds: int) -> bool:
+        self.syncs += 1
+        if self.fast:
+            if self.error:
+                raise self.error
+            return True
+        self.waiting += len(fds)
+        return False
+
+    def release(self) -> None:
+        """The disk has done what it was asked to do."""
+        self._there.send(b"." * (self.waiting - self._released))
+        self._released = self.waiting
+
+    def ready(self) -> bool:
+        if not self._here.recv(1, socket.MSG_DONTWAIT):
+            raise OSError("the syncing child has died")
+        if self.error:
+            raise self.error
+        self.waiting -= 1
+        self._released -= 1
+        return not self.waiting
+
+    def close(self) -> None:
+        self._here.close()
+        self._there.close()
+
+
+class Peer:
+    """The other end of one connection to a house."""
+
+    def __init__(self, house: House, name: str, address: str = "10.0.0.1") -> None:
+        self.house, self.name, self.user = house, name, ""
+        self.heard: list[Message] = []  # everything, in order
+        self._closed = False
+        self._rest = b""
+        self._taken = 0
+        self.socket, there = socket.socketpair()
+        self.socket.setblocking(False)
+        house.server._accepted(there, address)
+
+    # Saying.
+
+    def say(self, *requests: Message | str | bytes) -> None:
+        """Requests, in one packet; a text or bytes are sent as they are."""
+        data = b"".join(_line(request) for request in requests)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while data:
+                try:
+                    data = data[self.socket.send(data) :]
+                except BlockingIOError:
+                    before = self.house.server.loop.ticks
+                    self.house.tick()
+                    assert self.house.server.loop.ticks > before
+
+    def hang_up(self) -> None:
+        """The connection breaks."""
+        self.socket.close()
+        self._closed = True
+        self.house.peers.remove(self)
+
+    def end(self) -> None:
+        """Says that it will send no more."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    # Hearing.
+
+    def hear(self) -> list[Message]:
+        """What has arrived since this was last called."""
+        while not self._closed:
+            try:
+                data = self.socket.recv(1 << 20)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                self._closed = True
+                break
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self.heard += [json.loads(line) for line in lines]
+        fresh = self.heard[self._taken :]
+        self._taken = len(self.heard)
+        return fresh
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has hung up."""
+        fresh = self._taken
+        self.hear()
+        self._taken = fresh
+        return self._closed
+
+    def ask(self, action: str, **fields: Any) -> Message:
+        """One request and its reply; events go to `heard` as ever."""
+        self.say({"action": action, **fields})
+        return self.reply(action)
+
+    def reply(self, action: str) -> Message:
+        """The next reply to `action`, whatever it takes to get it but time."""
+        self.house.settle()
+        self.hear()
+        replies = [message for message in self.heard[self._asked() :] if message.get("action") == action]
+        assert replies, f"{self.name}: no reply to {action}, but {self.heard[-3:]}"
+        self._mark = self.heard.index(replies[0], self._asked()) + 1
+        return replies[0]
+
+    _mark = 0
+
+    def _asked(self) -> int:
+        return self._mark
+
+    # Coming in.
+
+    def hello(self, client: str | None = None) -> Message:
+        return self.ask("hello", protocol=1, **({"client": client} if client else {}))
+
+    def challenge(self, action: str, user: str) -> tuple[ClientExchange, Message]:
+        """The first half of a proof."""
+        exchange = ClientExchange(user, "the-nonce-of-the-client")
+        return exchange, self.ask(action, scram=exchange.first)
+
+    def final(self, exchange: ClientExchange, challenge: Message, password: str) -> str:
+        """What the second half says."""
+        salt, _ = exchange.salt_of(challenge["scram"])
+        return exchange.final(challenge["scram"], salted(password, salt))
+
+    def prove(self, action: str, user: str, password: str = PASSWORD, **fields: Any) -> Message:
+        """Both halves; the last reply. The server's own proof is checked."""
+        exchange, challenge = self.challenge(action, user)
+        if challenge["status"] != "CONTINUE":
+            return challenge
+        reply = self.ask(action, scram=self.final(exchange, challenge, password), **fields)
+        if reply["status"] == "OK":
+            exchange.check(reply["scram"])
+            self.user = user
+        return reply
+
+    @property
+    def events(self) -> list[Message]:
+        """Every event that has arrived."""
+        fresh = self._taken
+        self.hear()
+        self._taken = fresh
+        return [message for message in self.heard if "event" in message]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all messages and broadcasts that have arrived, in order."""
+        return [event["text"] for event in self.events if event["event"] in ("message", "broadcast")]
+
+
+def _line(request: Message | str | bytes) -> bytes:
+    if isinstance(request, dict):
+        return json.dumps(request).encode() + b"\n"
+    return request.encode() if isinstance(request, str) else request
+
+
+class House:
+    """A server on a home, its administrator, and the peers that were connected to it."""
+
+    def __init__(self, folder: Path, users: tuple[str, ...] = USERS, **parameters: object) -> None:
+        self.folder = folder
+        self.clock, self.disk = Clock(), Disk()
+        self.peers: list[Peer] = []
+        self.said: list[str] = []  # on the console
+        self._told = 0
+        self.running = False
+        if not (folder / "para.txt").exists():
+            chosen = {"SCRAM_ITERATIONS": ITERATIONS, "RATE_LIMIT": 0, **parameters}
+            self.write("para.txt", "".join(f"{name} {value}\n" for name, value in chosen.items()))
+            self.write("credentials.txt", "".join(f"{user} {VERIFIER}\n" for user in users))
+        self.start()
+
+    # Life.
+
+    def start(self) -> None:
+        """As server.py does. Raises what it would print."""
+        home = Home(self.folder)
+        try:
+            self.server = Server(home, self.disk, self.said.append, self.clock.monotonic, self.clock.wall)  # type: ignore[arg-type]
+        except BaseException:
+            os.close(home._lock_fd)
+            raise
+        self.console = Console(self.server, lambda text: self.said.extend(text.splitlines()))
+        self.server.say = self.console.say
+        self.server.open(socket.create_server(("127.0.0.1", 0)))
+        self.running = True
+
+    def stop(self) -> str:
+        """A clean stop; why it was none, or ""."""
+        self.server.stop()
+        self.wait_for(lambda: self.server.pipeline.idle and not self.server.saver.busy)
+        failure = self.server.close()
+        self._put_away()
+        return failure
+
+    def crash(self) -> None:
+        """The power fails: nothing is closed properly; what was not synced may or may not be there."""
+        self._put_away()
+
+    def restart(self) -> None:
+        """After stop or crash: a new server on the same home, without anyone connected."""
+        self.disk = Disk()
+        self.start()
+
+    def _put_away(self) -> None:
+        """Gives back what the process's end would give back."""
+        self.running = False
+        server = self.server
+        job = server.saver._job
+        if isinstance(job, Job):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(job._pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(job._pid, 0)
+            os.close(job._fd)
+        server.world.parameters["MaxCon"] = 0
+        for session in list(server.sessions):
+            session.connection._open = False
+            session.connection._socket.close()
+        if server._listener:
+            server._listener._socket.close()
+        for peer in self.peers:
+            peer.hear()
+            peer.socket.close()
+            peer._closed = True
+        self.peers.clear()
+        server.loop.close()
+        server.journal.close()
+        server.messages.close()
+        with contextlib.suppress(OSError):
+            os.close(server.log._fd)
+        os.close(server.home._lock_fd)
+        self.disk.close()
+
+    def close(self) -> None:
+        """At a test's end, whatever happened in it."""
+        if self.running:
+            self._put_away()
+
+    # Time.
+
+    def tick(self, count: int = 1) -> None:
+        """So many ticks, without waiting for anything."""
+        for _ in range(count):
+            self.server.loop.again(_IDLE)
+            self.server.loop.tick()
+
+    def settle(self) -> None:
+        """Ticks until there is nothing to be done without time, the disk, or a peer."""
+        for _ in range(20_000):
+            self.tick()
+            loop = self.server.loop
+            if not loop._again and not loop._selector.select(0):
+                return  # the loop would sleep now
+        raise AssertionError("the server does not come to rest")
+
+    def wait_for(self, what: Callable[[], object]) -> None:
+        """Ticks, waiting for children at work, until `what` holds."""
+        for _ in range(2_000):
+            self.tick()
+            if what():
+                return
+            if self.server.saver._job is not None:
+                self.server.loop._selector.select(60.0)
+        raise AssertionError("it does not happen")
+
+    def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        """The clock goes on, tick by tick."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.clock.now = min(end, self.clock.now + step)
+            self.settle()
+
+    # People.
+
+    def connect(self, name: str = "someone", address: str = "10.0.0.1") -> Peer:
+        peer = Peer(self, name, address)
+        self.peers.append(peer)
+        return peer
+
+    def greet(self, name: str = "someone", client: str | None = None, address: str = "10.0.0.1") -> Peer:
+        """A peer that has said hello."""
+        peer = self.connect(name, address)
+        peer.hello(client)
+        return peer
+
+    def login(self, name: str, client: str | None = None, address: str = "10.0.0.1", password: str = PASSWORD) -> Peer:
+        """A peer that is logged in; what it was told so far counts as heard."""
+        peer = self.greet(name, client, address)
+        reply = peer.prove("login", name, password)
+        assert reply["status"] == "OK", reply
+        peer.hear()
+        return peer
+
+    def register(self, *names: str) -> None:
+        """Accounts with PASSWORD."""
+        peer = self.greet()
+        for name in names:
+            reply = peer.ask("register", user=name, verifier=str(VERIFIER))
+            assert reply["status"] == "OK", reply
+        peer.hang_up()
+        self.settle()
+
+    def admin(self, *lines: str) -> list[str]:
+        """Lines typed at the console; what it says to them."""
+        self.heard_by_admin()
+        for line in lines:
+            self.console.line(line)
+            self.settle()
+        return self.heard_by_admin()
+
+    def heard_by_admin(self) -> list[str]:
+        fresh = self.said[self._told :]
+        self._told = len(self.said)
+        return fresh
+
+    def save(self) -> list[str]:
+        """The console's save, until it is done."""
+        self.heard_by_admin()
+        self.console.line("save")
+        self.wait_for(lambda: not self.server.saver.busy)
+        return self.heard_by_admin()
+
+    def reload(self) -> list[str]:
+        """The console's reload, until it is done."""
+        self.heard_by_admin()
+        self.console.line("reload")
+        self.wait_for(lambda: not self.server.saver.busy)
+        return self.heard_by_admin()
+
+    # The home.
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text(encoding="utf-8")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """A person changes a line by hand."""
+        text = self.read(name)
+        assert old in text, f"{old!r} is not in {name}:\n{text}"
+        self.write(name, text.replace(old, new))
+
+    def log(self) -> str:
+        """All that the server log holds."""
+        self.server._flush_log() if self.running else None
+        return "".join(path.read_text() for path in sorted((self.folder / "data" / "logs").iterdir()))
+
+
+class _Idle:
+    """Work that is left over, so that a tick does not wait."""
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None: ...
+
+
+_IDLE = _Idle()
+__all__ = ["PASSWORD", "USERS", "VERIFIER", "Clock", "CommitFailed", "Disk", "House", "Peer", "Verifier"]
