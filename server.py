@@ -82,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     printer = Printer(server.loop)
     console = Console(server, printer.write)
     say = console.say
+    if sys.stdout.isatty():
+        server.watch = say
     Signals(server.loop, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda number: (
         server.saver.reload(server.tell) if number == signal.SIGHUP else server.stop()
     ))  # fmt: skip

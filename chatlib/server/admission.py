@@ -114,7 +114,7 @@ class Seats:
 def came_in(session: Session, user: str, login: int, reply: Callable[[], None]) -> None:
     """The world has let `user` in. A connection that died meanwhile departs at once."""
     server = session.server
-    server.log.write(f"login {user} from {session.address}")
+    server.note(f"login {server.world.accounts[user].name} from {session.address}")
     server.seats.leave(session)
     reply()
     session.logged_in(user, login)

@@ -46,6 +46,7 @@ class Server:
     ) -> None:
         """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
         self.home, self.say = home, say
+        self.watch: Callable[[str], None] = lambda text: None  # an administrator at a terminal sees who comes and goes
         self.log = ServerLog(home.logs)
         self.loop = Loop(self.fault, clock, wall_clock)
         self.journal = Journal(home.data, syncer)
@@ -223,6 +224,11 @@ class Server:
         self.log.write(text)
         self.say(text)
 
+    def note(self, text: str) -> None:
+        """Something that happened: to the log, and to whoever watches."""
+        self.log.write(text)
+        self.watch(text)
+
     def fault(self, fault: BaseException) -> None:
         """A mistake of ours: its traceback goes to the log."""
         self.log.write("".join(traceback.format_exception(fault)).rstrip())
@@ -252,7 +258,7 @@ class Server:
         if session in self.sessions:
             self.sessions.remove(session)
             if session.state is State.ONLINE:
-                self.log.write(f"logout {session.user} from {session.address}")
+                self.note(f"logout {session.user} from {session.address}")
 
 
 class _Synced:
