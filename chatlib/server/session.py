@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import State
-from chatlib.protocol.framing import MAX_LINE, LineBuffer, LineTooLong, encode
+from chatlib.protocol.framing import MAX_LINE, LineBuffer, LineTooLong, dumps, encode, quote
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.timers import Timer
 from chatlib.server import proving, requests
@@ -230,11 +230,11 @@ class Session:
         """A reply, to be sent with the next flush."""
         if not self.connection.open:
             return
-        message: dict[str, object] = {"action": echo}
-        if request_id is not None:
-            message["id"] = request_id
-        message.update(reply)
-        self.server.delivery.to(self, encode(message))
+        if type(request_id) is int:  # nearly always: then no dict has to be built
+            head = f'{{"action":{quote(echo) if echo else "null"},"id":{request_id},'
+        else:
+            head = dumps({"action": echo} if request_id is None else {"action": echo, "id": request_id})[:-1] + ","
+        self.server.delivery.to(self, (head + dumps(reply)[1:] + "\n").encode())
 
     def event(self, event: dict[str, object]) -> None:
         """An event of this connection's own."""
