@@ -22,7 +22,8 @@ _DAY = 86_400.0
 def locked_out(name: str, seconds: float) -> Reply:
     """The refusal for someone who typed too many wrong passwords."""
     whole = ceil(seconds)
-    return refusal("LOCKED_OUT", f'"{name}" is locked out: try again in {whole} seconds.', seconds=whole)
+    unit = "second" if whole == 1 else "seconds"
+    return refusal("LOCKED_OUT", f'"{name}" is locked out: try again in {whole} {unit}.', seconds=whole)
 
 
 def already_online(name: str) -> Reply:

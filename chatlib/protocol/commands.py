@@ -93,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
         "register", "make an account", role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.CHANGES,
         parameters=(_USER, Parameter("verifier", kinds.VERIFIER)),
     ),
-    Command("login", "prove the password, in two requests, and come in", (_SCRAM,), role=Role.WIRE,
+    Command("login", "prove the password, in two requests, and come in", (_SCRAM, _SEEN), role=Role.WIRE,
             states=_BEFORE_LOGIN, runs=Runs.PROVES),
     Command("deregister", "prove the password, in two requests, and remove the account with its mail", (_SCRAM,),
             aliases=("de-register",), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.PROVES),

@@ -97,9 +97,13 @@ def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
 def make_verifier(password: str, iterations: int, salt: bytes | None = None) -> Verifier:
     """A verifier for `password`, by default with a new salt of 16 bytes."""
     salt = secrets.token_bytes(16) if salt is None else salt
-    key = salted_password(password, salt, iterations)
-    stored = hashlib.sha256(_hmac(key, "Client Key")).digest()
-    return Verifier(iterations, salt, stored, _hmac(key, "Server Key"))
+    return verifier_of(salted_password(password, salt, iterations), salt, iterations)
+
+
+def verifier_of(salted: bytes, salt: bytes, iterations: int) -> Verifier:
+    """As make_verifier, for who has the salted password already: salting is the costly step."""
+    stored = hashlib.sha256(_hmac(salted, "Client Key")).digest()
+    return Verifier(iterations, salt, stored, _hmac(salted, "Server Key"))
 
 
 def parse_verifier(text: str) -> Verifier:

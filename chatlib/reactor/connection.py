@@ -190,6 +190,8 @@ class Connection:
             rest = bytes(first)[: bytes(first).find(b"\n") + 1] if isinstance(first, memoryview) else b""
             self._backlog = deque([rest]) if rest else None
             self.backlog_size = len(rest)
+            if not rest:
+                self._set_events(self._events & ~WRITE)
 
     # The end.
 

@@ -22,7 +22,12 @@ class Job:
         self._loop, self._done = loop, done
         self._pieces: list[bytes] = []
         self._fd, answer = os.pipe()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(self._fd)
+            os.close(answer)
+            raise
         if self._pid == 0:
             _work(work, answer)
         os.close(answer)
@@ -39,8 +44,9 @@ class Job:
         answer, code = b"".join(self._pieces), os.waitstatus_to_exitcode(status)
         if code == 0:
             self._done(answer, "")
-        else:
-            self._done(b"", answer.decode(errors="replace") if code == 1 else f"the child ended with status {code}")
+        else:  # never without a reason: that would mean that it went well
+            reason = answer.decode(errors="replace") if code == 1 else ""
+            self._done(b"", reason or f"the child ended with status {code}")
 
     def writable(self) -> None: ...
 
@@ -59,7 +65,7 @@ def _work(work: Callable[[], bytes], answer: int) -> None:
             text = work()
             code = 0
         except Exception as error:
-            text = str(error).encode(errors="replace")
+            text = (str(error) or repr(error)).encode(errors="replace")
         view = memoryview(text)
         while view:
             view = view[os.write(answer, view) :]

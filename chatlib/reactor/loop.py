@@ -52,6 +52,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
         self._again: dict[Resumable, None] = {}
+        self._forgotten: set[Resumable] = set()  # in this tick: what is ready for them is not told any more
         self._on_fault = on_fault
         self._clock, self._wall_clock = clock, wall_clock
         self._read_clocks()
@@ -66,6 +67,7 @@ class Loop:
     def watch(self, fd: int, events: int, channel: Channel) -> None:
         """Calls `channel` whenever `fd` is ready for `events`. PermissionError: a plain file, always ready."""
         self._selector.register(fd, events, channel)
+        self._forgotten.discard(channel)
 
     def change(self, fd: int, events: int, channel: Channel) -> None:
         """Other events from now on; 0: none."""
@@ -81,6 +83,7 @@ class Loop:
         """No more calls for `channel`. Must come before `fd` is closed."""
         self.change(fd, 0, channel)
         self._again.pop(channel, None)
+        self._forgotten.add(channel)
 
     def again(self, channel: Resumable) -> None:
         """`channel` has work left over: calls it in the next tick, which then does not wait."""
@@ -113,18 +116,20 @@ class Loop:
         ready = self._selector.select(self._patience())
         self._read_clocks()
         self.ticks += 1
+        self._forgotten.clear()
         if self._again:
             waiting, self._again = self._again, {}
             for channel in waiting:
-                self._guard(channel.again, channel)
+                if channel not in self._forgotten:
+                    self._guard(channel.again, channel)
         for key, events in ready:
             channel = key.data
-            if events & WRITE:
+            if events & WRITE and channel not in self._forgotten:
                 self._guard(channel.writable, channel)
-            if events & READ:
+            if events & READ and channel not in self._forgotten:
                 self._guard(channel.readable, channel)
-        for call in self._timers.due(self.now):
-            self._guard(call, None)
+        for timer in self._timers.due(self.now):
+            self._guard(timer.fire, None)
         for phase in self.phases:
             phase()
 
@@ -141,7 +146,7 @@ class Loop:
         except Exception as fault:
             self._on_fault(fault)
             if channel is not None:
-                channel.broken()
+                self._guard(channel.broken, None)
 
     def close(self) -> None:
         """Gives the selector's descriptor back."""

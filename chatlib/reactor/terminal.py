@@ -24,6 +24,8 @@ class Keyboard:
     def __init__(self, loop: Loop, line: Callable[[str], None], ended: Callable[[], None], fd: int = 0) -> None:
         self._loop, self._line, self._ended, self._fd = loop, line, ended, fd
         self._rest = b""
+        self._lines: list[str] = []  # complete, and not yet handed out
+        self._at_end = False
         self._plain_file = False
         # In the background of a terminal, reading would stop the process; it fails instead, and is tried again.
         for number in (signal.SIGTTIN, signal.SIGTTOU):
@@ -48,9 +50,15 @@ class Keyboard:
         self._rest = lines.pop()[-65_536:]
         if not data and self._rest:
             lines, self._rest = [self._rest], b""
-        for line in lines:
-            self._line(line.decode(errors="replace").rstrip("\r"))
-        if not data:
+        self._lines += [line.decode(errors="replace").rstrip("\r") for line in lines]
+        self._at_end = not data
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._lines:
+            self._line(self._lines.pop(0))
+        if self._at_end:
+            self._plain_file = False
             self._loop.forget(self._fd, self)
             self._ended()
         elif self._plain_file:
@@ -64,11 +72,17 @@ class Keyboard:
             self._ended()
 
     def again(self) -> None:
-        self.readable()
+        if self._lines or self._at_end:
+            self._hand_out()
+        else:
+            self.readable()
 
     def writable(self) -> None: ...
 
-    def broken(self) -> None: ...
+    def broken(self) -> None:
+        """A fault of ours in carrying a line out costs no other line."""
+        if self._lines or self._plain_file:
+            self._loop.again(self)
 
 
 class Printer:

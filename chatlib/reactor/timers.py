@@ -17,10 +17,16 @@ class Timer:
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """The call will not be made."""
+        """The call will not be made, even when it is due in this very tick."""
         if self.call is not None:
             self.call = None
             self._timers.cancelled()
+
+    def fire(self) -> None:
+        """Makes the call, unless it was cancelled or made already."""
+        call, self.call = self.call, None
+        if call is not None:
+            call()
 
 
 class Timers:
@@ -53,12 +59,11 @@ class Timers:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now: float) -> list[Callable[[], object]]:
-        """Takes out the calls whose time has come, earliest first. What they ask for anew waits for the next tick."""
-        calls = []
+    def due(self, now: float) -> list[Timer]:
+        """Takes out those whose time has come, earliest first. What they ask for anew waits for the next tick."""
+        timers = []
         while self._heap and self._heap[0][0] <= now:
             timer = heappop(self._heap)[2]
-            call, timer.call = timer.call, None
-            if call is not None:
-                calls.append(call)
-        return calls
+            if timer.call is not None:
+                timers.append(timer)
+        return timers

@@ -53,6 +53,8 @@ class EditedFile:
     def _load_base(path: Path) -> dict[str, str]:
         try:
             base: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(base, dict):
+                raise ValueError("an object is expected")
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -62,12 +64,14 @@ class EditedFile:
     def read(self) -> tuple[list[str], dict[str, Line]]:
         """The file's lines as they are, and those with a name that is ours, by folded name. Raises FileError."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         except FileNotFoundError:
             return [], {}
         except UnicodeDecodeError as error:
             raise FileError(f"{self.path}: not UTF-8 (byte {error.start + 1})") from None
-        lines = text.splitlines()
+        lines = text.split("\n")  # and at nothing else that str.splitlines() knows: a comment may hold it
+        if not lines[-1]:
+            lines.pop()
         named: dict[str, Line] = {}
         for number, line in enumerate(lines, 1):
             pair = _name_and_value(line)

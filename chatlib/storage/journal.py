@@ -172,9 +172,14 @@ class Journal:
             piece = piece[os.write(self._fd, piece) :]
         self.size += len(data)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether everything written is committed; what was only appended may wait."""
+        return not self.busy and self._written == self.committed
+
     def cut_segment(self) -> None:
-        """Goes on in a new segment; legal when everything appended is committed. Raises OSError."""
-        assert not self._batch and not self.busy
+        """Goes on in a new segment, with what is appended and not written yet; legal `at_rest`. Raises OSError."""
+        assert self.at_rest
         if self.size == len(_HEADER):
             return  # no record yet; and an older segment, if a checkpoint failed, has the name that this one would get
         if self._unsynced:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.core import snapshot
+from chatlib.core.files import File as WaitingFile
 from chatlib.core.snapshot import SnapshotError
 from chatlib.storage.parameters import defaults
 from tests.core.stage import Recorder, Stage, loaded, new_world, picture, saved
@@ -31,6 +32,8 @@ def lively() -> Stage:
     stage.do("depart", user="carol", session=12, seen=10)
     stage.do("edit", parameters={"BLOCK_SCOPE": "user", "TIME_OUT": 0.1 + 0.2, "MaxCon": 7})
     stage.do("seen", seen={"alice": 9})
+    waiting = WaitingFile(7, 1.5, "Alice", 'a "file".txt', 2**33, "0" * 64, "blob7")
+    stage.world.accounts["bob"].files = {("alice", waiting.name): waiting}
     return stage
 
 
@@ -42,9 +45,16 @@ def test_an_empty_world() -> None:
 def test_a_world_with_something_in_every_file() -> None:
     stage = lively()
     files = saved(stage.world)
-    assert all(files[name] for name in snapshot.FILES if name != "file_rep.txt")
+    assert all(files[name] for name in snapshot.FILES)
     stage.save()
     assert saved(stage.world) == files
+
+
+def test_waiting_files_go_with_their_receiver() -> None:
+    stage = lively()
+    stage.do("edit", accounts={"bob": None})
+    assert ("unlinked", "blob7") in stage.recorder.take()
+    assert saved(stage.world)["file_rep.txt"] == []
 
 
 def test_every_file_says_what_it_is() -> None:
@@ -81,8 +91,9 @@ BAD = [
     ("mailboxes.txt", "all\t0\t\tx\t5"), ("mailboxes.txt", "all\t0\t\t99999999999999999999\t5"),
     ("block_rep.txt", "alice"), ("block_rep.txt", "alice nobody"), ("block_rep.txt", "nobody alice"),
     ("list_block.txt", "alice 10.0.0.1 1 2"), ("list_block.txt", "alice 10.0.0.1 x 0.0 0.0"),
-    ("replies.txt", "alice"), ("replies.txt", "nobody [1,2]"), ("replies.txt", "alice [1"), ("replies.txt", "alice [1]"),
-    ("replies.txt", "alice [[],1]"),
+    ("replies.txt", "alice"), ("replies.txt", "nobody [1,2]"), ("replies.txt", "alice [1"),
+    ("replies.txt", "alice [1]"), ("replies.txt", "alice [[],1]"),
+    ("file_rep.txt", "alice"), ("file_rep.txt", "alice bob [1]"), ("file_rep.txt", "alice bob {"),
 ]  # fmt: skip
 
 

@@ -167,7 +167,10 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
-@given(st.sampled_from(WIRE), st.dictionaries(st.sampled_from([*sorted(FIELDS), *COMMON]) | st.text(max_size=70), JSON_VALUES))
+FIELD_NAMES = st.sampled_from([*sorted(FIELDS), *COMMON]) | st.text(max_size=70)
+
+
+@given(st.sampled_from(WIRE), st.dictionaries(FIELD_NAMES, JSON_VALUES))
 def test_check_never_raises_and_its_sentence_can_be_sent(row: Command, request: dict[str, object]) -> None:
     text = check(row, request)
     if text is not None:
@@ -268,7 +271,10 @@ def test_wrong_lines_say_what_is_right(line: str, sentence: str) -> None:
     assert sentence in str(refused.value)
 
 
-@given(st.text(max_size=60) | st.lists(st.sampled_from(["message", "blacklist", "add", "bob", "5", " ", "\t"])).map("".join))
+WORDS = st.sampled_from(["message", "blacklist", "add", "bob", "5", " ", "\t"])
+
+
+@given(st.text(max_size=60) | st.lists(WORDS).map("".join))
 def test_parse_gives_good_fields_or_a_usage_error(line: str) -> None:
     try:
         command, fields = parse(line, Role.USER)

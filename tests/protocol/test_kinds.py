@@ -16,7 +16,8 @@ VERIFIER = str(make_verifier("pencil", 4096))
 
 BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.NAME, ["a", "x" * 32, "A-Z_0.9"], ["", "x" * 33, "a b", "é", 7, None, True, ["a"]]),
-    (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028"], ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", 7, None]),
+    (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028"],
+     ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", 7, None]),
     (kinds.COUNT, [0, 1, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.0, "1", True, False, None, 10**400]),
     (kinds.SEQ, [0, 812, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.5, True, "812"]),
     (kinds.MINUTES, [0.001, 1, 90, 1_000_000], [0, -1, 1_000_000.5, math.inf, math.nan, True, "5", None, 10**400]),

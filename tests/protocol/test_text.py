@@ -44,7 +44,9 @@ def test_every_control_character_and_lone_surrogate_is_forbidden() -> None:
         assert forbidden(f"before {character} after")
 
 
-@pytest.mark.parametrize("text", ["", "plain", "grüße", "名前", "😀", "a\u0301", "\xa0", "👨\u200d👩", "\u202e", "\ufeff"])
+@pytest.mark.parametrize(
+    "text", ["", "plain", "grüße", "名前", "😀", "a\u0301", "\xa0", "👨\u200d👩", "\u202e", "\ufeff"]
+)
 def test_what_is_not_forbidden(text: str) -> None:
     assert not forbidden(text)
 

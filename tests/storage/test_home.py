@@ -1,0 +1,127 @@
+"""The home folder, its lock, its epoch, and the server log."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from chatlib.storage.home import Home, ServerLog
+from chatlib.storage.textfile import FileError
+from tests.conftest import Python
+
+OPEN = """
+import sys
+from pathlib import Path
+from chatlib.storage.home import Home
+from chatlib.storage.textfile import FileError
+try:
+    Home(Path(sys.argv[1]))
+    print("mine")
+except FileError as refused:
+    print(refused)
+"""
+
+FORK = """
+    import os
+    if os.fork():
+        os._exit(0)
+    for fd in (1, 2):  # or whoever started this would wait for it
+        os.close(fd)
+    sys.stdin.read()
+"""
+
+
+def test_a_home_is_made_ready(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.logs.is_dir()
+    assert (home.parameters, home.credentials) == (tmp_path / "para.txt", tmp_path / "credentials.txt")
+    assert home.messages == tmp_path / "data" / "message_rep.txt"
+    assert oct(home.data.stat().st_mode)[-3:] == "700"
+    Home(tmp_path)  # what is there already is taken as it is
+
+
+def test_a_second_server_on_the_same_home_is_refused(tmp_path: Path, python: Python) -> None:
+    home = Home(tmp_path)
+    assert python(OPEN, tmp_path).stdout.strip() == (
+        f"{tmp_path}: another server (process {os.getpid()}) uses this home"
+    )
+    os.close(home._lock_fd)  # as the end of the process does
+
+
+def test_the_lock_goes_with_its_process_and_a_forked_child_does_not_keep_it(tmp_path: Path, python: Python) -> None:
+    for _ in range(2):
+        assert python(OPEN, tmp_path).stdout.strip() == "mine"
+    reading, writing = os.pipe()
+    python(OPEN.replace('print("mine")', FORK), tmp_path, stdin=reading)
+    os.close(reading)
+    assert python(OPEN, tmp_path).stdout.strip() == "mine"  # while the child still reads
+    os.close(writing)
+
+
+def test_a_home_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="there is no such folder; --home must name one"):
+        Home(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="no such folder"):
+        Home(tmp_path / "file")
+
+
+def test_a_home_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(FileError, match="data: "):
+        Home(tmp_path)
+
+
+def test_the_epoch_is_made_once(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    epoch = home.epoch()
+    assert len(epoch) >= 16
+    assert home.epoch() == epoch
+    (home.data / "epoch.txt").unlink()
+    assert home.epoch() != epoch
+
+
+# The server log.
+
+NOW = 1_700_000_000.7
+
+
+def named(when: float, number: str = "") -> str:
+    return time.strftime("log_%Y-%m-%d_%H:%M:%S", time.localtime(when)) + f"{number}.log"
+
+
+def test_a_log_is_named_by_the_time_it_stopped(tmp_path: Path) -> None:
+    log = ServerLog(tmp_path)
+    log.write("start")
+    log.write("login bob\nfrom two lines")
+    assert (tmp_path / "current.log").read_text() == ""
+    log.flush(NOW)
+    log.flush(NOW + 1)
+    log.write("stop")
+    path = log.close(NOW + 60)
+    assert [one.name for one in tmp_path.iterdir()] == [named(NOW + 60)] == [path.name]
+    stamps = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) for when in (NOW, NOW + 60)]
+    assert path.read_text() == f"{stamps[0]} start\n{stamps[0]} login bob\nfrom two lines\n{stamps[1]} stop\n"
+
+
+def test_two_logs_that_stopped_in_the_same_second(tmp_path: Path) -> None:
+    assert [ServerLog(tmp_path).close(NOW).name for _ in range(3)] == [named(NOW), named(NOW, "_2"), named(NOW, "_3")]
+
+
+def test_the_log_of_a_server_that_crashed_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "current.log").write_text("the last words\n")
+    os.utime(tmp_path / "current.log", (NOW, NOW))
+    log = ServerLog(tmp_path)
+    assert (tmp_path / named(NOW)).read_text() == "the last words\n"
+    log.close(NOW + 1)
+
+
+def test_a_disk_that_refuses_costs_log_lines_not_the_server(tmp_path: Path) -> None:
+    log = ServerLog(tmp_path)
+    os.dup2(os.open("/dev/full", os.O_WRONLY), log._fd)
+    log.write("lost \ud800")
+    log.flush(NOW)
+    log.close(NOW)

@@ -1,0 +1,153 @@
+"""The syncing child: answers in order, errors come through, and fast disks are synced in place."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatlib.storage import syncer as module
+from chatlib.storage.syncer import FAST, Syncer, datasync
+from tests.conftest import Python
+
+
+@pytest.fixture
+def syncer() -> Iterator[Syncer]:
+    one = Syncer()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"something")
+    yield fd
+    os.close(fd)
+
+
+class Clock:
+    """A clock that goes on by `step` with each look at it."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def answered(syncer: Syncer) -> None:
+    assert select.select([syncer], [], [])[0]
+
+
+def test_the_child_answers_and_the_descriptor_tells(syncer: Syncer, fd: int) -> None:
+    assert not select.select([syncer], [], [], 0)[0]
+    assert syncer.start(fd) is False
+    answered(syncer)
+    assert syncer.ready() is True
+    assert not select.select([syncer], [], [], 0)[0]
+
+
+def test_several_descriptors_are_answered_one_by_one(syncer: Syncer, fd: int, tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    assert syncer.start(folder, fd) is False
+    os.close(folder)  # the child has its own
+    assert [syncer.ready(), syncer.ready()] == [False, True]
+
+
+def test_what_the_disk_says_comes_through(syncer: Syncer, fd: int) -> None:
+    reading, writing = os.pipe()
+    syncer.start(reading)  # a pipe cannot be synced
+    with pytest.raises(OSError, match="Invalid argument"):
+        syncer.ready()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_child_that_died_is_told(fd: int) -> None:
+    syncer = Syncer()
+    os.kill(syncer._pid, 9)
+    os.waitpid(syncer._pid, 0)
+    with pytest.raises(OSError, match="died|pipe|reset"):
+        syncer.start(fd)
+        syncer.ready()
+    syncer.close()
+
+
+def sync_in_child(syncer: Syncer, fd: int, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sync by the child, which says that it took `seconds`."""
+    syncer.start(fd)
+    answered(syncer)
+    real = module._ANSWER
+
+    class Said:
+        size = real.size
+
+        @staticmethod
+        def unpack(answer: bytes) -> tuple[int, float]:
+            return real.unpack(answer)[0], seconds
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_ANSWER", Said)
+        assert syncer.ready()
+
+
+def test_after_some_fast_syncs_it_is_done_in_place(syncer: Syncer, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(module._TRUST):
+        sync_in_child(syncer, fd, FAST / 2, monkeypatch)
+    monkeypatch.setattr(module.time, "perf_counter", Clock(FAST / 2))
+    assert [syncer.start(fd) for _ in range(3)] == [True] * 3
+    # One that is slow in place was the last one for a while.
+    monkeypatch.setattr(module.time, "perf_counter", Clock(FAST * 2))
+    assert syncer.start(fd) is True
+    assert syncer.start(fd) is False
+    assert syncer.ready()
+
+
+def test_a_slow_sync_in_between_ends_the_trust(syncer: Syncer, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds in [FAST / 2] * (module._TRUST - 1) + [FAST * 2] + [FAST / 2] * (module._TRUST - 1):
+        sync_in_child(syncer, fd, seconds, monkeypatch)
+    assert syncer.start(fd) is False
+    assert syncer.ready()
+
+
+def test_in_place_the_disks_refusal_is_raised(syncer: Syncer, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(module._TRUST):
+        sync_in_child(syncer, fd, 0.0, monkeypatch)
+    reading, writing = os.pipe()
+    with pytest.raises(OSError, match="Invalid argument"):
+        syncer.start(reading)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_disk_said_to_be_slow_is_never_synced_in_place(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncer = Syncer(slow=1e-6)
+    for _ in range(module._TRUST + 1):
+        sync_in_child(syncer, fd, 0.0, monkeypatch)
+    assert syncer.start(fd) is False
+    syncer.ready()
+    syncer.close()
+
+
+def test_datasync_where_there_is_no_fdatasync(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasync(fd)
+    monkeypatch.delattr(os, "fdatasync", raising=False)
+    datasync(fd)
+
+
+ORPHAN = """
+import os
+from chatlib.storage.syncer import Syncer
+print(Syncer()._pid, flush=True)
+os._exit(0)
+"""
+
+
+def test_the_child_ends_with_its_parent_however_that_ended(python: Python) -> None:
+    # The child holds this pipe's other end open: the call comes back only when it has ended, too.
+    assert python(ORPHAN).returncode == 0
