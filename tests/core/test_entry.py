@@ -102,7 +102,7 @@ def test_three_wrong_passwords_lock_a_user_out_across_sessions(three: Stage) -> 
         # what is tried meanwhile does not make it longer
         > at 59.5
         > wrong_password user=carol
-        < LOCKED_OUT seconds=1: "Carol" is locked out: try again in 1 seconds.
+        < LOCKED_OUT seconds=1: "Carol" is locked out: try again in 1 second.
         > at 60
         > login user=carol
         < OK user=Carol unread=0 seq=14
