@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from chatlib.client.program import Options, Program
 from chatlib.protocol.kinds import NAME
@@ -23,6 +24,15 @@ def _name(word: str) -> str:
     return word
 
 
+def _folder(word: str) -> Path:
+    folder = Path(word).expanduser()
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f'there is no folder "{word}"')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f'nothing can be saved in the folder "{word}"')
+    return folder
+
+
 def parse_arguments(words: list[str]) -> Options:
     """The command line; leaves the program with a sentence and status 2 when it is wrong."""
     parser = argparse.ArgumentParser(prog="client.py", description="Chat with the server at IP and PORT.")
@@ -30,10 +40,13 @@ def parse_arguments(words: list[str]) -> Options:
     parser.add_argument("port", metavar="PORT", type=_port, help="the server's port, 1 to 65535")
     parser.add_argument("--plain", action="store_true", help="plain lines only: for screen readers and scripts")
     parser.add_argument("--user", metavar="NAME", type=_name, help="log in as NAME")
+    parser.add_argument("--downloads", metavar="FOLDER", type=_folder, default=Path(),
+                        help="where files are saved (the current folder)")  # fmt: skip
     parser.add_argument("--no-reconnect", action="store_true", help="end when the connection is lost")
     parser.add_argument("--no-history", action="store_true", help="do not keep what is typed for the next time")
     found = parser.parse_args(words)
-    return Options(found.ip, found.port, found.plain, found.user or "", not found.no_reconnect, not found.no_history)
+    return Options(found.ip, found.port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
+                   found.downloads)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -60,10 +60,20 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def open_standard_descriptors() -> None:
+    """No file of ours may get the number of a closed standard input or output: it would be typed or printed into."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs a server; returns the exit status."""
     options = flags(arguments)
     os.umask(0o077)
+    open_standard_descriptors()
     raise_descriptor_limit()
     say = print_at_once
     try:
@@ -76,13 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error! {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"Error! Port {options.port}, home {options.home}: {error.strerror or error}", file=sys.stderr)
+        reason = os.strerror(error.errno) if error.errno else error
+        print(f"Error! Port {options.port}, home {options.home}: {reason}", file=sys.stderr)
         return 1
 
     printer = Printer(server.loop)
     console = Console(server, printer.write)
     say = console.say
-    if sys.stdout.isatty():
+    if os.isatty(1):
         server.watch = say
     Signals(server.loop, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda number: (
         server.saver.reload(server.tell) if number == signal.SIGHUP else server.stop()

@@ -16,22 +16,14 @@ from collections.abc import Callable
 
 from chatlib.client import news as n
 from chatlib.client.heartbeat import NEVER, Heartbeat
-from chatlib.client.news import Fields, News, Request
-from chatlib.client.outbox import Memory, NoMemory, Outbox
+from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
+from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
 from chatlib.client.proof import SALT_SIZE, Proof, Salt
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
-from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, make_verifier, new_nonce, salted_password
+from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, new_nonce, salted_password, verifier_of
 
 LEAVING = 3.0  # seconds that a logout may take
-
-# Why a server ends a connection, or refuses to let one in again, that make coming back pointless.
-FINAL = frozenset({
-    "LOGGED_OUT", "TIME_OUT", "REPLACED", "KICKED", "PROTOCOL_ERROR", "NO_SUCH_USER", "WRONG_PASSWORD",
-    "ALREADY_ONLINE", "NOT_TRUSTED",
-})  # fmt: skip
-# Replies to a second login that mean: later. All others are final.
-LATER = frozenset({"SERVER_FULL", "LOCKED_OUT", "INTERNAL"})
 
 
 class Conversation:
@@ -134,9 +126,9 @@ class Conversation:
     def request(self, action: str, fields: Fields, now: float, key: str | None = None) -> Request:
         """Asks something of the server → Answered, at once or after the next login."""
         request = Request(action, fields, key)
-        number = self.outbox.add(request)
+        self.outbox.add(request)
         if self.state is State.ONLINE:
-            self._send(request, now, number)
+            self._ask(now)
         return request
 
     def shown(self, event: Fields, now: float) -> None:
@@ -152,6 +144,7 @@ class Conversation:
         if self._leave_at != NEVER:
             return
         if self.state is State.ONLINE:
+            self._ask(now, len(self.outbox.pending))
             self._send(Request("logout", {"seen": self.seen}), now)
             self._leave_at = now + LEAVING
         else:
@@ -225,6 +218,10 @@ class Conversation:
 
     # Sending.
 
+    def _ask(self, now: float, room: int | None = None) -> None:
+        for number, request in self.outbox.due(WINDOW - len(self._sent) if room is None else room):
+            self._send(request, now, number)
+
     def _send(self, request: Request, now: float, number: int | None = None) -> None:
         number = self.outbox.next_id() if number is None else number
         self._sent[number] = request, now
@@ -256,6 +253,7 @@ class Conversation:
                 self._send(request, now, number)
             else:
                 self._news.append(n.Answered(request, answer))
+                self._ask(now)
         elif request.action == "logout":
             self.end("LOGGED_OUT", "")
         elif request.action == "register":
@@ -266,9 +264,9 @@ class Conversation:
         seq = event.get("seq")
         match event["event"]:
             case "bye":
-                self.disconnected(_text(event), now, _status(event))
+                self.disconnected(text_of(event), now, status_of(event))
             case "waiting":
-                self._news.append(n.Waiting(_integer(event, "position")))
+                self._news.append(n.Waiting(integer_of(event, "position")))
             case "admitted":
                 self._greeted(now)
             case _ if isinstance(seq, int) and seq <= self._received:
@@ -283,11 +281,11 @@ class Conversation:
                 self._news.append(n.Arrived(event))
 
     def _hear_hello(self, reply: Fields, now: float) -> None:
-        status = _status(reply)
+        status = status_of(reply)
         if status not in ("OK", "WAITING"):
-            self.disconnected(_text(reply), now, status)
+            self.disconnected(text_of(reply), now, status)
             return
-        heartbeat, iterations = reply.get("heartbeat"), _integer(reply, "iterations")
+        heartbeat, iterations = reply.get("heartbeat"), integer_of(reply, "iterations")
         if isinstance(heartbeat, int | float) and heartbeat > 0:
             self._heartbeat.interval = heartbeat
         if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
@@ -296,7 +294,7 @@ class Conversation:
         self._epoch = str(reply.get("epoch"))
         if status == "WAITING":
             self.state = State.WAITING
-            self._news.append(n.Waiting(_integer(reply, "position")))
+            self._news.append(n.Waiting(integer_of(reply, "position")))
         else:
             self._greeted(now)
 
@@ -318,20 +316,20 @@ class Conversation:
             self._send(proof.begin(), now)
 
     def _finish(self, proof: Proof, now: float) -> None:
-        self._send(proof.final(), now)
+        request = proof.final()
         if proof.action == "login":
-            # Right behind: until a client has said alive, the server takes for seen what the kernel took.
-            seen = self.seen if self._epoch == self._known_epoch else 0
-            self._send(Request("alive", {"seen": seen}), now)
+            # In the same line: else the server would take for seen what the kernel took, until it hears alive.
+            request.fields["seen"] = self.seen if self._epoch == self._known_epoch else 0
+        self._send(request, now)
 
     def _new_password(self, password: str) -> tuple[Salt, str]:
         """Its salt and its verifier; a login that meets this salt needs not ask for it."""
         salt, iterations = self._new_salt(), self._iterations
-        self._keys[salt, iterations] = salted_password(password, salt, iterations)
-        return (salt, iterations), str(make_verifier(password, iterations, salt))
+        self._keys[salt, iterations] = salted = salted_password(password, salt, iterations)
+        return (salt, iterations), str(verifier_of(salted, salt, iterations))
 
     def _hear_proof(self, request: Request, reply: Fields, now: float) -> None:
-        proof, status = self._proof, _status(reply)
+        proof, status = self._proof, status_of(reply)
         if proof is None or proof.request is not request:
             return  # it was cancelled
         again = bool(self.user) and proof.action == "login"
@@ -347,8 +345,8 @@ class Conversation:
             if proof.new_salt:
                 self._keys = {proof.new_salt: self._keys[proof.new_salt]}
         elif again:
-            after = float(_integer(reply, "seconds"))
-            self.disconnected(_text(reply), now, status, after) if status in LATER else self.end(status, _text(reply))
+            after, text = float(integer_of(reply, "seconds")), text_of(reply)
+            self.disconnected(text, now, status, after) if status in LATER else self.end(status, text)
             return
         elif proof.new_salt:
             self._keys.pop(proof.new_salt, None)
@@ -373,15 +371,15 @@ class Conversation:
             remembered = self.outbox.memory.open(self._epoch, self.user)
             self.seen = self._received = remembered.seen
             self.outbox.recall(remembered.outbox)
-        self._unread = _integer(reply, "unread")
+        self._unread = integer_of(reply, "unread")
         self.state = State.ONLINE
         self._news.append(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending)))
         assert proof.salt is not None and proof.salted is not None
         self._keys = {proof.salt: proof.salted}
         if self._changing:
             self._changed(self._changing == proof.salt)
-        for number, request in self.outbox.pending.items():
-            self._send(request, now, number)
+        self.outbox.begin()
+        self._ask(now)
         self._heartbeat.start(now)
 
     def _interrupted(self) -> None:
@@ -399,16 +397,3 @@ class Conversation:
         text = "The connection was lost before your password was changed."
         reply: Fields = {"status": "OK"} if taken else {"status": "LOST", "text": text}
         self._news.append(n.Answered(Request("password", {"user": self.user}), reply))
-
-
-def _status(message: Fields) -> str:
-    return str(message.get("status"))
-
-
-def _text(message: Fields) -> str:
-    return str(message.get("text") or message.get("status"))
-
-
-def _integer(message: Fields, name: str) -> int:
-    number = message.get(name)
-    return number if isinstance(number, int) else 0

@@ -23,6 +23,7 @@ from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import is_name
 
 Question = Callable[[str, float], None]
+FILES = frozenset({"file", "fileget", "filedecline"})
 
 
 class Display(Protocol):
@@ -39,10 +40,23 @@ class Link(Protocol):
     def drop(self) -> None: ...
 
 
+class Files(Protocol):
+    """What a person may do with files."""
+
+    @property
+    def busy(self) -> int: ...
+
+    def command(self, name: str, fields: Fields, now: float) -> None: ...
+
+    def heard(self, item: News) -> bool: ...
+
+    def leave(self) -> None: ...
+
+
 class Dialogue:
     """With one person, about one user. `wall` is the time of day; `times`: messages are shown with theirs.
 
-    `window`: how many commands may wait for their replies; no line is taken beyond.
+    `window`: how many commands may wait for their replies, or for the end of a transfer; no line is taken beyond.
     """
 
     def __init__(
@@ -50,6 +64,7 @@ class Dialogue:
         conversation: Conversation,
         display: Display,
         link: Link,
+        files: Files,
         wall: Callable[[], float],
         *,
         user: str = "",
@@ -61,6 +76,7 @@ class Dialogue:
         self._conversation = conversation
         self._display = display
         self._link = link
+        self._files = files
         self._wall = wall
         self._times = times
         self._window = window
@@ -81,7 +97,11 @@ class Dialogue:
         """Whether a line can be taken now; before, it has to wait."""
         if self._question is not None:
             return True
-        return self.online and not self._proving and len(self._conversation.outbox.pending) < self._window
+        return self.online and not self._proving and self._under_way < self._window
+
+    @property
+    def _under_way(self) -> int:
+        return len(self._conversation.outbox.pending) + self._files.busy
 
     # What the person does.
 
@@ -95,6 +115,7 @@ class Dialogue:
 
     def leave(self, now: float) -> None:
         """Ctrl+C, Ctrl+D, quit: leaves, after the replies that are on their way."""
+        self._files.leave()
         pending = len(self._conversation.outbox.pending)
         if pending and self._conversation.state is None:
             self._show(lines.unsent(pending))
@@ -102,17 +123,18 @@ class Dialogue:
         self._conversation.logout(now)
 
     def input_ended(self, now: float) -> None:
-        """No more lines, and nobody to wait for the server's return: leaves when all replies have come."""
+        """No more lines, and nobody to wait for the server's return: leaves when all that was asked for is done."""
         self._ending = True
         self._conversation.reconnect = False
         if self._conversation.user and self._conversation.state is None:
             self._conversation.end("LOST", "The connection was lost.")
-        self._leave_if_done(now)
+        self.rest(now)
 
-    def _leave_if_done(self, now: float) -> None:
+    def rest(self, now: float) -> None:
+        """Once a tick, after all that happened in it: leaves if there is nothing left to wait for."""
         if not self._ending or self.status is not None:
             return
-        waits = self._proving or bool(self._conversation.outbox.pending)
+        waits = self._proving or self._under_way
         if self._question is not None or (self.online and not waits):
             self.leave(now)
 
@@ -120,6 +142,8 @@ class Dialogue:
 
     def heard(self, item: News, now: float) -> None:
         """One news of the conversation."""
+        if self._files.heard(item):
+            return
         match item:
             case n.Greeted():
                 if self._user:
@@ -144,7 +168,6 @@ class Dialogue:
                 self._down = True
             case n.Ended():
                 self._ended(item)
-        self._leave_if_done(now)
 
     def prompt(self, retry_in: float | None = None) -> None:
         """The prompt of commands; `retry_in`: seconds until the next attempt to come back."""
@@ -337,6 +360,8 @@ class Dialogue:
         elif command.name == "password":
             self._proving = True
             self._conversation.change_password(now)
+        elif command.name in FILES:
+            self._files.command(command.name, fields, now)
         else:
             self._conversation.request(command.name, fields, now)
 

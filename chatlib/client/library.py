@@ -10,6 +10,8 @@ Must not know terminals. An event is acknowledged when the next one is asked for
 one gets it again at its next start. A bot that must not do its work twice then gives its requests a ``key`` that
 depends on the event (``key=f"echo-{event['seq']}"``): the server carries out each key once.
 Heartbeats are sent while a call waits here; a bot that is busy elsewhere for longer comes back at its next call.
+Events that nobody asks for wait here. Of those without a ``seq`` (who comes and goes) the last MAX_PASSING are kept;
+the others are mail, which is never thrown away unread: a bot that wants none of it asks for it now and then.
 """
 
 from __future__ import annotations
@@ -24,9 +26,15 @@ from typing import Self, cast
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.link import Alarm, Link
+from chatlib.client.localfiles import FileError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News
+from chatlib.client.receiving import Download
+from chatlib.client.sending import Upload
+from chatlib.client.transfers import Transfer, Transfers
 from chatlib.reactor.loop import Loop
+
+MAX_PASSING = 10_000
 
 
 class Refused(Exception):
@@ -78,8 +86,10 @@ class Client:
         self._memory = FileMemory(memory, history=False) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
         self._link = Link(self._loop, host, port, self._conversation)
+        self._transfers = Transfers(self._loop, self._conversation, lambda: self._link.peer)
         self._alarm = Alarm(self._loop)
         self._events: deque[Fields] = deque()
+        self._passing = 0  # how many of those have no seq
         self._told: Fields | None = None  # the event that is being worked on
         self._news: deque[News] = deque()  # all other news, until someone waits for them
         self._loop.phases = [self._link.turn, self._collect, self._link.flush]
@@ -131,6 +141,7 @@ class Client:
 
     def close(self) -> None:
         """Gives everything back, at once."""
+        self._transfers.stop()
         self._link.close()
         self._loop.close()
         if self._memory:
@@ -186,6 +197,58 @@ class Client:
         """One's last so many messages, oldest first; 0: those that came while one was away."""
         return cast(list[Fields], self.request("history", {"count": count})["messages"])
 
+    # Files.
+
+    def send_file(self, to: str, path: str | Path) -> None:
+        """Puts a file on the server for one user. Goes on where an earlier try for the same file was cut.
+
+        Raises FileError for a local file that cannot be sent; `timeout` counts from the last byte that moved.
+        """
+        self._carry(Upload(self._transfers, to, str(path)))
+
+    def files(self) -> list[Fields]:
+        """What waits to be fetched, newest first: ``from``, ``name``, ``size``, ``sha256``, ``time``."""
+        return cast(list[Fields], self.request("fileget")["files"])
+
+    def fetch(self, sender: str, name: str, folder: str | Path = ".") -> Path:
+        """Saves a waiting file in `folder`, verified, under a name that is safe and free: the answer.
+
+        Goes on where an earlier try was cut. Raises FileError for a folder or disk that does not take it.
+        """
+        download = Download(self._transfers, sender, name, Path(folder))
+        self._carry(download)
+        while download.receipt and download.receipt in self._conversation.outbox.pending.values():
+            self._raise_if_over()
+            if not self._tick(self._deadline()):
+                break  # it is here; that this was said is not certain yet
+        assert download.path is not None
+        return download.path
+
+    def decline(self, sender: str, name: str) -> None:
+        """Refuses a waiting file: the server removes it, and the sender is told."""
+        self.request("filedecline", {"from": sender, "name": name})
+
+    def _carry(self, transfer: Transfer) -> None:
+        """Waits for its end."""
+        self._transfers.add(transfer)
+        place, deadline = None, self._deadline()
+        try:
+            while not transfer.over:
+                self._raise_if_over()
+                if place != (place := (transfer.stage, transfer.position)):
+                    deadline = self._deadline()
+                if not self._tick(deadline):
+                    raise TimeoutError("The transfer does not go on.")
+        finally:
+            transfer.end("The transfer was stopped.")
+        if transfer.refusal:
+            raise Refused(transfer.refusal)
+        if transfer.failure:
+            self._raise_if_over()
+            raise FileError(transfer.failure)
+
+    # Everything else.
+
     def request(self, action: str, fields: Fields | None = None, *, key: str | None = None) -> Fields:
         """Anything the command table has: the whole reply, or Refused."""
         request = self._conversation.request(action, fields or {}, self._now(), key)
@@ -215,12 +278,16 @@ class Client:
             if not self._tick(deadline):
                 return None
         self._told = self._events.popleft()
+        self._passing -= "seq" not in self._told
         return self._told
 
     # Inside.
 
     def _now(self) -> float:
         return time.monotonic()
+
+    def _deadline(self) -> float | None:
+        return None if self.timeout is None else self._now() + self.timeout
 
     def _proven(self, password: str, new: str | None) -> None:
         item = self._await(n.Challenged, n.Answered)
@@ -242,7 +309,7 @@ class Client:
 
     def _await(self, *kinds: type[News]) -> News:
         """The next news of one of `kinds`; forgets those that nobody waits for."""
-        deadline = None if self.timeout is None else self._now() + self.timeout
+        deadline = self._deadline()
         while True:
             while self._news:
                 item = self._news.popleft()
@@ -269,7 +336,17 @@ class Client:
 
     def _collect(self) -> None:
         for item in self._conversation.take_news():
+            if self._transfers.heard(item):
+                continue
             if isinstance(item, n.Arrived):
-                self._events.append(item.event)
+                self._keep(item.event)
             else:
                 self._news.append(item)
+
+    def _keep(self, event: Fields) -> None:
+        self._events.append(event)
+        self._passing += "seq" not in event
+        if self._passing > 2 * MAX_PASSING:  # now and then, not for each
+            self._passing = MAX_PASSING
+            surplus = iter(range(MAX_PASSING + 1))
+            self._events = deque(each for each in self._events if "seq" in each or next(surplus, None) is None)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from chatlib.client.editor import display_width
+from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.news import Fields
 from chatlib.client.screen import Part, style
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Command, Role, find, typed_by, usage
-from chatlib.protocol.text import fold
+from chatlib.protocol.text import fold, printable
 
 Line = tuple[Part, ...]
 
@@ -71,6 +73,24 @@ def back() -> Line:
     return (style("You are back online.", "green"),)
 
 
+def transfer_begun(name: str, receives: bool, peer: str, size: int, percent: int) -> Line:
+    way = f'Fetching "{name}" from' if receives else f'Sending "{name}" to'
+    return (f"{way} {peer} ({readable_size(size)})" + (f" goes on at {percent} %." if percent else "."),)
+
+
+def sent(name: str, to: str, size: str) -> Line:
+    return (style(f'"{name}" ({size}) has been sent to {to}.', "green"),)
+
+
+def fetched(name: str, sender: str, path: str) -> Line:
+    return (style(f'"{name}" from {sender} has been saved as {path}', "green"),)
+
+
+def cut(name: str, receives: bool, peer: str) -> Line:
+    way = f"from {peer} is not here" if receives else f"has not been sent to {peer}"
+    return (style(f'"{name}" {way} yet: the same command goes on from there.', "yellow"),)
+
+
 def offline_note(seconds: float) -> str:
     return f"(offline, retrying in {max(1, round(seconds))} s)" if seconds > 0.5 else "(offline, retrying)"
 
@@ -95,7 +115,10 @@ def event(fields: Fields, now: float, times: bool) -> Line | None:
     form = _EVENTS.get(str(fields.get("event")))
     if form is None:
         return None
-    return (*(stamp(fields.get("time"), now) if times or fields.get("offline") else ()), *form(fields))
+    line = form(fields)
+    if line is None:
+        return None
+    return (*(stamp(fields.get("time"), now) if times or fields.get("offline") else ()), *line)
 
 
 def _message(fields: Fields) -> Line:
@@ -114,11 +137,31 @@ def _presence(fields: Fields) -> Line:
     return _system(f'"{fields.get("user")}" has just logged {"in" if fields.get("online") else "out"}.')
 
 
-_EVENTS: dict[str, Callable[[Fields], Line]] = {
+def _file(fields: Fields) -> Line:
+    sender, name = str(fields.get("from")), str(fields.get("name"))
+    sent = f" has sent you a file: {name} ({readable_size(fields.get('size'))})."
+    return (style(sender, "cyan"), f"{sent} Type: fileget {sender} {quoted(printable(name))}")
+
+
+_OUTCOMES = {
+    "fetched": '{to} has fetched your file "{name}".',
+    "declined": '{to} has declined your file "{name}".',
+    "dropped": 'The administrator removed your file "{name}" for {to}.',
+}
+
+
+def _file_gone(fields: Fields) -> Line | None:
+    form = _OUTCOMES.get(str(fields.get("outcome")))
+    return None if form is None else (form.format(to=fields.get("to"), name=fields.get("name")),)
+
+
+_EVENTS: dict[str, Callable[[Fields], Line | None]] = {
     "message": _message,
     "broadcast": _broadcast,
     "presence": _presence,
     "notice": lambda fields: _system(str(fields.get("text"))),
+    "file": _file,
+    "file_gone": _file_gone,
 }
 
 
@@ -171,6 +214,23 @@ def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
     return [line for each in messages if isinstance(each, dict) and (line := event(each, now, True))]
 
 
+def _files(_asked: Fields, reply: Fields, now: float) -> list[Line]:
+    files = reply.get("files")
+    found = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
+    rows = [[printable(str(each.get(field))) for field in ("from", "name")] for each in found]
+    for row, each in zip(rows, found, strict=True):
+        row.append(readable_size(each.get("size")))
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    return [
+        (*stamp(each.get("time"), now), "  ".join(map(_padded, row, widths)).rstrip())
+        for row, each in zip(rows, found, strict=True)
+    ] or [("No files wait for you.",)]
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - display_width(text))
+
+
 def _says(sentence: str) -> Callable[[Fields, Fields, float], list[Line]]:
     return lambda asked, reply, _now: [(sentence.format(reply.get("user") or asked.get("user")),)]
 
@@ -183,6 +243,8 @@ _ANSWERS: dict[str, Callable[[Fields, Fields, float], list[Line]]] = {
     "list_users": _users("There are no users."),
     "blacklist": _users("You block nobody."),
     "history": _history,
+    "fileget": _files,
+    "filedecline": lambda asked, _, __: [(f'You have declined "{asked.get("name")}" from {asked.get("from")}.',)],
     "block": _says('You have blocked "{}".'),
     "unblock": _says('You have unblocked "{}".'),
     "register": _says('The user "{}" has been registered.'),

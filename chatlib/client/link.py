@@ -13,6 +13,7 @@ import random
 import socket
 from collections.abc import Callable
 
+from chatlib.client.carriers import Address
 from chatlib.client.conversation import Conversation
 from chatlib.client.heartbeat import NEVER
 from chatlib.protocol.commands import State
@@ -22,8 +23,6 @@ PATIENCE = 10.0  # seconds that one address may take to accept a connection
 LONGEST = 30.0  # seconds between two attempts, at most
 STEADY = 1.0  # seconds that a session must have lasted for its loss to be followed up at once
 CHUNK = 262_144
-
-Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
 class Alarm:
@@ -55,6 +54,7 @@ class Link:
         self._jitter = jitter
         self._addresses: list[Address] = []
         self._untried: list[Address] = []
+        self.peer: Address | None = None  # where the server was reached last
         self._socket: socket.socket | None = None
         self._connecting = False
         self._since = 0.0  # when this connection was begun
@@ -132,6 +132,7 @@ class Link:
             self._failed(os.strerror(error))
             return
         self._connecting = False
+        self.peer = self._trying
         self._untried.clear()
         self._loop.change(self._socket.fileno(), READ, self)
         self._conversation.connected(self._loop.now)
@@ -156,6 +157,7 @@ class Link:
         self._since = self._loop.now
         self._was_online = False
         self._connecting = True
+        self._trying: Address = family, address
         error = connection.connect_ex(address)
         if error in (0, errno.EINPROGRESS, errno.EINTR):
             self._loop.watch(connection.fileno(), WRITE, self)

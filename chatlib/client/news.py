@@ -11,6 +11,28 @@ from dataclasses import dataclass, field
 
 Fields = dict[str, object]
 
+# Why a server ends a connection, or refuses to let one in again, that make coming back pointless.
+FINAL = frozenset({
+    "LOGGED_OUT", "TIME_OUT", "REPLACED", "KICKED", "PROTOCOL_ERROR", "NO_SUCH_USER", "WRONG_PASSWORD",
+    "ALREADY_ONLINE", "NOT_TRUSTED",
+})  # fmt: skip
+# Replies to a second login that mean: later. All others are final.
+LATER = frozenset({"SERVER_FULL", "LOCKED_OUT", "INTERNAL"})
+
+
+def status_of(message: Fields) -> str:
+    return str(message.get("status"))
+
+
+def text_of(message: Fields) -> str:
+    return str(message.get("text") or message.get("status"))
+
+
+def integer_of(message: Fields, name: str) -> int:
+    """A field that should be a whole number; 0 when it is not."""
+    number = message.get(name)
+    return number if isinstance(number, int) else 0
+
 
 @dataclass(slots=True)
 class Request:

@@ -6,6 +6,7 @@ whatever happens to connections; one that changes something is in the memory exa
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,8 +15,14 @@ from typing import Protocol
 from chatlib.client.news import Fields, Request
 from chatlib.protocol.commands import COMMANDS, Role, Runs
 
-# Requests that carry a key. Logging out is not asked again: a connection that is gone has the same effect.
-KEYED = frozenset(c.name for c in COMMANDS if c.role is Role.USER and c.runs is Runs.CHANGES) - {"logout"}
+# Requests that carry a key. Logging out is not asked again: a connection that is gone has the same effect; and an
+# account is made by someone who is nobody yet.
+_ROLES = (Role.USER, Role.WIRE)
+KEYED = frozenset(c.name for c in COMMANDS if c.role in _ROLES and c.runs is Runs.CHANGES) - {"logout", "register"}
+
+# Requests under way on one connection: when it breaks they are asked again, and the server remembers the last 1,000
+# keys of a user.
+WINDOW = 500
 
 
 @dataclass(slots=True)
@@ -59,6 +66,7 @@ class Outbox:
         self.memory = memory
         self._token = token
         self._ids = count(1)
+        self._unasked: deque[int] = deque()  # those of `pending` that this connection has not been asked yet
 
     def next_id(self) -> int:
         return next(self._ids)
@@ -70,7 +78,22 @@ class Outbox:
             self.memory.queued(request)
         number = self.next_id()
         self.pending[number] = request
+        self._unasked.append(number)
         return number
+
+    def begin(self) -> None:
+        """Another connection: everything is to be asked, again."""
+        self._unasked = deque(self.pending)
+
+    def due(self, room: int) -> list[tuple[int, Request]]:
+        """What is to be asked next, in order, as far as there is room for it under way."""
+        count = max(0, min(room, len(self._unasked)))
+        numbers = [self._unasked.popleft() for _ in range(count)]
+        return [(number, self.pending[number]) for number in numbers if number in self.pending]
+
+    def drop(self, request: Request) -> None:
+        """Nobody waits for the answer to `request`, which changes nothing, any more."""
+        self.pending = {number: each for number, each in self.pending.items() if each is not request}
 
     def recall(self, earlier: Iterable[Request]) -> None:
         """Puts what an earlier run left unanswered before everything else; the memory is a new one, and has those."""
@@ -92,9 +115,13 @@ class Outbox:
 
 def _turn_page(request: Request, reply: Fields) -> bool:
     """Whether there is another page; then `request` asks for it from now on."""
-    users, messages = reply.get("users"), reply.get("messages")
+    users, messages, files = reply.get("users"), reply.get("messages"), reply.get("files")
     if reply.get("more") is not True:
         return False
+    if isinstance(files, list) and files and isinstance(files[-1], dict):
+        request.parts.extend(files)
+        request.page = {"before": files[-1].get("seq")}
+        return True
     if isinstance(users, list) and users:
         last = users[-1]
         request.parts.extend(users)
@@ -113,9 +140,11 @@ def _turn_page(request: Request, reply: Fields) -> bool:
 
 def _whole(request: Request, reply: Fields) -> Fields:
     reply.pop("more", None)
-    users, messages = reply.get("users"), reply.get("messages")
+    users, messages, files = reply.get("users"), reply.get("messages"), reply.get("files")
     if isinstance(users, list):
         reply["users"] = request.parts + users
+    elif isinstance(files, list):
+        reply["files"] = request.parts + files
     elif isinstance(messages, list):
         reply["messages"] = messages + request.parts
     return reply

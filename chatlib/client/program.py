@@ -14,17 +14,21 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from chatlib.client import lines
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.dialogue import Dialogue
 from chatlib.client.editor import Action, Editor, Kind
+from chatlib.client.filetalk import FileTalk
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
+from chatlib.client.progress import STEP
 from chatlib.client.screen import Display, PlainScreen, Screen, style
 from chatlib.client.terminal import LineReader, LineTerminal, RawTerminal, moves_cursor, reflows, wants_colour
 from chatlib.client.terminal import window_size as size_of
+from chatlib.client.transfers import Transfers
 from chatlib.reactor.loop import READ, Loop, Signals
 
 STDIN, STDOUT = 0, 1
@@ -41,6 +45,7 @@ class Options:
     user: str = ""
     reconnect: bool = True
     history: bool = True
+    downloads: Path = Path()
 
 
 def _write(text: str) -> None:
@@ -64,10 +69,15 @@ class Program:
         self._memory = FileMemory(default_folder(environ), self._complain, options.history)
         self._conversation = Conversation(self._memory, reconnect=options.reconnect)
         self._link = Link(self._loop, options.host, options.port, self._conversation)
+        self._transfers = Transfers(self._loop, self._conversation, lambda: self._link.peer)
+        self._files = FileTalk(
+            self._conversation, self._transfers, self._display, options.downloads, bars=self._drawn
+        )
         self._dialogue = Dialogue(
             self._conversation,
             self._display,
             self._link,
+            self._files,
             time.time,
             user=options.user,
             times=self._drawn,
@@ -89,7 +99,7 @@ class Program:
         self._display: Display
         if self._drawn:
             self._terminal = RawTerminal(STDIN)
-            self._editor = editor = Editor(lambda before: lines.complete(before, self._dialogue.names))
+            self._editor = editor = Editor(self._complete)
             self._editor.keep_history = False  # answers to questions are no commands
             self._display = Screen(
                 _write, editor, *size_of(STDOUT), colour=wants_colour(environ), reflows=reflows(environ)
@@ -107,19 +117,19 @@ class Program:
         if self._drawn:
             numbers += [signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT]
         Signals(self._loop, numbers, self._signalled)
-        with ExitStack() as at_end:
-            at_end.callback(self._loop.close)
-            at_end.callback(self._memory.close)
-            at_end.callback(self._link.close)
-            if self._terminal:
-                at_end.enter_context(self._terminal)
-            try:
-                self._display.open()
+        try:
+            with ExitStack() as at_end:
+                at_end.callback(self._loop.close)
+                at_end.callback(self._memory.close)
+                at_end.callback(self._link.close)
+                at_end.callback(self._transfers.stop)
+                if self._terminal:
+                    at_end.enter_context(self._terminal)
+                at_end.enter_context(self._display)
                 self._read_on(True)
                 self._loop.run()
-                self._display.close()
-            except BrokenPipeError:
-                return 1  # nobody reads what we print
+        except BrokenPipeError:
+            return 1  # nobody reads what we print
         return 1 if self._dialogue.status is None else self._dialogue.status
 
     # Phases.
@@ -130,7 +140,10 @@ class Program:
                 self._dialogue.heard(item, self._loop.now)
                 if isinstance(item, n.LoggedIn) and not item.again:
                     self._editor.history[:] = self._memory.history()
+                    if self._drawn:
+                        self._files.refresh(self._loop.now)
             self._act()
+            self._dialogue.rest(self._loop.now)
             if not self._conversation.has_news:
                 break
         if self._dialogue.status is not None:
@@ -140,7 +153,14 @@ class Program:
         self._dialogue.prompt(self._link.retry_at - self._loop.now)
         if self._conversation.state is None and self._conversation.user:
             self._alarm.set(self._loop.now + 1.0)  # the seconds in the prompt
+        self._display.set_status(self._files.status(self._loop.now))
+        if self._files.busy:
+            self._alarm.set(self._loop.now + STEP)
         self._display.flush()
+
+    def _complete(self, before: str) -> list[str]:
+        found = self._files.complete(before)
+        return lines.complete(before, self._dialogue.names) if found is None else found
 
     # Input.
 

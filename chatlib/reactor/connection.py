@@ -147,10 +147,12 @@ class Connection:
     def _hold(self, data: bytes | memoryview) -> None:
         if self._backlog is None:
             self._backlog = deque()
+        # A backlog over the limit that still grows: one large answer alone makes no slow consumer.
+        over = self.backlog_size > self._limit
         self._backlog.append(data)
         self.backlog_size += len(data)
         self._set_events(self._events | WRITE)
-        if self.backlog_size > self._limit and not self._closing:
+        if over and not self._closing:
             assert self._protocol is not None
             self._protocol.overflowed()
 

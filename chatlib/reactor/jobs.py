@@ -29,7 +29,7 @@ class Job:
             os.close(answer)
             raise
         if self._pid == 0:
-            _work(work, answer)
+            _work(loop, work, answer)
         os.close(answer)
         loop.watch(self._fd, READ, self)
 
@@ -55,10 +55,12 @@ class Job:
     def broken(self) -> None: ...
 
 
-def _work(work: Callable[[], bytes], answer: int) -> None:
+def _work(loop: Loop, work: Callable[[], bytes], answer: int) -> None:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
+        loop.close_watched()
+        os.nice(19)  # whatever the loop has to do comes first
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         try:

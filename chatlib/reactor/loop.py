@@ -148,6 +148,11 @@ class Loop:
             if channel is not None:
                 self._guard(channel.broken, None)
 
+    def close_watched(self) -> None:
+        """In a forked child: closes all that the loop watches, so that the child does not keep ports and peers open."""
+        for key in list(self._selector.get_map().values()):
+            os.close(key.fd)
+
     def close(self) -> None:
         """Gives the selector's descriptor back."""
         self._selector.close()

@@ -114,6 +114,7 @@ class EditedFiles:
         """Makes both files say what the world says. Raises OSError, FileError."""
         if not self.parameters.path.exists():
             replace(self.parameters.path, template())
+            self.parameters.take(self.parameters.edits())  # nobody's edits: the world's values go into it
         self.parameters.write(self._parameter_lines(world))
         self.credentials.write({account.name: account.verifier for account in world.accounts.values()})
 

@@ -37,6 +37,9 @@ def step(session: Session, action: str, echo: Any, request_id: Any, request: dic
     proof = session.exchange
     if proof is None or proof.action != action:
         return refusal("BAD_REQUEST", f'Field "scram": "{action}" begins with a first SCRAM message ("n,,n=...").')
+    if action == "login" and _is_given_up(session, proof):
+        session.exchange = None
+        return entry.already_online(proof.user)
     if action == "password" and "verifier" not in request:
         return refusal("BAD_REQUEST", 'Field "verifier" is missing: that of the new password.')
     try:
@@ -54,6 +57,15 @@ def step(session: Session, action: str, echo: Any, request_id: Any, request: dic
         command.update(_PROVEN[action](session, proof, request))
     session.submit(echo, request_id, command, barrier=True)
     return {}
+
+
+def _is_given_up(session: Session, proof: Proof) -> bool:
+    """Whether this client has logged in on a newer connection: what arrives on this one now was held up under way."""
+    if session.client is None:
+        return False
+    server = session.server
+    known = (server.delivery.sessions.get(proof.user), server.entering.get(proof.user))
+    return any(other and other.client == session.client and other.born > session.born for other in known)
 
 
 def _still_holds(session: Session, proof: Proof) -> bool:
@@ -90,13 +102,18 @@ def _begin(session: Session, action: str, scram: str) -> Reply:
     return {"status": "CONTINUE", "scram": exchange.challenge}
 
 
-def _login(session: Session, proof: Proof, _request: dict[str, Any]) -> dict[str, Any]:
+def _login(session: Session, proof: Proof, request: dict[str, Any]) -> dict[str, Any]:
+    session.server.entering[proof.user] = session
     fields: dict[str, Any] = {"user": proof.user, "address": session.address}
     if session.client is not None:
         fields["client"] = session.client
     earlier = session.server.delivery.sessions.get(proof.user)
     if earlier is not None:
         fields["seen"] = earlier.seen()  # before it is replaced: what it has seen is not told again
+    if "seen" in request:
+        # From the first event on: its connection may break before it could say alive.
+        session.acknowledges = True
+        fields["seen"] = max(fields.get("seen", 0), min(request["seen"], session.server.world.lsn))
     return fields
 
 

@@ -97,6 +97,8 @@ def _not_allowed(command: Entry, state: State) -> str:
 
 def _after_login(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
     proof, session.exchange = session.exchange, None
+    if session.server.entering.get(command["user"]) is session:
+        del session.server.entering[command["user"]]
     if reply["status"] == "OK" and proof is not None:
         reply = {**reply, "scram": proof.answer}
         admission.came_in(session, command["user"], reply["seq"], lambda: session.reply(echo, request_id, reply))

@@ -49,12 +49,12 @@ class Saver:
         return self._job is not None or self._write is not None or bool(self._wishes)
 
     def step(self) -> None:
-        """A phase of the tick, after commit and execute, before the next commit."""
+        """A phase of the tick: before a commit, when everything committed has been carried out."""
         server = self._server
         if self._job is not None:
             return
         if self._write is not None:
-            if server.journal.committed == server.journal.appended and server.pipeline.idle:
+            if server.journal.at_rest:  # and what is committed is carried out: this is that LSN's world
                 tell, self._write = self._write, None
                 self._start_writing(tell)
             return

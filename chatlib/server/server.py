@@ -66,6 +66,7 @@ class Server:
         self.transfers = Transfers(self)
         self.sessions: set[Session] = set()
         self.catching_up: dict[Session, None] = {}
+        self.entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
         self.acks: dict[str, int] = {}  # what clients acknowledged in this second
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
@@ -163,6 +164,7 @@ class Server:
         if self._synced.marked:
             self._synced.marked = False
             self.journal.synced()
+        self.pipeline.execute()
         self.saver.step()
         self.pipeline.commit()
         if self._sync_due:

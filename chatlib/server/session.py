@@ -25,18 +25,20 @@ if TYPE_CHECKING:
     from chatlib.server.server import Server
 
 BUDGET = 256  # requests of one connection in one tick; the rest waits for the next
-CATCH_UP = 256  # stored messages handed to one connection in one tick
+CATCH_UP = 256  # stored messages handed to one connection in one tick,
+CATCH_UP_SIZE = 262_144  # or about so many bytes: far less than would make it a slow consumer
 LOGIN_TIME = 180.0  # seconds to log in
+_TOO_LONG: Reply = {"status": "TOO_LONG", "text": "A line may have 65,536 bytes at most."}
 
 
 class Session:
     """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
 
     __slots__ = (
-        "_barrier", "_blocked", "_buffer", "_inbox", "_leaving", "_opening", "_over", "_pending", "_taken", "_timer",
-        "_tokens", "_tokens_at", "acked", "acknowledges", "address", "client", "connection", "cursor", "departed",
-        "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server", "state",
-        "up_to_date", "user",
+        "_barrier", "_blocked", "_buffer", "_farewell", "_inbox", "_leaving", "_opening", "_over", "_pending", "_taken",
+        "_timer", "_tokens", "_tokens_at", "acked", "acknowledges", "address", "born", "client", "connection", "cursor",
+        "departed", "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server",
+        "state", "up_to_date", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -46,6 +48,7 @@ class Session:
         self.address = connection.address
         self.state = State.NEW
         self.client: str | None = None
+        self.born = server.loop.ticks  # tells an older connection of the same client from a newer one
         self.user = ""
         self.login = 0
         self.departed = False  # the world has been told, or told us, that this session is over
@@ -56,7 +59,7 @@ class Session:
         self.listening = False
         self.up_to_date = False  # listening, and the kernel has taken all that waited before
         # What was seen.
-        self.acknowledges = False  # has said alive; otherwise what the kernel took counts as seen
+        self.acknowledges = False  # has said seen or alive; otherwise what the kernel took counts as seen
         self.acked = 0
         self.cursor = 0  # catching up: the last stored seq handed out
         self._taken = 0  # while the connection is behind: up to where the kernel had taken all
@@ -68,6 +71,7 @@ class Session:
         self._barrier = False
         self._blocked = False  # the peer does not read
         self._leaving = False  # the peer will send no more
+        self._farewell: tuple[str, str] | None = None  # with what it ends when it leaves
         self._over = False
         # Time.
         self._tokens = float("inf")  # a full bucket, however large it is
@@ -79,7 +83,7 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Bytes: a client says alive by any of them."""
-        if self._over:
+        if self._over or self._leaving:
             return
         self.heard = self.server.loop.now
         if self._opening is not None:
@@ -87,8 +91,10 @@ class Session:
         try:
             lines = self._buffer.feed(data)
         except LineTooLong:
-            self.reply(None, None, {"status": "TOO_LONG", "text": "A line may have 65,536 bytes at most."})
-            self.end("PROTOCOL_ERROR", "The line was too long.")
+            self.read(None, None, lambda: _TOO_LONG)
+            self._farewell = ("PROTOCOL_ERROR", "The line was too long.")
+            self.connection.pause_reading()
+            self.ended()
             return
         if self._inbox:
             self._inbox += lines
@@ -162,6 +168,9 @@ class Session:
 
     def _finish(self) -> None:
         if not self._inbox and not self._pending:
+            if self._farewell:
+                self.end(*self._farewell)
+                return
             self.depart()
             self.server.close_soon(self)
 
@@ -257,12 +266,14 @@ class Session:
         """Hands out stored messages; listens to new ones when there are no more. Legal while there is no backlog."""
         server = self.server
         self._taken = self.cursor  # legal only without a backlog: all that was handed out is taken
+        size = 0
         for count, (seq, offset) in enumerate(server.world.waiting(self.user, self.cursor)):
-            if count == CATCH_UP:
+            if count == CATCH_UP or size > CATCH_UP_SIZE:
                 server.catching_up[self] = None
                 return
             self.cursor = seq
             _, event = server.messages.read(offset)
+            size += len(event)
             server.delivery.to(self, event[:-2] + b',"offline":true}\n' if seq < self.login else event)
         server.catching_up.pop(self, None)
         server.delivery.listen(self)

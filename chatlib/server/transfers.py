@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PER_USER = 4  # transfers at once, tickets included
 TICKET_LIFE = 60.0  # seconds
-PER_TICK = 512 << 10  # bytes moved in one tick, by all transfers together
+PER_TICK = 64 << 10  # bytes moved in one tick, by all transfers together
 _PAGE = 100  # files in one page of the list
 
 
@@ -48,6 +48,8 @@ class Transfers:
         to, name, size = fold(request["to"]), request["name"], request["size"]
         key = part_key(user, to, name, str(size), request["sha256"])
         self._forget(key)  # whoever asks anew has given up an earlier try
+        if any(transfer.ticket.key == key for transfer in self._active):  # all its bytes had come: it goes on
+            return refusal("TOO_MANY_TRANSFERS", f'An earlier upload of "{name}" is being checked: wait for its end.')
         reserved = sum(
             ticket.request["size"] for ticket in self._uploads() if fold(ticket.request["to"]) == to
         )

@@ -49,7 +49,7 @@ class Journal:
         self.path = folder / "journal.txt"
         self._folder = folder
         self._syncer = syncer
-        self._fd = -1
+        self._fd = self._folder_fd = -1
         self._batch: list[bytes] = []
         self._written = 0  # LSN of the last record written, perhaps not yet synced
         self._new_segment = False
@@ -107,6 +107,7 @@ class Journal:
 
     def open(self) -> None:
         """Opens the current segment for appending, a new one when there is none (or when its first line was torn)."""
+        self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)  # now: later there may be none to be had
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.size = os.fstat(self._fd).st_size
         if self.size == 0:
@@ -141,9 +142,7 @@ class Journal:
         if not self._new_segment:
             done = self._syncer.start(self._fd)
         else:
-            folder = os.open(self._folder, os.O_RDONLY)
-            done = self._syncer.start(folder, self._fd)
-            os.close(folder)
+            done = self._syncer.start(self._folder_fd, self._fd)
             self._new_segment = False
         self.busy = not done
         return done
@@ -206,5 +205,6 @@ class Journal:
         self.size = len(_HEADER)
 
     def close(self) -> None:
-        """Gives the descriptor back."""
+        """Gives the descriptors back."""
         os.close(self._fd)
+        os.close(self._folder_fd)

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 
+from figures import Aim, Figure, Row, Scale
 from machine import describe
-from rows import ROWS, Aim, Figure, Row, Scale
+from rows import ROWS
 from testbed import Failure, Testbed
 
 _WIDTHS = (44, 17, 6, 9, 9, 9, 13)

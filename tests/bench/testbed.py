@@ -152,6 +152,15 @@ class Server:
         """Resident bytes of the server's process."""
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def forget_peak(self) -> None:
+        """From now on `peak_memory` is that of what comes."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        """The most bytes that have been resident in the server's process; its children's are their own."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024
+
     def kill(self) -> None:
         """Ends it as a power cut would."""
         self._process.kill()

@@ -51,15 +51,15 @@ def test_a_login_whole_and_byte_by_byte(size: int) -> None:
     assert [request["action"] for request in wire.server.requests] == ["hello", "login", "login"]
 
 
-def test_alive_follows_the_login_at_once_so_that_nothing_counts_as_seen() -> None:
+def test_the_login_says_what_was_seen_so_that_nothing_else_counts_as_seen() -> None:
     wire = new_wire()
     wire.connect()
     wire.conversation.login("bob", wire.now)
     wire.run()
     wire.conversation.give_password("secret")
     wire.conversation.prove(wire.now)
-    lines = wire.conversation.take_output().splitlines()
-    assert b'"login"' in lines[0] and b'"alive"' in lines[1]
+    (line,) = wire.conversation.take_output().splitlines()
+    assert b'"login"' in line and b'"seen":0' in line
 
 
 def test_an_unknown_user_and_a_wrong_password() -> None:

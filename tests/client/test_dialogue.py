@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from chatlib.client.conversation import Conversation
 from chatlib.client.dialogue import Dialogue
+from chatlib.client.filetalk import FileTalk
 from chatlib.client.screen import Part
+from chatlib.client.transfers import Transfers
+from chatlib.reactor.loop import Loop
 from tests.client.fake_server import Wire
+
+
+def _raise(fault: BaseException) -> None:
+    raise fault
 
 
 class Person:
@@ -21,7 +29,12 @@ class Person:
         self.wire = Wire(Conversation())
         self.secret = False
         self._prompt = ""
-        self.dialogue = Dialogue(self.wire.conversation, self, self, lambda: 1_700_000_000.0, user=user, window=window)
+        self.loop = Loop(on_fault=_raise)
+        self.transfers = Transfers(self.loop, self.wire.conversation, lambda: None)
+        self.files = FileTalk(self.wire.conversation, self.transfers, self, Path())
+        self.dialogue = Dialogue(
+            self.wire.conversation, self, self, self.files, lambda: 1_700_000_000.0, user=user, window=window
+        )
         self._listen()
 
     def print(self, *parts: Part) -> None:
@@ -48,7 +61,9 @@ class Person:
             for item in news:
                 self.dialogue.heard(item, self.wire.now)
             if not news:
-                break
+                self.dialogue.rest(self.wire.now)
+                if not self.wire.conversation.has_news:
+                    break
 
     def types(self, *typed: str) -> None:
         for line in typed:

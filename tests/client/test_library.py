@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatlib.client import Client, Disconnected, Refused
+from chatlib.client import Client, Disconnected, FileError, Refused, library
 from chatlib.protocol.scram import ScramError
 from tests.client.conftest import USERS, Server
 
@@ -132,6 +132,64 @@ def test_kicked(server: Server) -> None:
         assert over.value.status == "KICKED"
         with pytest.raises(Disconnected):
             ann.whoelse()
+
+
+def test_files(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "my report.pdf"
+    path.write_bytes(b"%PDF" * 100_000)
+    with client(server, "ann") as ann, client(server, "bob") as bob:
+        ann.send_file("bob", path)
+        with pytest.raises(Refused, match="FILE_EXISTS"):
+            ann.send_file("bob", str(path))
+        with pytest.raises(Refused, match="NO_SUCH_USER"):
+            ann.send_file("nobody", path)
+        with pytest.raises(FileError, match="There is no file"):
+            ann.send_file("bob", tmp_path / "nope")
+        (file,) = bob.files()
+        assert (file["from"], file["name"], file["size"]) == ("ann", "my report.pdf", 400_000)
+        server.kill()
+        server.start()
+        with pytest.raises(FileError, match="No such file"):
+            bob.fetch("ann", "my report.pdf", tmp_path / "nowhere")
+        found = bob.fetch("ann", "my report.pdf", tmp_path)
+        assert found == tmp_path / "my report (2).pdf" and found.read_bytes() == path.read_bytes()
+        assert bob.files() == []
+        with pytest.raises(Refused, match="NO_SUCH_FILE"):
+            bob.fetch("ann", "my report.pdf", tmp_path)
+        ann.send_file("bob", path)
+        bob.decline("ann", "my report.pdf")
+        outcomes = (event["outcome"] for event in ann.events(20) if event["event"] == "file_gone")
+        assert [next(outcomes), next(outcomes)] == ["fetched", "declined"]
+
+
+def test_a_transfer_that_does_not_go_on(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    chat = client(server, "ann")
+    server.kill()
+    chat.timeout = 0.05
+    with pytest.raises(TimeoutError):
+        chat.send_file("bob", tmp_path / "x")
+    chat.close()
+    server.start()
+    chat = client(server, "ann", reconnect=False)
+    server.kill()
+    with pytest.raises(Disconnected):
+        chat.send_file("bob", tmp_path / "x")
+    chat.close()
+
+
+def test_events_that_nobody_asks_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "MAX_PASSING", 3)
+    with client(server, "ann") as ann:
+        for number in range(20):
+            ann._keep({"event": "presence", "user": f"u{number}"})
+            ann._keep({"event": "message", "seq": number, "text": "x"})
+        assert len(ann._events) <= 20 + 2 * 3
+        kept = list(ann._events)
+        assert sum(event["event"] == "message" for event in kept) == 20
+        assert kept[-2] == {"event": "presence", "user": "u19"}
+        ann._events.clear()
+        ann._told = None
 
 
 def test_nobody_there(server: Server) -> None:

@@ -191,3 +191,12 @@ def test_where_the_state_is() -> None:
     assert default_folder({"XDG_STATE_HOME": "/x", "HOME": "/h"}) == Path("/x/chatlib")
     assert default_folder({"XDG_STATE_HOME": "x", "HOME": "/h"}) == Path("/h/.local/state/chatlib")
     assert default_folder({"HOME": "/h"}) == Path("/h/.local/state/chatlib")
+
+
+def test_that_a_file_was_received_is_said_also_by_the_next_run(tmp_path: Path) -> None:
+    memory = FileMemory(tmp_path)
+    memory.open("e1", "bob")
+    received = Request("received", {"from": "ann", "name": "x", "sha256": "0" * 64}, "k1")
+    memory.queued(received)
+    memory.close()
+    assert reopened(tmp_path) == (0, [received])

@@ -156,7 +156,7 @@ def test_a_slow_consumer_is_told_of_at_the_limit(turns: Turns) -> None:
     while not peer.told:
         peer.connection.push(b"x" * 1_000)
     assert peer.told == ["overflowed"]
-    assert 100_000 < peer.connection.backlog_size <= 101_000
+    assert 101_000 < peer.connection.backlog_size <= 102_000  # over the limit, and still growing
     peer.connection.abort()
     peer.far.close()
 

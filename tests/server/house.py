@@ -1,42 +1,24 @@
-"""A real server in this process, driven tick by tick: injected clocks, a disk that syncs when it is told to, socket pairs.
+"""A real server in this process, driven tick by tick: injected clocks, a disk that syncs when it is told to, sockets.
 
-Nothing here sleeps, and no thread runs: a peer writes into its socket, the house ticks until it is quiet, the peer reads.
+Nothing here sleeps, and no thread runs: a peer writes into its socket, the house ticks until it is quiet, it reads.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from chatlib.protocol.scram import ClientExchange, Verifier, make_verifier, salted_password
 from chatlib.reactor.jobs import Job
 from chatlib.server.console import Console
 from chatlib.server.server import Server
 from chatlib.storage.home import Home
-from chatlib.storage.journal import CommitFailed
+from tests.server.peer import ITERATIONS, PASSWORD, VERIFIER, Peer
 
-ITERATIONS = 4096
-PASSWORD = "a password"
-SALT = b"salt of the tests"
-VERIFIER = make_verifier(PASSWORD, ITERATIONS, SALT)
 USERS = ("Columbia", "facebook", "Google", "SEAS")
-_SALTED: dict[tuple[str, bytes], bytes] = {(PASSWORD, SALT): salted_password(PASSWORD, SALT, ITERATIONS)}
-
-Message = dict[str, Any]
-
-
-def salted(password: str, salt: bytes) -> bytes:
-    """PBKDF2 once for each password and salt, however many logins there are."""
-    key = (password, salt)
-    if key not in _SALTED:
-        _SALTED[key] = salted_password(password, salt, ITERATIONS)
-    return _SALTED[key]
 
 
 class Clock:
@@ -93,136 +75,6 @@ class Disk:
     def close(self) -> None:
         self._here.close()
         self._there.close()
-
-
-class Peer:
-    """The other end of one connection to a house."""
-
-    def __init__(self, house: House, name: str, address: str = "10.0.0.1") -> None:
-        self.house, self.name, self.user = house, name, ""
-        self.heard: list[Message] = []  # everything, in order
-        self._closed = False
-        self._rest = b""
-        self._taken = 0
-        self.socket, there = socket.socketpair()
-        self.socket.setblocking(False)
-        house.server._accepted(there, address)
-
-    # Saying.
-
-    def say(self, *requests: Message | str | bytes) -> None:
-        """Requests, in one packet; a text or bytes are sent as they are."""
-        data = b"".join(_line(request) for request in requests)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while data:
-                try:
-                    data = data[self.socket.send(data) :]
-                except BlockingIOError:
-                    before = self.house.server.loop.ticks
-                    self.house.tick()
-                    assert self.house.server.loop.ticks > before
-
-    def hang_up(self) -> None:
-        """The connection breaks."""
-        self.socket.close()
-        self._closed = True
-        self.house.peers.remove(self)
-
-    def end(self) -> None:
-        """Says that it will send no more."""
-        self.socket.shutdown(socket.SHUT_WR)
-
-    # Hearing.
-
-    def hear(self) -> list[Message]:
-        """What has arrived since this was last called."""
-        while not self._closed:
-            try:
-                data = self.socket.recv(1 << 20)
-            except BlockingIOError:
-                break
-            except ConnectionResetError:
-                data = b""
-            if not data:
-                self._closed = True
-                break
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            self.heard += [json.loads(line) for line in lines]
-        fresh = self.heard[self._taken :]
-        self._taken = len(self.heard)
-        return fresh
-
-    @property
-    def closed(self) -> bool:
-        """Whether the server has hung up."""
-        fresh = self._taken
-        self.hear()
-        self._taken = fresh
-        return self._closed
-
-    def ask(self, action: str, **fields: Any) -> Message:
-        """One request and its reply; events go to `heard` as ever."""
-        self.say({"action": action, **fields})
-        return self.reply(action)
-
-    def reply(self, action: str) -> Message:
-        """The next reply to `action`, whatever it takes to get it but time."""
-        self.house.settle()
-        self.hear()
-        replies = [message for message in self.heard[self._asked() :] if message.get("action") == action]
-        assert replies, f"{self.name}: no reply to {action}, but {self.heard[-3:]}"
-        self._mark = self.heard.index(replies[0], self._asked()) + 1
-        return replies[0]
-
-    _mark = 0
-
-    def _asked(self) -> int:
-        return self._mark
-
-    # Coming in.
-
-    def hello(self, client: str | None = None) -> Message:
-        return self.ask("hello", protocol=1, **({"client": client} if client else {}))
-
-    def challenge(self, action: str, user: str) -> tuple[ClientExchange, Message]:
-        """The first half of a proof."""
-        exchange = ClientExchange(user, "the-nonce-of-the-client")
-        return exchange, self.ask(action, scram=exchange.first)
-
-    def final(self, exchange: ClientExchange, challenge: Message, password: str) -> str:
-        """What the second half says."""
-        salt, _ = exchange.salt_of(challenge["scram"])
-        return exchange.final(challenge["scram"], salted(password, salt))
-
-    def prove(self, action: str, user: str, password: str = PASSWORD, **fields: Any) -> Message:
-        """Both halves; the last reply. The server's own proof is checked."""
-        exchange, challenge = self.challenge(action, user)
-        if challenge["status"] != "CONTINUE":
-            return challenge
-        reply = self.ask(action, scram=self.final(exchange, challenge, password), **fields)
-        if reply["status"] == "OK":
-            exchange.check(reply["scram"])
-            self.user = user
-        return reply
-
-    @property
-    def events(self) -> list[Message]:
-        """Every event that has arrived."""
-        fresh = self._taken
-        self.hear()
-        self._taken = fresh
-        return [message for message in self.heard if "event" in message]
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts of all messages and broadcasts that have arrived, in order."""
-        return [event["text"] for event in self.events if event["event"] in ("message", "broadcast")]
-
-
-def _line(request: Message | str | bytes) -> bytes:
-    if isinstance(request, dict):
-        return json.dumps(request).encode() + b"\n"
-    return request.encode() if isinstance(request, str) else request
 
 
 class House:
@@ -428,4 +280,4 @@ class _Idle:
 
 
 _IDLE = _Idle()
-__all__ = ["PASSWORD", "USERS", "VERIFIER", "Clock", "CommitFailed", "Disk", "House", "Peer", "Verifier"]
+__all__ = ["ITERATIONS", "PASSWORD", "USERS", "VERIFIER", "Clock", "Disk", "House", "Peer"]

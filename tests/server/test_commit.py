@@ -12,7 +12,7 @@ import pytest
 
 from chatlib.server.pipeline import Pipeline
 from chatlib.storage.journal import CommitFailed
-from tests.server.house import VERIFIER, House, Peer
+from tests.server.house import PASSWORD, VERIFIER, House, Peer
 
 Talk = Callable[..., None]
 
@@ -84,7 +84,7 @@ def test_the_first_batch_does_not_hold_the_next_one_back_for_ever(house: House) 
 def test_a_password_change_behind_a_message_keeps_the_order(house: House) -> None:
     columbia = house.login("Columbia")
     exchange, challenge = columbia.challenge("password", "Columbia")
-    final = columbia.final(exchange, challenge, "a password")
+    final = columbia.final(exchange, challenge, PASSWORD)
     slow(house)
     columbia.say(
         {"action": "broadcast", "id": 1, "text": "x"},
@@ -103,7 +103,7 @@ def test_a_password_change_behind_a_message_keeps_the_order(house: House) -> Non
 def test_login_and_a_message_in_one_packet(house: House) -> None:
     facebook, columbia = house.login("facebook"), house.greet()
     exchange, challenge = columbia.challenge("login", "Columbia")
-    final = columbia.final(exchange, challenge, "a password")
+    final = columbia.final(exchange, challenge, PASSWORD)
     slow(house)
     columbia.say(
         {"action": "login", "scram": final},
@@ -125,7 +125,7 @@ def test_a_peer_that_goes_before_its_login_is_committed_loses_nothing(house: Hou
     house.login("Columbia").ask("message", to="facebook", text="for later")
     facebook = house.greet()
     exchange, challenge = facebook.challenge("login", "facebook")
-    final = facebook.final(exchange, challenge, "a password")
+    final = facebook.final(exchange, challenge, PASSWORD)
     slow(house)
     facebook.say({"action": "login", "scram": final}, {"action": "alive", "seen": 0})
     house.settle()

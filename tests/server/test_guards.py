@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from chatlib.core import talk as core_talk
 from chatlib.core import world
 from chatlib.server import answers, requests
-from tests.server.house import VERIFIER, House
+from tests.server.house import House
 
 Talk = Callable[..., None]
 
@@ -207,7 +206,7 @@ def test_refusals_of_talk_have_their_own_status_and_sentence(house: House, talk:
         s> {"action":"message","to":"Columbia","text":"why?"}
         s> {"action":"whoelse"}
         s> {"action":"broadcast","text":"all?"}
-        s< {"action":"message","status":"BLOCKED","text":"\\"Columbia\\" has blocked you: your message was not delivered."}
+        s< {"action":"message","status":"BLOCKED","text":"*"}
         s< {"action":"whoelse","status":"OK","users":[]}
         s< {"event":"broadcast","seq":"$1","time":"*","from":"SEAS","text":"all?"}
         s< {"action":"broadcast","status":"OK","seq":"$1","undelivered":1}
@@ -308,4 +307,4 @@ def test_a_mistake_after_the_command_costs_one_connection_and_not_the_server(
     house.settle()
     assert facebook.texts == ["hi"]
     assert facebook.ask("whoelse")["status"] == "OK"
-    assert core_talk and VERIFIER
+    assert "ZeroDivisionError: ours" in house.log()

@@ -95,6 +95,7 @@ def test_who_is_throttled_is_alive(build: Callable[..., House]) -> None:
     for _ in range(90):
         house.pass_time(1, 0.25)
         columbia.say({"action": "alive", "seen": 0})
+        facebook.hear(), columbia.hear()
     assert [event for event in columbia.events if event["event"] == "bye"] == []
     assert facebook.texts == texts
 

@@ -4,9 +4,9 @@
     columbia< {"action": "message", "status": "OK", "seq": "$1", "delivered": true}
     seas< {"event": "message", "seq": "$1", "time": "*", "from": "Columbia", "text": "hi"}
 
-Lines that say something directly below each other go out in one packet a peer. ``"*"`` stands for any value, ``"$1"`` for one
-that is the same wherever ``$1`` stands; a reply's ``text`` may be left out. ``x< closed``: the server has hung up.
-``(35 seconds)`` lets time pass. What is said back and not in the script is a difference, too.
+Lines that say something directly below each other go out in one packet a peer. ``"*"`` stands for any value, ``"$1"``
+for one that is the same wherever ``$1`` stands; a reply's ``text`` may be left out. ``x< closed``: the server has hung
+up. ``(35 seconds)`` lets time pass. What is said back and not in the script is a difference, too.
 """
 
 from __future__ import annotations

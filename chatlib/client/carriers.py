@@ -1,0 +1,272 @@
+"""Connections that carry a file's bytes, one way each, beside the chat connection on the same loop.
+
+Bytes are moved a bounded piece a tick, so that chat and screen never wait. Must not know tickets' origin, retries or
+names. Legal order: built → ``begin`` once → the loop's calls; the owner hears ``moved*`` and then exactly one of the
+others, or nothing after ``end``. Invariants: nothing is sent of a file that changed; nothing is written beyond the
+size announced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Protocol
+
+from chatlib.client.localfiles import Part, Source
+from chatlib.client.news import Fields
+from chatlib.protocol.framing import MAX_LINE, BadLine, decode, encode
+from chatlib.reactor.loop import READ, WRITE, Loop
+
+STALLED = 60.0  # seconds without a byte until a connection counts as broken
+CHECKED = 900.0  # seconds that a server may take to check and sync a large file
+PIECE = 256 << 10
+_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTSOCK)
+
+Address = tuple[socket.AddressFamily, tuple[object, ...]]
+
+
+class Owner(Protocol):
+    """Whom a carrier tells. After each but ``moved`` it has ended."""
+
+    def moved(self, position: int) -> None:
+        """So much of the file is over."""
+
+    def replied(self, reply: Fields) -> None:
+        """The server's last word: an upload is there, or either was refused."""
+
+    def whole(self) -> None:
+        """All bytes of a download are written."""
+
+    def broken(self, why: str) -> None:
+        """The connection ended early, or there was none: it may be tried again."""
+
+    def lied(self) -> None:
+        """The server sends something else than it announced."""
+
+    def failed(self, error: OSError | None) -> None:
+        """The local disk does not take it; None: the local file has changed."""
+
+
+class Carrier:
+    """What both directions share: the socket, the first line, and the watch over progress."""
+
+    def __init__(self, loop: Loop, address: Address, request: Fields, position: int, owner: Owner) -> None:
+        self.position = position
+        self._loop, self._owner = loop, owner
+        self._address = address
+        self._first = encode({**request, "offset": position})
+        self._heard = b""  # the beginning of the server's line
+        self._socket: socket.socket | None = None
+        self._connected = False
+        self._patience = STALLED
+        self._looked_at = -1
+        self._timer = loop.call_later(STALLED, self._look)
+
+    def begin(self) -> None:
+        """Connects."""
+        family, address = self._address
+        try:
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+            self._socket.setblocking(False)
+            self._loop.watch(self._socket.fileno(), WRITE, self)
+            error = self._socket.connect_ex(address)
+        except OSError as fault:
+            error = fault.errno or errno.EIO
+        if error not in (0, errno.EINPROGRESS, errno.EINTR):
+            self._break(os.strerror(error))
+
+    def end(self) -> None:
+        """Closes the connection; the owner hears nothing more."""
+        self._timer.cancel()
+        if self._socket:
+            self._loop.forget(self._socket.fileno(), self)
+            self._socket.close()
+            self._socket = None
+
+    def _break(self, why: str) -> None:
+        self.end()
+        self._owner.broken(why)
+
+    def _look(self) -> None:
+        if self.position == self._looked_at:
+            self._stalled()
+            return
+        self._looked_at = self.position
+        self._timer = self._loop.call_later(self._patience, self._look)
+
+    def _stalled(self) -> None:
+        self._break("nothing moved any more")
+
+    def _listen(self, events: int) -> None:
+        assert self._socket is not None
+        self._loop.change(self._socket.fileno(), events, self)
+
+    # The channel.
+
+    def writable(self) -> None:
+        if self._socket is None:
+            return
+        if not self._connected:
+            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                self._break(os.strerror(error))
+                return
+            self._connected = True
+        try:
+            if self._first:
+                self._first = self._first[self._socket.send(self._first) :]
+            if not self._first:
+                self._send()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._listen(READ)  # the next recv tells why, after what the server said last
+
+    def readable(self) -> None:
+        if self._socket is None or not self._connected:
+            return
+        try:
+            self._receive(self._socket)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(os.strerror(error.errno or errno.EIO))
+
+    def _lost(self, why: str) -> None:
+        self._break(why)
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None:
+        self.end()
+
+    def _line(self, piece: bytes) -> tuple[Fields, bytes] | None:
+        """The server's line, once it is there, and the bytes after it."""
+        self._heard += piece
+        line, end, rest = self._heard.partition(b"\n")
+        if not end and len(line) < MAX_LINE:
+            return None
+        try:
+            return decode(line), rest
+        except BadLine:
+            return {"status": "PROTOCOL_ERROR", "text": "The server does not speak this program's protocol."}, b""
+
+    def _send(self) -> None:
+        """The first line is out and there is room. Raises OSError."""
+        raise NotImplementedError
+
+    def _receive(self, connection: socket.socket) -> None:
+        """There is something to read. Raises OSError."""
+        raise NotImplementedError
+
+
+class Upload(Carrier):
+    """Bytes of `source` to the server."""
+
+    def __init__(self, loop: Loop, address: Address, ticket: str, position: int, source: Source, owner: Owner) -> None:
+        super().__init__(loop, address, {"action": "upload", "ticket": ticket}, position, owner)
+        self._source = source
+
+    def _send(self) -> None:
+        assert self._socket is not None
+        left = self._source.size - self.position
+        if not self._source.intact():
+            self.end()
+            self._owner.failed(None)
+            return
+        if left:
+            self.position += self._move(self._socket, min(left, PIECE))
+            self._owner.moved(self.position)
+        if self.position >= self._source.size:
+            self._patience = CHECKED
+            self._listen(READ)
+        else:
+            self._listen(READ | WRITE)
+
+    def _move(self, connection: socket.socket, count: int) -> int:
+        try:
+            return os.sendfile(connection.fileno(), self._source.fd, self.position, count)
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+        return connection.send(os.pread(self._source.fd, count, self.position))
+
+    def _receive(self, connection: socket.socket) -> None:
+        piece = connection.recv(MAX_LINE)
+        heard = self._line(piece)
+        if heard is not None:
+            self.end()
+            self._owner.replied(heard[0])
+        elif not piece:
+            self._break("the server closed the connection")
+
+
+class Download(Carrier):
+    """Bytes from the server into `part`."""
+
+    def __init__(
+        self, loop: Loop, address: Address, ticket: str, position: int, part: Part, size: int, owner: Owner
+    ) -> None:
+        super().__init__(loop, address, {"action": "download", "ticket": ticket}, position, owner)
+        self._part, self._size = part, size
+        self._buffer = memoryview(bytearray(PIECE))
+        self._answered = False
+
+    def _send(self) -> None:
+        self._listen(READ)
+
+    def _receive(self, connection: socket.socket) -> None:
+        if self._answered:
+            count = connection.recv_into(self._buffer)
+            piece = self._buffer[:count]
+        else:
+            chunk = connection.recv(MAX_LINE)
+            heard = self._line(chunk)
+            if heard is None:
+                if not chunk:
+                    self._break("the server closed the connection")
+                return
+            reply, rest = heard
+            if not self._agrees(reply):
+                return
+            count, piece = -1, memoryview(rest)
+        if not count:
+            self._lost("the server closed the connection")
+        elif piece:
+            self._write(piece)
+
+    def _agrees(self, reply: Fields) -> bool:
+        self._answered = True
+        if reply.get("status") != "OK":
+            self.end()
+            self._owner.replied(reply)
+        elif (reply.get("size"), reply.get("offset")) != (self._size, self.position):
+            self.end()
+            self._owner.lied()
+        return self._socket is not None
+
+    def _write(self, piece: memoryview) -> None:
+        if self.position + len(piece) > self._size:
+            self.end()
+            self._owner.lied()
+            return
+        try:
+            self._part.write(piece, self.position)
+        except OSError as error:
+            self.end()
+            self._owner.failed(error)
+            return
+        self.position += len(piece)
+        self._owner.moved(self.position)
+
+    def _lost(self, why: str) -> None:
+        # The server closes after the last byte; only then does it count this transfer as ended.
+        if self._answered and self.position == self._size:
+            self.end()
+            self._owner.whole()
+        else:
+            self._break(why)
+
+    def _stalled(self) -> None:
+        self._lost("nothing moved any more")

@@ -1,0 +1,163 @@
+"""Files in a person's words: commands → transfers, transfers → sentences and bars.
+
+Must not know connections or keys. Legal order: ``command`` and ``heard`` while the conversation lasts, ``show`` once a
+tick, ``leave`` before the end. Invariant: each transfer that a person asked for has one last sentence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from chatlib.client import lines
+from chatlib.client import news as n
+from chatlib.client.completion import complete_file
+from chatlib.client.conversation import Conversation
+from chatlib.client.filenames import BadQuotes, readable_size, split_words
+from chatlib.client.lines import Line
+from chatlib.client.localfiles import FileError
+from chatlib.client.news import Fields, News, Request
+from chatlib.client.progress import Bars, percent
+from chatlib.client.receiving import Download
+from chatlib.client.screen import Part
+from chatlib.client.sending import Upload
+from chatlib.client.transfers import Transfer, Transfers
+from chatlib.client.waiting import Waiting, counted
+
+
+class Display(Protocol):
+    """Where sentences go."""
+
+    def print(self, *parts: Part) -> None: ...
+
+
+class FileTalk:
+    """With one person. `downloads`: where files are saved; `bars`: there is a place to draw progress in."""
+
+    def __init__(
+        self, conversation: Conversation, transfers: Transfers, display: Display, downloads: Path, bars: bool = False
+    ) -> None:
+        self.waiting = Waiting()
+        self._conversation = conversation
+        self._transfers = transfers
+        self._display = display
+        self._downloads = downloads
+        self._drawn = bars
+        self._bars = Bars()
+        self._wanted: list[tuple[Request, list[str]]] = []  # what to fetch, once it is known what waits
+        self._quiet: list[Request] = []  # lists that nobody wants to see
+        self._begun: set[Transfer] = set()  # those whose beginning was told
+        self._left = False
+        transfers.listener = self
+
+    @property
+    def busy(self) -> int:
+        """How much is under way."""
+        return len(self._transfers.all) + len(self._wanted)
+
+    # What the person does.
+
+    def command(self, name: str, fields: Fields, now: float) -> None:
+        """``file``, ``fileget`` or ``filedecline``."""
+        try:
+            if name == "file":
+                self._send(str(fields["to"]), split_words(str(fields["path"])))
+            elif name == "fileget" and "file" in fields:
+                words = split_words(str(fields["file"]))
+                self._wanted.append((self._conversation.request(name, {}, now), words))
+            else:
+                self._conversation.request(name, fields, now)
+        except (FileError, BadQuotes) as wrong:
+            self._show(lines.error(wrong))
+
+    def _send(self, to: str, words: list[str]) -> None:
+        for path in counted(words, lambda word: Path(word).expanduser().exists()):
+            try:
+                self._transfers.add(Upload(self._transfers, to, path))
+            except FileError as wrong:
+                self._show(lines.error(wrong))
+
+    def _fetch(self, words: list[str]) -> None:
+        try:
+            for file in self.waiting.meant(words):
+                size = self.waiting.size(file)
+                self._transfers.add(Download(self._transfers, *file, self._downloads, size))
+        except FileError as wrong:
+            self._show(lines.error(wrong))
+
+    def refresh(self, now: float) -> None:
+        """Asks what waits, for completion."""
+        self._quiet.append(self._conversation.request("fileget", {}, now))
+
+    def complete(self, before: str) -> list[str] | None:
+        """What the half-typed file command `before` may become; None when it is another."""
+        return complete_file(before, self.waiting)
+
+    def leave(self) -> None:
+        """Cuts what is under way, and says so."""
+        self._left = True
+        for transfer in self._transfers.all:
+            self._show(lines.cut(transfer.name, isinstance(transfer, Download), transfer.peer))
+        self._transfers.stop()
+
+    # What happens.
+
+    def heard(self, item: News) -> bool:
+        """Any news of the conversation; whether there is nothing more to say about it."""
+        match item:
+            case n.Arrived({"event": "file"}):
+                self.waiting.add(item.event)
+            case n.Answered() if item.request.action == "fileget" and "files" in item.reply:
+                self.waiting.see(item.reply["files"])
+            case n.Answered() if item.request.action == "filedecline" and item.status == "OK":
+                self.waiting.remove(item.request.fields.get("from"), item.request.fields.get("name"))
+            case n.Ended():
+                self.leave()
+        return self._transfers.heard(item) or (isinstance(item, n.Answered) and self._is_mine(item))
+
+    def _is_mine(self, item: n.Answered) -> bool:
+        for asked in self._wanted:
+            if asked[0] is item.request:
+                self._wanted.remove(asked)
+                if item.status == "OK":
+                    self._fetch(asked[1])
+                return item.status == "OK"
+        if any(request is item.request for request in self._quiet):
+            self._quiet.clear()
+            return True
+        return item.request.action == "received"  # its file is here, whatever the server says
+
+    # What transfers tell.
+
+    def begun(self, transfer: Transfer) -> None:
+        if not self._drawn and transfer not in self._begun:
+            self._begun.add(transfer)
+            receives = isinstance(transfer, Download)
+            begun = percent(transfer) if transfer.position else 0
+            self._show(lines.transfer_begun(transfer.name, receives, transfer.peer, transfer.size, begun))
+
+    def ended(self, transfer: Transfer) -> None:
+        self._begun.discard(transfer)
+        if self._left:
+            return
+        if transfer.failure:
+            self._show(lines.error(transfer.failure))
+        elif isinstance(transfer, Download):
+            self.waiting.remove(transfer.peer, transfer.name)
+            self._show(lines.fetched(transfer.name, transfer.peer, str(transfer.path)))
+        else:
+            self._show(lines.sent(transfer.name, transfer.peer, readable_size(transfer.size)))
+
+    def status(self, now: float) -> list[Part]:
+        """The bars; without a place for them, plain lines are printed instead, few enough to be read."""
+        active = self._transfers.active
+        if self._drawn:
+            return self._bars.lines(active, len(self._transfers.queued), now)
+        if self._bars.measure(active, now):
+            for transfer, meter in self._bars.meters.items():
+                if mark := meter.quarter(transfer, now):
+                    self._show((f'"{transfer.name}": {mark} %',))
+        return []
+
+    def _show(self, line: Line) -> None:
+        self._display.print(*line)

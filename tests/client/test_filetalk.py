@@ -1,0 +1,280 @@
+"""What a person types and reads about files: words, completion, bars; without a server that carries bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatlib.client import lines
+from chatlib.client.carriers import Carrier
+from chatlib.client.completion import complete_file
+from chatlib.client.localfiles import FileError
+from chatlib.client.progress import Bars, Meter
+from chatlib.client.receiving import Download
+from chatlib.client.transfers import Stage, Transfers
+from chatlib.client.waiting import Waiting, counted
+from tests.client.test_dialogue import Person, is_shown, logged_in
+from tests.client.test_lines import NOON, plain
+
+FILES: list[dict[str, Any]] = [
+    {"from": "Ann", "name": "report.pdf", "size": 1_234_567, "time": NOON, "seq": 9},
+    {"from": "carl", "name": "report.pdf", "size": 0, "time": NOON, "seq": 8},
+    {"from": "carl", "name": "my photo.jpg", "size": 1, "time": NOON, "seq": 7},
+    {"from": "carl", "name": "2", "size": 1, "time": NOON, "seq": 6},
+    {"from": "dan", "name": "carl", "size": 1, "time": NOON, "seq": 5},
+]
+
+
+def waiting() -> Waiting:
+    known = Waiting()
+    known.see(FILES)
+    return known
+
+
+@pytest.mark.parametrize(("words", "files"), [
+    (["ann", "report.pdf"], [("Ann", "report.pdf")]),
+    (["CARL", "report.pdf", "my photo.jpg"], [("carl", "report.pdf"), ("carl", "my photo.jpg")]),
+    (["my photo.jpg"], [("carl", "my photo.jpg")]),
+    (["1", "my photo.jpg"], [("carl", "my photo.jpg")]),
+    (["2", "my photo.jpg", "carl"], [("carl", "my photo.jpg"), ("dan", "carl")]),
+    (["2", "my photo.jpg"], [("carl", "2"), ("carl", "my photo.jpg")]),  # one file too few, but one has that name
+    (["carl", "carl"], [("dan", "carl"), ("dan", "carl")]),
+    (["2"], [("carl", "2")]),
+])  # fmt: skip
+def test_what_is_meant(words: list[str], files: list[tuple[str, str]]) -> None:
+    assert waiting().meant(words) == files
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (["report.pdf"],
+     '"report.pdf" waits from more than one user. Type fileget Ann report.pdf or fileget carl report.pdf'),
+    (["nope"], 'No file "nope" waits for you. Type "fileget" for what does.'),
+    (["ann", "nope"], 'No file "nope" from "ann" waits for you.'),
+    (["2", "x", "y"], 'No file "x" waits for you. Type "fileget" for what does.'),
+    (["3", "my photo.jpg"], "You announced 3 files, but 1 is named."),
+])  # fmt: skip
+def test_what_cannot_be_meant(words: list[str], why: str) -> None:
+    with pytest.raises(FileError) as wrong:
+        waiting().meant(words)
+    assert str(wrong.value) == why
+
+
+def test_counts() -> None:
+    assert counted(["2", "a", "b"], lambda _: False) == ["a", "b"]
+    assert counted(["2", "a"], lambda _: True) == ["2", "a"]
+    assert counted(["2"], lambda _: False) == ["2"]
+    with pytest.raises(FileError, match="You announced 1 file, but 2 are named."):
+        counted(["1", "a", "b"], lambda _: False)
+
+
+# Completion.
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("my report.pdf", "mine", ".hidden", "it's", "bell\x07"):
+        (tmp_path / name).touch()
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "in side").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("file ann m", ["file ann mine ", "file ann my\\ report.pdf "]),
+    ("file ann my\\ r", ["file ann my\\ report.pdf "]),
+    ("file ann 'my", ["file ann 'my report.pdf' "]),
+    ('file ann "my r', ['file ann "my report.pdf" ']),
+    ("sendfile ann mine a", ["sendfile ann mine a\\ folder/"]),
+    ("file ann a\\ folder/", ["file ann a\\ folder/in\\ side "]),
+    ("file ann 'a f", ["file ann 'a folder/"]),
+    ("file ann 'a folder/", ["file ann 'a folder/in side' "]),
+    ("file ann i", ["file ann it\\'s "]),
+    ("file ann .h", ["file ann .hidden "]),
+    ("file ann b", []),
+    ("file ann nowhere/", []),
+    ("file ann ~", ["file ann ~/"]),
+    ("file ann ~/min", ["file ann ~/mine "]),
+    ("fileget ", ["fileget Ann ", "fileget carl ", "fileget dan ", "fileget report.pdf ", "fileget my\\ photo.jpg ",
+                  "fileget 2 ", "fileget carl "]),
+    ("fileget a", ["fileget Ann "]),
+    ("fileget carl m", ["fileget carl my\\ photo.jpg "]),
+    ("getfile 2 my\\ photo.jpg re", ["getfile 2 my\\ photo.jpg report.pdf "]),
+    ("filedecline c", ["filedecline carl "]),
+    ("filedecline carl my p", ["filedecline carl my photo.jpg"]),
+    ("filedecline nobody ", []),
+])  # fmt: skip
+def test_completion(folder: Path, before: str, after: list[str]) -> None:
+    assert complete_file(before, waiting()) == after
+
+
+@pytest.mark.parametrize("before", ["", "file", "file a", "message ann x", "nonsense x", "fileg"])
+def test_what_is_completed_elsewhere(before: str) -> None:
+    assert complete_file(before, waiting()) is None
+
+
+# Sentences.
+
+
+@pytest.mark.parametrize(("event", "shown"), [
+    ({"event": "file", "from": "facebook", "name": "report.pdf", "size": 1_234_567},
+     "facebook has sent you a file: report.pdf (1.2 MB). Type: fileget facebook report.pdf"),
+    ({"event": "file", "from": "facebook", "name": "my\u202e it's", "size": 1},
+     "facebook has sent you a file: my\u202e it's (1 byte). Type: fileget facebook my\\ it\\'s"),
+    ({"event": "file_gone", "to": "columbia", "name": "report.pdf", "outcome": "fetched"},
+     'columbia has fetched your file "report.pdf".'),
+    ({"event": "file_gone", "to": "columbia", "name": "report.pdf", "outcome": "declined"},
+     'columbia has declined your file "report.pdf".'),
+    ({"event": "file_gone", "to": "columbia", "name": "report.pdf", "outcome": "dropped"},
+     'The administrator removed your file "report.pdf" for columbia.'),
+    ({"event": "file_gone", "outcome": "something new"}, None),
+])  # fmt: skip
+def test_events(event: dict[str, object], shown: str | None) -> None:
+    assert plain(lines.event(event, NOON, False)) == shown
+
+
+def test_the_list() -> None:
+    shown = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "files": [*FILES[:3], 7]}, NOON)]
+    assert shown == [
+        "[12:00] Ann   report.pdf    1.2 MB",
+        "[12:00] carl  report.pdf    0 bytes",
+        "[12:00] carl  my photo.jpg  1 byte",
+    ]
+    for nothing in ([], None):
+        assert lines.answer("fileget", {}, {"status": "OK", "files": nothing}, NOON) == [("No files wait for you.",)]
+
+
+def test_a_list_of_many_pages() -> None:
+    person = logged_in()
+    person.wire.server.scripted["fileget"] = [
+        {"status": "OK", "files": [{**FILES[0], "seq": 9}, {**FILES[1], "seq": 8}], "more": True},
+        {"status": "OK", "files": [{**FILES[2], "seq": 7}]},
+    ]
+    person.types("fileget")
+    assert len(person.read().splitlines()) == 4
+    assert person.wire.server.requests[-1]["before"] == 8
+    assert person.files.complete("filedecline c") == ["filedecline carl "]
+    person.wire.server.scripted["filedecline"] = [{"status": "OK"}]
+    person.types('filedecline carl "my photo.jpg"')
+    assert 'You have declined "my photo.jpg" from carl.\n' in person.read()
+    assert list(person.files.waiting) == [("Ann", "report.pdf"), ("carl", "report.pdf")]
+
+
+def test_what_is_wrong_with_a_local_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "back\\slash").touch()
+    person = logged_in()
+    person.types("file ann nope", 'file ann "a folder"', "file ann pipe", "file BOB mine", "file ann it's",
+                 "file ann back\\\\slash", "sendfile ann 3 mine mine", "file ann", "fileget ann nope")  # fmt: skip
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    person.types("file ann mine")
+    assert [line for line in person.read().splitlines() if not line.startswith("bob>")] == [
+        'Error! There is no file "nope".',
+        'Error! "a folder" is a folder: name the files in it.',
+        'Error! "pipe" is not a file.',
+        "Error! You cannot send a file to yourself!",
+        'Error! A quote is not closed: put a \\ before it, or quote the whole path ("it\'s.pdf").',
+        'Error! The name of "back\\slash" cannot be sent: it must be a file\'s name: 1 to 255 bytes, without a path, '
+        "control characters or backslashes.",
+        "Error! You announced 3 files, but 2 are named.",
+        "Error! Usage: file <to> <path>...",
+        'Error! No file "nope" from "ann" waits for you.',
+        'Error! "mine" cannot be read: Permission denied.',
+    ]
+
+
+def test_a_script_waits_for_the_end_of_a_transfer_and_leaving_cuts_it(folder: Path) -> None:
+    person = logged_in()
+    person.types("file ann mine")
+    assert not person.dialogue.accepts() and person.files.busy == 1
+    person.dialogue.leave(person.wire.now)
+    person._listen()
+    assert '"mine" has not been sent to ann yet: the same command goes on from there.' in person.read()
+    assert person.dialogue.status == 0 and not person.files.busy
+
+
+def test_the_end_of_a_conversation_says_what_is_cut(folder: Path) -> None:
+    person = logged_in()
+    person.read()
+    person.wire.server.scripted["fileget"] = [{"status": "OK", "files": FILES}]
+    person.types("fileget ann report.pdf")
+    person.wire.server.say({"event": "bye", "status": "KICKED", "text": "You were logged off."})
+    person._listen()
+    is_shown(person, """
+        bob> fileget ann report.pdf
+        "report.pdf" from Ann is not here yet: the same command goes on from there.
+        Error! You were logged off.
+        """)
+
+
+# Bars.
+
+
+class Moving(Download):
+    """One that a test moves."""
+
+    def begin(self) -> None:
+        self.stage = Stage.MOVING
+
+    def _granted(self, reply: Any, ticket: str, address: Any) -> Carrier | None:
+        return None
+
+
+def moving(name: str = "report.pdf", size: int = 10_000_000) -> tuple[Transfers, Moving]:
+    person = Person()
+    transfer = Moving(person.transfers, "ann", name, Path(), size)
+    person.transfers.add(transfer)
+    return person.transfers, transfer
+
+
+def test_a_bar() -> None:
+    transfers, transfer = moving()
+    bars = Bars()
+    assert bars.lines(transfers.active, 0, 100.0) == ["report.pdf from ann  [--------------------]   0 %  0 bytes/s"]
+    transfer.position = 2_500_000
+    assert bars.lines(transfers.active, 0, 100.05)[0].endswith("  0 %  0 bytes/s"), "not more than ten times a second"
+    assert bars.lines(transfers.active, 1, 101.0) == [
+        "report.pdf from ann  [#####---------------]  25 %  2.5 MB/s  0:03 left", lines.style("1 more waits", "dim")
+    ]  # fmt: skip
+    transfer.stage, transfer.position = Stage.CHECKING, 5_000_000
+    assert bars.lines(transfers.active, 0, 102.0) == ["report.pdf from ann  [##########----------]  50 %  checking"]
+    transfer.stage = Stage.INTERRUPTED
+    assert bars.lines(transfers.active, 0, 103.0) == [lines.style("report.pdf from ann  interrupted", "dim")]
+    transfer.end()
+    assert bars.lines(transfers.active, 0, 103.01) == []
+
+
+def test_a_long_name_an_empty_file_and_a_long_time() -> None:
+    transfers, transfer = moving("x" * 200, 0)
+    assert "100 %" in str(Bars().lines(transfers.active, 0, 1.0)[0])
+    transfer.size = 10**9
+    bars = Bars()
+    bars.lines(transfers.active, 0, 1.0)
+    transfer.position = 100_000
+    assert bars.lines(transfers.active, 0, 2.0) == [
+        "x" * 31 + "… from ann  [--------------------]   0 %  100 kB/s  2:46:39 left"
+    ]
+
+
+def test_a_rate_is_that_of_the_last_seconds() -> None:
+    _, transfer = moving()
+    meter = Meter()
+    for second in range(20):
+        transfer.position = second * 1_000 if second < 10 else 10_000 + (second - 10) * 5_000
+        meter.at(transfer, float(second))
+    assert meter.rate == 5_000
+
+
+def test_plain_lines_are_few() -> None:
+    _, transfer = moving(size=100)
+    meter, told = Meter(), []
+    for step in range(101):
+        transfer.position = step
+        if mark := meter.quarter(transfer, 100.0 + step / 10):
+            told.append((step, mark))
+    assert told == [(25, 25), (50, 50), (75, 75)]
+    assert not any(Meter().quarter(transfer, now) for now in (1.0, 1.5))

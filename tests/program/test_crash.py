@@ -1,0 +1,252 @@
+"""``kill -9``, a full disk, a torn tail, a flipped bit: what was acknowledged is there exactly once, or the server says
+where its files are wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import select
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.program.peer import Program, TcpPeer, make_home
+
+Start = Callable[..., Program]
+USERS = ("ann", "bob", "cid", "dan")
+
+
+class Sender:
+    """One user who sends numbered messages with keys to all others, and knows which were acknowledged."""
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.sent: list[tuple[str, str]] = []  # (receiver, text); a text is its own key
+        self.acknowledged: set[str] = set()
+        self.peer: TcpPeer | None = None
+
+    def send(self, count: int, chance: random.Random) -> None:
+        for _ in range(count):
+            receiver = chance.choice([user for user in USERS if user != self.user])
+            self.sent.append((receiver, f"{self.user}-{receiver}-{len(self.sent)}"))
+        self._send(self.sent[-count:])
+
+    def send_again(self) -> None:
+        """What was not acknowledged, with the same keys, in order."""
+        self._send([(receiver, text) for receiver, text in self.sent if text not in self.acknowledged])
+
+    def _send(self, messages: list[tuple[str, str]]) -> None:
+        assert self.peer
+        lines = ({"action": "message", "id": text, "key": text, "to": to, "text": text} for to, text in messages)
+        with contextlib.suppress(ConnectionError):
+            self.peer.send(*lines)
+
+    def take(self, count: int = 1) -> None:
+        """So many replies; as many as there are, when the server is gone."""
+        assert self.peer
+        while count:
+            message = self.peer.read()
+            if message is None:
+                return
+            if message.get("action") == "message":
+                assert message["status"] == "OK", message
+                self.acknowledged.add(message["id"])
+                count -= 1
+
+    @property
+    def open(self) -> int:
+        return len(self.sent) - len(self.acknowledged)
+
+
+def check_all(server: Program, senders: list[Sender]) -> None:
+    """Logs everyone in to read all there is: each acknowledged message once, the others once at most."""
+    sent = {text: receiver for sender in senders for receiver, text in sender.sent}
+    acknowledged = set().union(*(sender.acknowledged for sender in senders))
+    for user in USERS:
+        reader = server.login(user)
+        texts = reader.texts()
+        assert len(texts) == len(set(texts)), "something is there twice"
+        assert all(sent[text] == user for text in texts)
+        missing = {text for text in acknowledged if sent[text] == user} - set(texts)
+        assert not missing, f"acknowledged and lost: {sorted(missing)[:5]}"
+        for sender in senders:
+            mine = [text for text in texts if text.startswith(sender.user + "-")]
+            assert mine == [text for _, text in sender.sent if text in set(mine)], "out of order"
+        reader.reset()
+
+
+@pytest.mark.parametrize("limit", ["64 MiB", "64 KiB"], ids=["", "with checkpoints"])
+def test_kill_under_load(start: Start, tmp_path: Path, limit: str) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    home = make_home(tmp_path / "load", USERS, JOURNAL_LIMIT=limit)
+    senders = [Sender(user) for user in USERS]
+    for _ in range(5):
+        server = start(at=home)
+        for sender in senders:
+            sender.peer = server.login(sender.user)
+            sender.send_again()
+        for sender in senders:
+            sender.take(sender.open)
+            assert not sender.open, "what was sent again is answered"
+        kill_at = chance.randrange(1, 400)
+        for sender in senders:
+            sender.send(150, chance)
+        if chance.random() < 0.5:
+            server.type("save")
+        taken = 0
+        while taken < kill_at:
+            ready, _, _ = select.select([sender.peer.socket for sender in senders if sender.peer], [], [], 60)
+            for sender in senders:
+                if sender.peer and sender.peer.socket in ready and sender.open and taken < kill_at:
+                    sender.take()
+                    taken += 1
+        server.kill()
+        for sender in senders:
+            sender.take(sender.open)  # what was on its way was acknowledged, too
+            assert sender.peer
+            sender.peer.close()
+        server = start(at=home)
+        check_all(server, senders)
+        server.kill()
+    server = start(at=home)
+    for sender in senders:
+        sender.peer = server.login(sender.user)
+        sender.send_again()
+        sender.take(sender.open)
+        sender.peer.reset()
+    check_all(server, senders)
+    for sender in senders:
+        assert sender.acknowledged == {text for _, text in sender.sent}
+    server.stop()
+    check_all(start(at=home), senders)
+
+
+def test_kill_right_after_save(start: Start) -> None:
+    """In the midst of the child's work, as often as chance has it."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    texts: list[str] = []
+    for _ in range(8):
+        server = start()
+        ann = server.login("ann")
+        for _ in range(30):
+            texts.append(f"{len(texts)} " + "x" * 500)
+            assert ann.ask("message", to="bob", text=texts[-1])["status"] == "OK"
+        server.type("save")
+        for _ in range(chance.randrange(30)):
+            ann.ask("whoelse")
+        server.kill()
+    assert start().login("bob").texts() == texts
+
+
+def test_a_torn_tail_is_cut_kept_and_said(start: Start, home: Path) -> None:
+    server = start()
+    server.login("ann").ask("message", to="bob", text="acknowledged")
+    server.kill()
+    with open(home / "data" / "journal.txt", "ab") as journal:
+        at = journal.tell()
+        journal.write(b'99 1a2b3c4d {"by":"ann","action":"mess')
+    server = start(wait=False)
+    assert f"torn.{at}.txt" in server.wait_for("The journal's last record was cut short")
+    server.listening()
+    assert (home / "data" / f"torn.{at}.txt").read_bytes().startswith(b"99 1a2b3c4d ")
+    assert server.login("bob").texts() == ["acknowledged"]
+
+
+def test_a_flipped_bit_is_found_and_its_place_named(start: Start, home: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    server = start()
+    ann = server.login("ann")
+    for number in range(50):
+        ann.ask("message", to="bob", text=f"text {number}")
+    server.kill()
+    path = home / "data" / "journal.txt"
+    whole = path.read_bytes()
+    for _ in range(3):
+        at = chance.randrange(len(whole) - 1)
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        status, said = start(wait=False).ended()
+        line = whole[:at].count(b"\n") + 1
+        assert status == 1 and f"{path}, line {line}: " in said, f"byte {at}\n{said}"
+        assert path.read_bytes() == bytes(flipped), "and it is left as it is"
+    path.write_bytes(whole)
+    assert len(start().login("bob").texts()) == 50
+
+
+@pytest.mark.parametrize("limit", [100_000, 300_000])
+def test_a_full_disk_stops_the_server_and_loses_nothing(start: Start, home: Path, limit: int) -> None:
+    server = start(limit=(resource.RLIMIT_FSIZE, limit))
+    ann, watcher = server.login("ann"), server.login("cid")
+    acknowledged: list[str] = []
+    with contextlib.suppress(ConnectionError):
+        while True:
+            text = f"{len(acknowledged)} " + "x" * 1_000
+            assert ann.ask("message", to="bob", text=text)["status"] == "OK"
+            acknowledged.append(text)
+            assert len(acknowledged) < 1_000
+    status, said = server.ended()
+    assert status == 1 and "The disk did not take a record" in said and "File too large" in said
+    assert watcher.hung_up_with() == []
+    server = start()
+    texts = server.login("bob").texts()
+    assert texts[: len(acknowledged)] == acknowledged and len(texts) <= len(acknowledged) + 1
+    server.login("ann").ask("message", to="bob", text="on we go")
+    server.stop()
+
+
+def test_a_disk_too_full_for_the_text_files(start: Start, home: Path) -> None:
+    """The stop cannot be a clean one: it says so, and the journal keeps everything."""
+    server = start()
+    ann = server.login("ann")
+    for number in range(100):
+        ann.ask("message", to="bob", text=f"{number} " + "x" * 1_000)
+    server.kill()
+    journal = (home / "data" / "journal.txt").stat().st_size
+    store = (home / "data" / "message_rep.txt").stat().st_size
+    server = start(limit=(resource.RLIMIT_FSIZE, min(journal, store) - 1_000), wait=False)
+    status, said = server.ended()
+    assert status == 1 and "Error!" in said and "Traceback" not in said
+    assert len(start().login("bob").texts()) == 100
+
+
+def test_a_syncing_child_that_dies_is_fail_stop(start: Start) -> None:
+    server = start(slow_sync=0.05)
+    ann = server.login("ann")
+    assert ann.ask("message", to="bob", text="safe")["status"] == "OK"
+    pid = server.process.pid
+    (child,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    os.kill(child, signal.SIGKILL)
+    ann.send({"action": "message", "to": "bob", "text": "perhaps"})
+    status, said = server.ended()
+    assert status == 1 and "The disk did not take a record" in said
+    assert start().login("bob").texts()[0] == "safe"
+
+
+def test_nothing_of_a_killed_server_lives_on(start: Start, tmp_path: Path) -> None:
+    server = start(slow_sync=0.05)
+    ann = server.login("ann")
+    ann.ask("broadcast", text="x")
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert children
+    server.kill()
+    again = start(port=str(server.port))
+    again.login("ann")
+    for child in children:
+        handle = None
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(int(child))
+        if handle is not None:
+            assert select.select([handle], [], [], 60)[0], "the syncing child ends by itself"
+            os.close(handle)

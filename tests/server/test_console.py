@@ -1,0 +1,198 @@
+"""The administrator's console: every command, its errors, and what it must never show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from chatlib.protocol import commands
+from chatlib.protocol.commands import Role
+from chatlib.server import console as server_console
+from chatlib.storage.parameters import PARAMETERS
+from tests.server.house import PASSWORD, VERIFIER, House
+
+
+def test_users(house: House) -> None:
+    assert house.admin("online users") == ["0 online:"]
+    house.login("Columbia", address="10.0.0.5")
+    facebook = house.login("facebook")
+    facebook.ask("message", to="SEAS", text="hi")
+    facebook.ask("block", user="Google")
+    online = house.admin("online users")
+    assert online[0] == "2 online:" and online[1].startswith("  Columbia from 10.0.0.5 since 20")
+    assert house.admin("all users") == [
+        "4 registered:", "  Columbia: online, 0 unread", "  facebook: online, 0 unread",
+        "  Google: never here, 0 unread", "  SEAS: never here, 1 unread",
+    ]  # fmt: skip
+    assert house.admin("blocked users") == ["0 locked out:", "1 blocked by other users:", "  facebook blocks Google"]
+    facebook.ask("logout")
+    assert house.admin("all users")[2].startswith("  facebook: last here 20")
+
+
+def test_lockouts_are_shown_and_lifted(house: House) -> None:
+    for _ in range(3):
+        house.greet().prove("login", "SEAS", "wrong")
+    house.clock.now += 15
+    house.settle()
+    assert house.admin("blocked users")[:2] == ["1 locked out:", "  SEAS from 10.0.0.1 for another 45 seconds"]
+    assert house.admin("unlock seas") == ['Done: unlock "SEAS".']
+    assert house.admin("unlock seas") == ['Error! "SEAS" is not locked out.']
+    assert house.admin("unlock nobody") == ['Error! There is no user "nobody".']
+    house.login("SEAS")
+
+
+def test_kick(house: House) -> None:
+    columbia, facebook = house.login("Columbia"), house.login("facebook")
+    assert house.admin("kick COLUMBIA") == ['Done: kick "Columbia".']
+    assert columbia.events[-1] == {"event": "bye", "status": "KICKED", "text": "The administrator logged you off."}
+    assert columbia.closed
+    assert facebook.events[-1]["online"] is False
+    assert house.admin("kick Columbia") == ['Error! "Columbia" is not online.']
+    assert house.admin("kick nobody") == ['Error! There is no user "nobody".']
+    assert house.admin("kick") == ["Error! Usage: kick <user>"]
+    assert house.admin("kick a b") == ["Error! Usage: kick <user>"]
+    assert house.admin("kick a/b")[0] == "Error! Usage: kick <user>"
+
+
+def test_say(house: House) -> None:
+    columbia = house.login("Columbia")
+    columbia.hear()
+    assert house.admin("say  The server stops at noon. ") == ["Told 1 users."]
+    assert columbia.hear() == [{"event": "notice", "time": 1_700_000_000.0, "text": "The server stops at noon."}]
+    assert house.admin("say") == ["Error! Usage: say <text>"]
+    assert "must be a text" in house.admin("say \x1b[2J")[1]
+
+
+def test_a_parameters_name_shows_it(house: House) -> None:
+    for name in PARAMETERS:
+        for written in (name, f" {name.lower()} "):
+            (shown,) = house.admin(written)
+            assert shown.startswith(f"{name} is ") and PARAMETERS[name].allowed in shown
+
+
+@pytest.mark.parametrize("line, said", [
+    ("change MaxCon 7", "MaxCon is now 7."),
+    ("change maxcon 8", "MaxCon is now 8."),
+    ("change BLOCK_TIME 2.5", "BLOCK_TIME is now 2.5."),
+    ("change DUPLICATE_LOGIN replace", "DUPLICATE_LOGIN is now replace."),
+    ("change JOURNAL_LIMIT 128 KiB", "JOURNAL_LIMIT is now 128 KiB."),
+    ("change MaxCon 0", "Error! MaxCon must be a whole number from 1 to 1000000, not '0'."),
+    ("change MaxCon many", "Error! MaxCon must be a whole number from 1 to 1000000, not 'many'."),
+    ("change HEARTBEAT nan", "Error! HEARTBEAT must be a number from 0.1 to 86400, not 'nan'."),
+    ("change REGISTRATION ajar", "Error! REGISTRATION must be open or closed, not 'ajar'."),
+    ("change FSYNC never", "Error! FSYNC must be always or second, not 'never'."),
+    ("change COLOUR red", "Error! There is no parameter 'COLOUR'. There are: " + ", ".join(PARAMETERS) + "."),
+    ("change", "Error! Usage: change <name> [value]"),
+])  # fmt: skip
+def test_change_with_a_value(house: House, line: str, said: str) -> None:
+    assert house.admin(line) == [said]
+
+
+def test_change_without_a_value_asks_for_it(house: House) -> None:
+    shown, asked = house.admin("change MaxCon")
+    assert shown.startswith("MaxCon is 100 ") and asked == "New value:"
+    assert house.admin("5") == ["MaxCon is now 5."]
+    house.admin("change MaxCon")
+    assert house.admin("stop") == ["Error! MaxCon must be a whole number from 1 to 1000000, not 'stop'."]
+    assert house.admin("MaxCon")[0].startswith("MaxCon is 5 ")
+
+
+def test_a_changed_parameter_outlives_crash_and_stop(house: House) -> None:
+    house.admin("change MAX_FAILURES 9", "change JOURNAL_LIMIT 2 MiB", "change RATE_LIMIT 0")
+    house.crash()
+    house.restart()
+    assert house.admin("MAX_FAILURES")[0].startswith("MAX_FAILURES is 9 ")
+    assert "MAX_FAILURES 9\n" in house.read("para.txt"), "and the file says so at the next start"
+    house.admin("change MAX_FAILURES 8")
+    assert house.stop() == ""
+    assert "MAX_FAILURES 8\n" in house.read("para.txt") and "JOURNAL_LIMIT 2 MiB\n" in house.read("para.txt")
+    house.restart()
+    assert house.admin("MAX_FAILURES")[0].startswith("MAX_FAILURES is 8 ")
+
+
+def test_help_and_what_is_unknown(house: House) -> None:
+    said = house.admin("help")
+    for command in commands.typed_by(Role.ADMIN):
+        assert any(line.strip().startswith(command.name) for line in said), command.name
+    assert all(name in said[-1] for name in PARAMETERS)
+    assert len(house.admin("help kick")) == 1
+    assert house.admin("help dance") == ["Error! Unknown command 'dance'."]
+    assert house.admin("dance") == ['Error! Unknown command "dance". Type "help" for what there is.']
+    assert house.admin("", "   ") == []
+    assert house.admin("message SEAS hi")[0].startswith("Error! Unknown command"), "the console is nobody"
+    assert set(server_console._CARRY_OUT) == {command.name for command in commands.typed_by(Role.ADMIN)}
+
+
+def test_stats(house: House) -> None:
+    house.login("Columbia")
+    house.pass_time(60, 30)
+    said = dict(line.strip().split(": ") for line in house.admin("stats"))
+    assert (said["registered"], said["online"], said["connections"], said["up"]) == ("4", "1", "1", "60 s")
+
+
+def test_save_and_stop(house: House) -> None:
+    columbia = house.login("Columbia")
+    columbia.ask("message", to="SEAS", text="hi")
+    assert house.save() == ["Saved."]
+    assert len(house.read("data/journal.txt").splitlines()) == 1
+    columbia.ask("message", to="SEAS", text="ho")
+    assert house.admin("stop") == ["Stopping."]
+    assert columbia.events[-1] == {"event": "bye", "status": "SHUTTING_DOWN", "text": "The server is shutting down."}
+    assert house.stop() == ""
+    house.restart()
+    assert house.login("SEAS").texts == ["hi", "ho"]
+
+
+def test_no_password_and_no_verifier_is_ever_shown_or_logged(build: Callable[..., House]) -> None:
+    house = build()
+    house.edit("credentials.txt", f"SEAS {VERIFIER}", "SEAS a plain secret")
+    house.reload()
+    columbia, seas = house.login("Columbia"), house.greet()
+    seas.prove("login", "SEAS", "a plain secret")
+    house.greet().prove("login", "facebook", "wrong")
+    columbia.prove("password", "Columbia", verifier=str(VERIFIER))
+    columbia.ask("message", to="SEAS", text="between us")
+    seas.ask("broadcast", text="to all of you")
+    house.admin(*(command.name for command in commands.typed_by(Role.ADMIN) if command.name not in ("stop", "save")))
+    house.admin("say attention please")
+    house.save()
+    house.server.fault(ValueError("x"))
+    everything = "\n".join(house.said) + house.log()
+    for secret in ("a plain secret", PASSWORD, "SCRAM-SHA", "between us", "to all of you", "wrong"):
+        assert secret not in everything.replace("wrong password", ""), secret
+    assert house.stop() == ""
+    for path in house.folder.rglob("*"):
+        if path.is_file():
+            assert b"a plain secret" not in path.read_bytes(), path
+
+
+def test_the_log_says_who_did_what(house: House) -> None:
+    columbia, facebook = house.login("Columbia"), house.login("facebook")
+    for _ in range(3):
+        columbia.say({"action": "message", "to": "facebook", "text": "psst"}, {"action": "whoelse"})
+    house.settle()
+    columbia.ask("alive", seen=0)
+    columbia.ask("logout")
+    facebook.hang_up()
+    house.admin("kick SEAS", "change MaxCon 9")
+    house.settle()
+    assert house.stop() == ""
+    (path,) = (house.folder / "data" / "logs").iterdir()
+    assert path.name.startswith("log_20") and path.suffix == ".log"
+    lines = [line.split(" ", 2)[2] for line in path.read_text().splitlines()]
+    lines = [line.replace("Columbia", "columbia") for line in lines]
+    for line in ("login columbia from 10.0.0.1", "columbia message x3", "columbia whoelse x3", "columbia logout",
+                 "bye columbia LOGGED_OUT", "logout facebook from 10.0.0.1", "console: kick", "console: change",
+                 "console: MaxCon becomes 9", "stop"):  # fmt: skip
+        assert line in lines, f"{line}\n" + "\n".join(lines)
+    assert not any("psst" in line or "alive" in line for line in lines)
+
+
+def test_a_log_that_a_crash_left_is_kept(house: House) -> None:
+    house.login("Columbia")
+    house.crash()
+    house.restart()
+    names = sorted(path.name for path in (house.folder / "data" / "logs").iterdir())
+    assert names[0] == "current.log" and names[1].startswith("log_20")
+    assert "login Columbia" in (house.folder / "data" / "logs" / names[1]).read_text()

@@ -1,0 +1,171 @@
+"""para.txt and credentials.txt belong to people: what is edited by hand while the server runs is never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from chatlib.protocol.scram import make_verifier
+from chatlib.storage.textfile import FileError
+from tests.server.house import ITERATIONS, VERIFIER, House
+
+V = str(VERIFIER)
+OTHER = str(make_verifier("another", ITERATIONS, b"other salt other"))
+Take = Callable[[House], object]
+
+
+def _stop_and_start(house: House) -> None:
+    assert house.stop() == ""
+    house.restart()
+
+
+def _crash_and_start(house: House) -> None:
+    house.crash()
+    house.restart()
+
+
+WAYS = pytest.mark.parametrize(
+    "take", [House.reload, House.save, _stop_and_start, _crash_and_start], ids=["reload", "save", "stop", "crash"]
+)
+
+
+@WAYS
+def test_edits_of_all_kinds_are_taken_in(house: House, take: Take) -> None:
+    house.login("SEAS").ask("message", to="facebook", text="waits")
+    house.edit("para.txt", "RATE_LIMIT 0\n", "# my comment\nRATE_LIMIT   40\nMY_OWN line\nTIME_OUT 99\n")
+    house.edit("credentials.txt", f"Columbia {V}\n", "Columbia a new password\n")
+    house.edit("credentials.txt", f"Google {V}\n", "")
+    house.write("credentials.txt", house.read("credentials.txt") + f"# people\nhanded {OTHER}\nplain  just a password")
+    take(house)
+    parameters = house.server.world.parameters
+    assert (parameters["RATE_LIMIT"], parameters["TIME_OUT"]) == (40, 99.0)
+    assert house.greet().prove("login", "Columbia", "a new password")["status"] == "OK"
+    assert house.greet().prove("login", "handed", "another")["status"] == "OK"
+    assert house.greet().prove("login", "plain", "just a password")["status"] == "OK"
+    assert house.greet().prove("login", "Google")["status"] == "NO_SUCH_USER"
+    assert house.login("facebook").texts == ["waits"]
+    lines = house.read("para.txt").splitlines()
+    at = lines.index("# my comment")
+    assert lines[at + 1].split() == ["RATE_LIMIT", "40"] and lines[at + 2 :] == ["MY_OWN line", "TIME_OUT 99"]
+    text = house.read("credentials.txt")
+    assert "a new password" not in text and "just a password" not in text and "# people\n" in text
+    assert text.splitlines()[0].startswith("Columbia SCRAM-SHA-256$"), "in its place"
+    _stop_and_start(house)
+    assert house.greet().prove("login", "plain", "just a password")["status"] == "OK"
+    assert house.read("credentials.txt") == text
+
+
+@WAYS
+def test_an_edit_and_a_change_over_the_wire_meet(house: House, take: Take) -> None:
+    columbia = house.login("Columbia")
+    columbia.prove("password", "Columbia", verifier=OTHER)
+    house.register("newcomer")
+    house.greet().prove("deregister", "SEAS")
+    house.admin("change MAX_FAILURES 7")
+    house.edit("credentials.txt", f"facebook {V}", f"facebook {OTHER}")
+    house.edit("para.txt", "RATE_LIMIT 0", "RATE_LIMIT 5")
+    take(house)
+    _stop_and_start(house)
+    names = {line.split()[0]: line.split()[1] for line in house.read("credentials.txt").splitlines()}
+    assert names == {"Columbia": OTHER, "facebook": OTHER, "Google": V, "newcomer": V}
+    assert "RATE_LIMIT 5\n" in house.read("para.txt") and "MAX_FAILURES 7\n" in house.read("para.txt")
+
+
+def test_a_user_removed_by_hand_is_logged_off_and_forgotten(house: House) -> None:
+    columbia, facebook = house.login("Columbia"), house.login("facebook")
+    house.edit("credentials.txt", f"Columbia {V}\n", "")
+    assert house.reload() == ["Read: columbia was removed."]
+    assert columbia.events[-1]["status"] == "KICKED" and columbia.closed
+    assert facebook.ask("message", to="Columbia", text="?")["status"] == "NO_SUCH_USER"
+
+
+@pytest.mark.parametrize("file, old, new, complaint", [
+    ("para.txt", "RATE_LIMIT 0", "RATE_LIMIT fast", "para.txt, line 2: RATE_LIMIT must be a whole number from 0 to"),
+    ("credentials.txt", f"facebook {V}", "facebook SCRAM-SHA-256$1:x$y:z", "credentials.txt, line 2: facebook: "),
+    ("credentials.txt", f"facebook {V}", "facebook", "credentials.txt, line 2: facebook: The password is empty."),
+    ("credentials.txt", f"facebook {V}", f"face/book {V}", "credentials.txt, line 2: a name is 1 to 32 of A-Z"),
+    ("credentials.txt", f"facebook {V}", f"admin {V}", "credentials.txt, line 2: a name is 1 to 32 of A-Z"),
+])  # fmt: skip
+def test_a_bad_line_keeps_the_old_and_is_named(house: House, file: str, old: str, new: str, complaint: str) -> None:
+    house.edit(file, old, new)
+    (said,) = house.reload()
+    assert said.startswith("Nothing was changed: ") and complaint in said, said
+    assert house.server.world.parameters["RATE_LIMIT"] == 0
+    house.login("facebook").ask("logout")
+    text = house.read(file)
+    house.save()
+    assert house.read(file) == text, "a line with an edit is left alone"
+    house.admin("change MaxCon 55")
+    assert house.stop() == ""
+    assert new in house.read(file)
+    with pytest.raises(FileError, match=complaint.split(":")[0]):
+        house.restart()
+    house.write(file, house.read(file).replace(new, old))
+    house.restart()
+    assert house.server.world.parameters["MaxCon"] == 55
+
+
+def test_a_name_that_stands_twice_is_named_and_nothing_is_lost(house: House) -> None:
+    house.edit("para.txt", "RATE_LIMIT 0", "RATE_LIMIT 0\nrate_limit 1")
+    columbia = house.login("Columbia")
+    columbia.ask("message", to="SEAS", text="kept")
+    place = "para.txt, line 3: rate_limit stands in line 2 already; keep one"
+    assert place in house.reload()[0]
+    assert place in house.save()[-1]
+    text = house.read("para.txt")
+    assert place in house.stop(), "the file cannot be written: said, and the journal keeps everything"
+    assert house.read("para.txt") == text
+    house.edit("para.txt", "rate_limit 1\n", "")
+    house.restart()
+    assert house.login("SEAS").texts == ["kept"]
+
+
+def test_sighup_is_reload(house: House) -> None:
+    house.edit("para.txt", "RATE_LIMIT 0", "RATE_LIMIT 3")
+    house.server.saver.reload(house.server.tell)
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert house.server.world.parameters["RATE_LIMIT"] == 3
+    assert "Read: RATE_LIMIT is 3." in house.log()
+    assert house.reload() == ["Nothing was changed by hand."]
+
+
+def test_an_edit_between_reading_and_writing_survives(house: House) -> None:
+    house.edit("para.txt", "RATE_LIMIT 0", "RATE_LIMIT 3")
+    house.console.line("save")
+    house.wait_for(lambda: house.server.world.parameters["RATE_LIMIT"] == 3)
+    house.edit("para.txt", "RATE_LIMIT 3", "RATE_LIMIT 4")
+    house.edit("credentials.txt", f"SEAS {V}\n", f"SEAS {OTHER}\n")
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert "RATE_LIMIT 4\n" in house.read("para.txt")
+    house.reload()
+    assert house.server.world.parameters["RATE_LIMIT"] == 4
+    assert house.greet().prove("login", "SEAS", "another")["status"] == "OK"
+
+
+def test_a_line_removed_from_para_txt_means_its_default(house: House) -> None:
+    house.edit("para.txt", "RATE_LIMIT 0\n", "")
+    house.reload()
+    assert house.server.world.parameters["RATE_LIMIT"] == 20
+    _stop_and_start(house)
+    assert house.server.world.parameters["RATE_LIMIT"] == 20
+
+
+def test_a_missing_file_takes_nothing_away(house: House) -> None:
+    (house.folder / "credentials.txt").unlink()
+    (house.folder / "para.txt").unlink()
+    house.reload()
+    assert len(house.server.world.accounts) == 4 and house.server.world.parameters["RATE_LIMIT"] == 0
+    assert house.stop() == ""
+    assert house.read("credentials.txt").count("\n") == 4 and "RATE_LIMIT 0\n" in house.read("para.txt")
+
+
+def test_published_passwords_are_warned_of(house: House) -> None:
+    house.edit("credentials.txt", f"Columbia {V}", "Columbia 116bway")
+    house.heard_by_admin()
+    _stop_and_start(house)
+    assert any("Warning: the password of Columbia is the published sample" in line for line in house.said)
+    house.login("Columbia", password="116bway").prove("password", "Columbia", "116bway", verifier=OTHER)
+    house.said.clear()
+    _stop_and_start(house)
+    assert not any("Warning" in line for line in house.said)

@@ -1,0 +1,193 @@
+"""Checkpoints while the server goes on: they lose nothing, wherever the power fails, and they come about under load."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatlib.reactor import jobs
+from chatlib.server import saving
+from chatlib.storage import checkpoint
+from tests.server.house import House, Peer
+
+TEXT = "x" * 1_000
+
+
+def segments(house: House) -> list[str]:
+    return sorted(path.name for path in (house.folder / "data").glob("journal*.txt"))
+
+
+def load(house: House, peer: Peer, count: int, start: int = 0) -> list[str]:
+    """So many acknowledged messages to SEAS."""
+    texts = [f"{number} {TEXT}" for number in range(start, start + count)]
+    for text in texts:
+        assert peer.ask("message", to="SEAS", text=text)["status"] == "OK"
+    return texts
+
+
+def mail(house: House, name: str = "SEAS") -> list[str]:
+    """All that waits for a user; it is left waiting."""
+    peer = house.login(name)
+    peer.ask("alive", seen=0)
+    peer.read_until(lambda: not house.server.catching_up and not house.server.delivery.sessions[name.lower()]._blocked)
+    texts = peer.texts
+    peer.hang_up()
+    house.settle()
+    return texts
+
+
+def test_a_journal_past_its_limit_is_folded_in_while_the_server_goes_on(build: Callable[..., House]) -> None:
+    house = build(JOURNAL_LIMIT="64 KiB")
+    columbia = house.login("Columbia")
+    texts: list[str] = []
+    while house.log().count("checkpoint: the journal has reached its limit") < 3 or house.server.saver.busy:
+        texts += load(house, columbia, 1, len(texts))
+        if len(texts) % 20 == 0 and house.server.saver._job:
+            house.server.loop._selector.select(60.0)  # a child on a busy machine
+        assert len(texts) < 2_000
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert house.server.journal.size < 128 << 10 and segments(house) == ["journal.txt"]
+    assert mail(house) == texts
+    house.crash()
+    house.restart()
+    assert mail(house) == texts
+    assert house.stop() == ""
+    house.restart()
+    assert mail(house) == texts
+    assert "checkpoint: the journal has reached its limit" in house.log()
+
+
+@pytest.mark.parametrize("disk", ["fast", "slow"])
+def test_a_checkpoint_comes_about_although_every_tick_has_work(build: Callable[..., House], disk: str) -> None:
+    """Requests in every tick, and on a slow disk in every batch: no moment without any comes by itself."""
+    house = build(JOURNAL_LIMIT="64 KiB")
+    columbia = house.login("Columbia")
+    house.settle()
+    house.disk.fast = disk == "fast"
+    for number in range(2_000):
+        columbia.say({"action": "message", "to": "SEAS", "text": f"{number} {TEXT}"})
+        if number % 2:
+            house.disk.release()
+        house.tick()
+        columbia.hear()
+        if len(segments(house)) > 1:
+            return
+    raise AssertionError(f"the journal has {house.server.journal.size} bytes, and no checkpoint begins")
+
+
+@pytest.mark.parametrize("moment", ["cut", "written", "ready", "moved"])
+def test_the_power_fails_during_a_checkpoint(
+    build: Callable[..., House], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    house = build()
+    columbia = house.login("Columbia")
+    texts = load(house, columbia, 20)
+    columbia.ask("block", user="Google")
+    data = house.folder / "data"
+
+    def stop_here(*_: object) -> None:
+        os._exit(9)
+
+    if moment == "cut":  # a new segment is begun, and that is all
+        monkeypatch.setattr(saving, "checkpoint_now", stop_here)
+    elif moment == "written":  # all files are beside, and do not hold yet
+        monkeypatch.setattr(Path, "rename", stop_here)
+    elif moment == "ready":  # they hold, and are not in their places
+        monkeypatch.setattr(checkpoint, "_move", stop_here)
+    else:  # the old segments are still there
+        monkeypatch.setattr(type(house.server.journal), "drop_older", lambda self: None)
+    house.save()
+    texts += load(house, columbia, 5, 20)
+    assert len(segments(house)) == 2
+    house.crash()
+    monkeypatch.undo()
+    house.restart()
+    assert mail(house) == texts
+    assert house.login("Columbia").ask("blacklist")["users"] == ["Google"]
+    assert not list(data.glob(".next*"))
+    house.save()
+    assert segments(house) == ["journal.txt"]
+    house.crash()
+    house.restart()
+    assert mail(house) == texts
+
+
+def test_a_checkpoint_that_fails_is_said_and_tried_again_later(
+    build: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = build()
+    columbia = house.login("Columbia")
+    texts = load(house, columbia, 5)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "checkpoint_now", full)
+        (said,) = house.save()
+    assert "could not be written" in said and "No space left" in said and "The journal keeps everything" in said
+    texts += load(house, columbia, 5, 5)
+    assert len(segments(house)) == 2
+    house.crash()
+    house.restart()
+    assert mail(house) == texts
+    assert house.stop() == ""
+    assert segments(house) == ["journal.txt"]
+    house.restart()
+    assert mail(house) == texts
+
+
+def test_no_child_is_to_be_had(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(jobs.os, "fork", no_fork)
+    assert house.admin("reload") == ["Not now: Resource temporarily unavailable."]
+    assert house.login("Columbia").ask("whoelse")["status"] == "OK"
+    assert house.admin("save")[0].startswith("Not now: ")
+    assert house.login("SEAS").ask("message", to="Google", text="x")["status"] == "OK"
+
+
+def test_two_wishes_at_once_are_both_fulfilled(house: House) -> None:
+    house.console.line("save")
+    house.console.line("reload")
+    house.console.line("save")
+    house.heard_by_admin()
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert house.heard_by_admin() == ["Saved.", "Nothing was changed by hand.", "Saved."]
+
+
+def test_a_stop_during_a_checkpoint_waits_for_it(house: House) -> None:
+    texts = load(house, house.login("Columbia"), 5)
+    house.console.line("save")
+    house.tick(2)
+    assert house.stop() == ""
+    assert segments(house) == ["journal.txt"] and len(house.read("data/journal.txt").splitlines()) == 1
+    house.restart()
+    assert mail(house) == texts
+
+
+def test_crashes_and_saves_at_random_moments(build: Callable[..., House]) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    house = build(JOURNAL_LIMIT="64 KiB")
+    texts: list[str] = []
+    for _ in range(12):
+        columbia = house.login("Columbia")
+        for _ in range(chance.randrange(6)):
+            texts += load(house, columbia, chance.randrange(12), len(texts))
+            if chance.random() < 0.4:
+                house.console.line("save")
+            if chance.random() < 0.3:
+                house.wait_for(lambda: not house.server.saver.busy)
+        if chance.random() < 0.3:
+            assert house.stop() == ""
+        else:
+            house.crash()
+        house.restart()
+        assert mail(house) == texts

@@ -1,0 +1,112 @@
+"""The architecture (design, section 2), read from the imports: who may know whom, and how large things may grow."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "chatlib").rglob("*.py")) + [ROOT / "server.py", ROOT / "client.py"]
+FILES = [path for path in FILES if path.exists()]
+
+# What a package may import of ours, besides itself.
+MAY_IMPORT = {
+    "protocol": (),
+    "core": ("chatlib.protocol",),
+    "storage": ("chatlib.protocol",),
+    "reactor": ("chatlib.protocol.framing",),
+    "server": ("chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
+    "client": ("chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
+}
+NEVER = {"threading", "_thread", "concurrent", "asyncio", "socketserver", "multiprocessing"}
+NOT_IN_CORE = {"time", "random", "secrets", "socket", "os", "select", "selectors", "io", "pathlib", "datetime", "uuid",
+               "subprocess", "signal", "shutil", "tempfile"}  # fmt: skip
+LINES, FUNCTION_LINES = 400, 50
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _package(path: Path) -> str:
+    parts = path.relative_to(ROOT).parts
+    return parts[1] if parts[0] == "chatlib" and len(parts) > 2 else ""
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Every imported module, with its line; of ``from a import b`` both ``a`` and ``a.b`` where that is a module."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{_name(path)}, line {node.lineno}: a relative import"
+            module = node.module or ""
+            for alias in node.names:
+                inner = ROOT.joinpath(*module.split("."), alias.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").exists()
+                yield node.lineno, f"{module}.{alias.name}" if is_module else module
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_imports_point_one_way(path: Path) -> None:
+    package = _package(path)
+    for line, module in _imports(path):
+        if module.split(".")[0] != "chatlib" or not package:
+            continue
+        allowed = (f"chatlib.{package}", *MAY_IMPORT[package])
+        assert any(module == name or module.startswith(name + ".") for name in allowed), (
+            f"{_name(path)}, line {line}: {package} must not import {module}"
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_only_the_standard_library_at_run_time(path: Path) -> None:
+    for line, module in _imports(path):
+        top = module.split(".")[0]
+        assert top in sys.stdlib_module_names or top == "chatlib", f"{_name(path)}, line {line}: {module}"
+        assert top not in NEVER, f"{_name(path)}, line {line}: one thread, one loop; not {module}"
+        if _package(path) == "core":
+            assert top not in NOT_IN_CORE, f"{_name(path)}, line {line}: the core knows no {module}"
+
+
+def test_the_programs_do_not_know_each_other() -> None:
+    for program, other in (("server.py", "chatlib.client"), ("client.py", "chatlib.server")):
+        path = ROOT / program
+        if path.exists():
+            assert not [module for _, module in _imports(path) if module.startswith(other)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(_tree(path)), f"{_name(path)} has no docstring"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_files_and_functions_stay_small(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LINES, f"{_name(path)} has {lines} lines: when one grows, it is two things"
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert size <= FUNCTION_LINES, f"{_name(path)}, line {node.lineno}: {node.name} has {size} lines"
+
+
+def test_nearly_all_functions_have_at_most_40_lines() -> None:
+    functions = [node for path in FILES for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef)]
+    long = [node.name for node in functions if (node.end_lineno or node.lineno) - node.lineno + 1 > 40]
+    assert len(long) <= len(functions) // 100, long
+
+
+def test_the_top_holds_what_the_design_names_and_nothing_else() -> None:
+    allowed = {"server.py", "client.py", "chatlib", "tests", "para.txt", "credentials.txt", "Makefile", "README.md",
+               "pyproject.toml", "data"}  # fmt: skip
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith((".", "__"))}
+    assert found <= allowed, found - allowed
