@@ -15,7 +15,7 @@ test: $(TOOLS) ## run all tests, with line and branch coverage (below 90 % fails
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n 2
 	@$(BIN)/coverage combine -q
-	@$(BIN)/coverage report > .coverage.txt; status=$$?; tail -n 3 .coverage.txt; exit $$status
+	@$(BIN)/coverage report > .test-coverage.txt; status=$$?; tail -n 3 .test-coverage.txt; exit $$status
 
 check: $(TOOLS) ## lint, types, the architecture, and whether README is up to date
 	$(BIN)/ruff check .
