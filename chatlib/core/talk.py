@@ -36,7 +36,7 @@ def message(world: World, lsn: int, command: Command) -> Reply:
     name = receiver.name
     # Stored as "<receiver> <event>": the event is encoded once, for the wire and for the disk.
     stored = (
-        f'{name} {{"event":"message","seq":{lsn},"time":{command["at"]!r},"from":"{account.name}",'
+        f'{name} {{"event":"message","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
     receiver.mail.add(lsn, world.store_end)
@@ -52,7 +52,7 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
     """To everyone registered, the sender too, except those who block the sender."""
     account = world.accounts[command["by"]]
     stored = (
-        f'all {{"event":"broadcast","seq":{lsn},"time":{command["at"]!r},"from":"{account.name}",'
+        f'all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
     world.broadcasts.add(lsn, world.store_end)

@@ -71,7 +71,9 @@ class Delivery:
 
     def to(self, session: Session, line: bytes) -> None:
         """A line for one connection, after all that was said to it before."""
-        pieces = self._pull(session)
+        pieces = session.pieces
+        if pieces is None or session.mark != len(self._common):
+            pieces = self._pull(session)
         pieces.append(line)
 
     def _pull(self, session: Session) -> list[bytes]:
