@@ -70,13 +70,12 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
 
 def block(world: World, _lsn: int, command: Command) -> Reply:
     """`by` wants nothing more from `user`."""
-    other = world.accounts.get(fold(command["user"]))
+    account, other = world.accounts[command["by"]], world.accounts.get(fold(command["user"]))
     if other is None:
         return no_such_user(command["user"])
-    account = world.accounts[command["by"]]
     if other is account:
         return refusal("SELF_BLOCK", "You cannot block yourself!")
-    if account.blocks and other.user in account.blocks:
+    if other.user in (account.blocks or ()):
         return refusal("ALREADY_BLOCKED", f'You have blocked "{other.name}" already.')
     join_block(account.user, other.user, world)
     return {"status": "OK", "user": other.name}
@@ -84,13 +83,12 @@ def block(world: World, _lsn: int, command: Command) -> Reply:
 
 def unblock(world: World, _lsn: int, command: Command) -> Reply:
     """Undoes block."""
-    other = world.accounts.get(fold(command["user"]))
+    account, other = world.accounts[command["by"]], world.accounts.get(fold(command["user"]))
     if other is None:
         return no_such_user(command["user"])
-    account = world.accounts[command["by"]]
     if other is account:
         return refusal("SELF_UNBLOCK", "You cannot unblock yourself: you never block yourself.")
-    if not account.blocks or other.user not in account.blocks:
+    if other.user not in (account.blocks or ()):
         return refusal("NOT_BLOCKED", f'You have not blocked "{other.name}".')
     part_block(account.user, other.user, world)
     return {"status": "OK", "user": other.name}
