@@ -7,6 +7,7 @@ Exit status: 0 after a clean stop, 1 when it could not start or had to give up, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import signal
@@ -55,8 +56,8 @@ def listening_socket(address: str, port: int) -> socket.socket:
 
 def raise_descriptor_limit() -> None:
     """As many connections as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -14,6 +14,7 @@ from chatlib.core.mail import Mailbox
 if TYPE_CHECKING:
     from chatlib.core.files import File
 
+FORGET = 86_400.0  # seconds after which wrong passwords are forgotten
 MAX_KEYS = 1_000  # replies remembered for each user
 
 
@@ -83,6 +84,8 @@ class Lockouts:
 
     def fail(self, user: str, origin: str, now: float, limit: int, seconds: float) -> int:
         """Counts a wrong password and returns the tries that are left; at 0 the lockout has begun."""
+        if len(self.entries) % 1_000 == 999:  # a peer with many addresses does not make it grow without bound
+            self.expire(now - FORGET)
         entry = self.entries.setdefault((user, origin), Failures())
         entry.count += 1
         entry.last = now

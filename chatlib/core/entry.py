@@ -8,15 +8,13 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from chatlib.core.accounts import Account, Presence
+from chatlib.core.accounts import FORGET, Account, Presence
 from chatlib.core.talk import no_such_user, part_block, refusal
 from chatlib.protocol.framing import encode
 from chatlib.protocol.text import RESERVED, fold
 
 if TYPE_CHECKING:
     from chatlib.core.world import Command, Handler, Reply, World
-
-_DAY = 86_400.0
 
 
 def locked_out(name: str, seconds: float) -> Reply:
@@ -166,7 +164,7 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
     for user in list(world.online):
         del world.online[user]
         world.accounts[user].left = command["left"]
-    world.lockouts.expire(command["at"] - _DAY)
+    world.lockouts.expire(command["at"] - FORGET)
     return {"status": "OK"}
 
 

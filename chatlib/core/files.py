@@ -73,13 +73,13 @@ def stored(world: World, lsn: int, command: Command) -> Reply:
     """A file's bytes are on disk: it becomes visible, unless something speaks against it by now."""
     receiver, refused = file_refusal(world, command["user"], command["to"], command["name"], command["size"])
     if refused or receiver is None:
-        world.audience.unlink(command["blob"])
         return refused
     sender = world.accounts[command["user"]].name
     file = File(lsn, command["at"], sender, command["name"], command["size"], command["sha256"], command["blob"])
     if receiver.files is None:
         receiver.files = {}
     receiver.files[command["user"], file.name] = file
+    world.audience.adopt(file.blob)
     post(world, lsn, receiver, {"event": "file", **shown(file)})
     return {"status": "OK", "seq": lsn}
 

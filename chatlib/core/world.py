@@ -45,6 +45,9 @@ class Audience(Protocol):
     def erase(self, offsets: Iterable[int]) -> None:
         """The lines at these offsets of the message store are to be made unreadable, in place."""
 
+    def adopt(self, blob: str) -> None:
+        """These bytes are a waiting file now."""
+
     def unlink(self, blob: str) -> None:
         """Nobody needs the bytes of this file any more."""
 

@@ -80,7 +80,6 @@ _SCRAM = Parameter("scram", kinds.SCRAM, typed=False)
 _AFTER = Parameter("after", kinds.NAME, required=False, typed=False)
 _SEEN = Parameter("seen", kinds.SEQ, required=False, typed=False)
 _BEFORE_LOGIN = frozenset({State.GREETED})
-_ANY = frozenset(State)
 
 COMMANDS: tuple[Command, ...] = (
     # What client programs say for people.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-MAX_NAME = 32
 MAX_TEXT = 4_096
 RESERVED = frozenset({"system", "all", "admin", "register", "de-register", "quit"})
 

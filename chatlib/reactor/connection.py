@@ -20,6 +20,9 @@ from chatlib.reactor.loop import READ, WRITE, Loop
 RECEIVE = 65_536  # bytes asked of the kernel at once: one bounded read per connection and tick
 GATHER = 64  # pieces of the backlog sent with one call
 LINGER = 5.0  # seconds that a closing connection may take to send what waits, and its peer to close
+# Seconds until the first probe, between probes, and how many: where the system lets them be set.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+KEEPALIVE = {getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)}
 
 
 class Receiver(Protocol):
@@ -45,14 +48,19 @@ class Connection:
     """One accepted (or connected) non-blocking socket. `address` is the peer's, without its port."""
 
     __slots__ = ("_again_reading", "_backlog", "_closing", "_ended", "_events", "_fd", "_limit", "_loop", "_open",
-                 "_protocol", "_send", "_socket", "address", "backlog_size")  # fmt: skip
+                 "_protocol", "_send", "_socket", "address", "backlog_size", "sent")  # fmt: skip
 
     def __init__(self, loop: Loop, sock: socket.socket, address: str, limit: int) -> None:
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not every kind of socket has it
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A peer whose cable was pulled while nothing is said (in the queue, say) is noticed all the same.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                sock.setsockopt(socket.IPPROTO_TCP, name, value)
         self.address = address
         self.backlog_size = 0  # bytes that the kernel has not taken
+        self.sent = 0  # bytes of backlogs that it has
         self._loop = loop
         self._socket = sock
         self._fd = sock.fileno()
@@ -170,6 +178,7 @@ class Connection:
             self.abort()
             return
         self.backlog_size -= sent
+        self.sent += sent
         while backlog and sent >= len(backlog[0]):
             sent -= len(backlog.popleft())
         if sent:

@@ -1,8 +1,9 @@
 """Admission: hello, seats and the waiting room.
 
 Seats count users logged in. When all are taken, up to WAITING_ROOM connections wait in order, are told their place and
-each change of it, and are admitted as seats become free; who is admitted has a seat offered until it logs in or
-leaves. Someone typing a password holds no seat, and is told when the last one goes meanwhile.
+each change of it, and are admitted as seats become free, one for each seat; whoever then does not log in within OFFER
+seconds no longer keeps the next one waiting. Someone typing a password holds no seat, and is told when the last one
+goes meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from chatlib.server.session import Session
 
 SERVER = "chatlib/1"
+OFFER = 30.0  # seconds until who was admitted and has not logged in no longer keeps the next one waiting
 
 
 def hello(session: Session, request: dict[str, Any]) -> Reply:
@@ -56,15 +58,15 @@ class Seats:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._queue: dict[Session, None] = {}
-        self._offered: set[Session] = set()  # admitted from the queue, and not logged in yet
+        self._offered: dict[Session, float] = {}  # admitted from the queue, not logged in yet → until when that counts
         self._full = False
 
     def free(self) -> bool:
-        """Whether someone new may go in: a seat is free, and nobody was there before."""
-        return not self._queue and self._unoffered() > 0
+        """Whether someone new may go in: a seat is free, and nobody waits for it."""
+        return not self._queue and self._server.world.seats_left() > 0
 
-    def _unoffered(self) -> int:
-        return self._server.world.seats_left() - len(self._offered)
+    def __len__(self) -> int:
+        return len(self._queue)
 
     def wait(self, session: Session) -> int:
         """Puts `session` into the queue; its position from 1, or 0 when the waiting room is full."""
@@ -75,19 +77,21 @@ class Seats:
 
     def leave(self, session: Session) -> None:
         """`session` is gone, or logged in: it needs neither place nor offer."""
-        self._offered.discard(session)
+        self._offered.pop(session, None)
         if session in self._queue:
             place = list(self._queue).index(session)
             del self._queue[session]
             self._tell_positions(place)
 
     def admit(self) -> None:
-        """Lets in as many as there are seats. Called each tick after commands were carried out."""
-        seats = self._unoffered()
+        """Lets in as many as there are seats, one for each seat. Called each tick after commands were carried out."""
+        now = self._server.loop.now
+        self._offered = {session: until for session, until in self._offered.items() if until > now}
+        seats = self._server.world.seats_left() - len(self._offered)
         admitted = list(self._queue)[:seats] if seats > 0 else []
         for session in admitted:
             del self._queue[session]
-            self._offered.add(session)
+            self._offered[session] = now + OFFER
             session.state = State.GREETED
             session.start_login_time()
             session.event({"event": "admitted"})

@@ -60,6 +60,7 @@ class Carrier:
         self._file = -1
         self.ticket = ticket
         self.finishing = False
+        self._room_seen = -1
         self.position: int = request["offset"]
 
     def _watch(self) -> None:
@@ -104,7 +105,11 @@ class Carrier:
     def _say_and_close(self, reply: Reply) -> None:
         if not self._release():
             return
-        connection = Connection(self._server.loop, self._socket, self.ticket.address, 1 << 16)
+        try:
+            connection = Connection(self._server.loop, self._socket, self.ticket.address, 1 << 16)
+        except OSError:  # it cost this peer its answer, and must cost nobody else anything
+            self._socket.close()
+            return
         message: dict[str, object] = {"action": self.ticket.action}
         if "id" in self._request:
             message["id"] = self._request["id"]
@@ -134,9 +139,13 @@ class Upload(Carrier):
     def begin(self, rest: bytes) -> None:
         """`rest`: bytes that came with the request."""
         path = self._server.blobs.part(self.ticket.key)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size: int = self.ticket.request["size"]
         self._watch()
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            self._fail(error)
+            return
         if self._write(memoryview(rest)[: self._size - self.position]):
             self._finish_when_whole()
 
@@ -154,7 +163,7 @@ class Upload(Carrier):
         if not count:
             self.end()
             return
-        self._transfers.moved(count)
+        self._transfers.moved(count, self.ticket.user)
         if self._write(buffer[:count]):
             self._finish_when_whole()
 
@@ -164,22 +173,28 @@ class Upload(Carrier):
                 written = os.write(self._file, piece)
                 self.position += written
                 piece = piece[written:]
+            if self.position >> 20 != self._room_seen >> 20:  # each MiB: others write to this disk, too
+                self._room_seen = self.position
+                if not self._server.blobs.room():
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._fail(error)
             return False
         return True
 
     def _fail(self, error: OSError) -> None:
-        self._server.blobs.drop_part(self.ticket.key)
+        """A full disk costs the part; after anything else the upload may go on."""
         name, to = self.ticket.request["name"], self.ticket.request["to"]
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if full:
+            self._server.blobs.drop_part(self.ticket.key)
         reason = "the server's disk is full" if full else f"the server's disk failed ({error.strerror})"
         self._server.log.write(f'upload of "{name}" for {to} failed: {error}')
         receiver = self._server.delivery.sessions.get(fold(to))
         if receiver is not None:
             text = f'A file "{name}" from "{self.ticket.user}" could not be taken: {reason}.'
             receiver.event({"event": "notice", "time": self._server.loop.wall, "text": text})
-        self._say_and_close(refusal("NO_SPACE", f'"{name}" could not be taken: {reason}.'))
+        self._say_and_close(refusal("NO_SPACE" if full else "INTERNAL", f'"{name}" could not be taken: {reason}.'))
 
     def _finish_when_whole(self) -> None:
         if self.position < self._size or self.finishing:
@@ -190,11 +205,14 @@ class Upload(Carrier):
 
         def work() -> bytes:
             try:
-                return blobs.finish(key, sha256).encode()
+                return blobs.check(key, sha256).encode()
             except DigestMismatch:
                 return b""
 
-        Job(self._server.loop, work, self._checked)
+        try:
+            Job(self._server.loop, work, self._checked)
+        except OSError as error:
+            self._fail(error)
 
     def _checked(self, answer: bytes, failure: str) -> None:
         if failure:
@@ -213,7 +231,9 @@ class Upload(Carrier):
             self._server.pipeline.submit(self, "upload", None, command)
 
     def answered(self, _echo: str, _request_id: Any, _command: Command, reply: Reply) -> None:
-        """The file is visible, or was refused."""
+        """The file is visible, or was refused: then nobody needs its bytes."""
+        if reply["status"] != "OK":
+            self._server.blobs.drop_part(self.ticket.key)
         self._say_and_close(reply)
 
     def again(self) -> None:
@@ -263,7 +283,7 @@ class Download(Carrier):
             self.end()
             return
         self.position += count
-        self._transfers.moved(count)
+        self._transfers.moved(count, self.ticket.user)
         if not count and self._release():  # the kernel still holds bytes: wait for the peer to close
             Connection(self._server.loop, self._socket, self.ticket.address, 1).close()
 

@@ -63,6 +63,10 @@ class Delivery:
         """Out of the message store."""
         self._messages.erase(offsets)
 
+    def adopt(self, blob: str) -> None:
+        """An upload's bytes."""
+        self._blobs.adopt(blob)
+
     def unlink(self, blob: str) -> None:
         """A waiting file's bytes."""
         self._blobs.unlink(blob)
@@ -131,6 +135,7 @@ class Delivery:
         for session in list(self.listeners.values()):  # one that fails leaves meanwhile
             if session.pieces is not None:
                 session.pieces.extend(common[session.mark :])
-            elif not session.push(everything):
+                continue
+            self.delivered += len(common)
+            if not session.push(everything):
                 session.fell_behind(self.flushed)
-        self.delivered += len(common) * len(self.listeners)

@@ -44,6 +44,9 @@ class _Replay:
         assert self.messages is not None
         self.messages.erase(offsets)
 
+    def adopt(self, blob: str) -> None:
+        """Nothing now, for the same reason as below."""
+
     def unlink(self, blob: str) -> None:
         """Nothing now: a later command may be about the same name, and what nobody needs is found afterwards."""
 

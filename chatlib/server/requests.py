@@ -118,9 +118,17 @@ def _after_depart(session: Session, echo: Any, request_id: Any, _command: Comman
     session.end("LOGGED_OUT", "Goodbye!")
 
 
+def _after_account(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+    what = command["action"].replace("_", " ")
+    session.server.log.write(f"{what} {command['user']} from {session.address}: {reply['status']}")
+    _after_proof(session, echo, request_id, command, reply)
+
+
 AFTER: dict[str, Callable[[Session, Any, Any, Command, Reply], None]] = {
     "login": _after_login,
-    "deregister": _after_proof,
+    "register": _after_account,
+    "wrong_password": _after_account,
+    "deregister": _after_account,
     "password": _after_proof,
     "depart": _after_depart,
 }

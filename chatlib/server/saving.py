@@ -140,6 +140,7 @@ class Saver:
         try:
             self._job = Job(self._server.loop, work, done)
         except OSError as error:
+            self._limit_from = self._server.journal.size  # by itself only when it has grown by as much again
             tell(f"Not now: {error.strerror}.")
 
 

@@ -67,6 +67,7 @@ class Server:
         self.sessions: set[Session] = set()
         self.catching_up: dict[Session, None] = {}
         self.entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
+        self.buckets: dict[str, tuple[float, float]] = {}  # of users who are away: rate limits outlive a session
         self.acks: dict[str, int] = {}  # what clients acknowledged in this second
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
@@ -115,7 +116,7 @@ class Server:
             self.loop.run()
         except CommitFailed as failure:
             self.failure = f"The disk did not take a record: the server stops, what was acknowledged is safe. {failure}"
-        except OSError as failure:
+        except Exception as failure:  # ours, outside of any one connection: nothing that follows could be trusted
             self.failure = f"The server stops, what was acknowledged is safe: {failure}"
             self.fault(failure)
 
@@ -175,9 +176,14 @@ class Server:
 
     def _flush(self) -> None:
         for session in list(self.catching_up):
-            if not session.connection.backlog_size:
+            if session.connection.backlog_size:
+                continue
+            try:
                 session.catch_up()
                 self.loop.again(session)
+            except Exception as fault:
+                self.fault(fault)
+                session.broken()
         self.delivery.flush(self.world.lsn)
         self._flush_log()
 
@@ -246,7 +252,7 @@ class Server:
         session = Session(self, connection)
         connection.attach(session)
         self.sessions.add(session)
-        if len(self.sessions) - len(self.delivery.sessions) > BEFORE_LOGIN:
+        if len(self.sessions) - len(self.delivery.sessions) - len(self.seats) > BEFORE_LOGIN:
             session.end("SERVER_FULL", "Too many connections that have not logged in.")
 
     def close_soon(self, session: Session, status: str = "") -> None:

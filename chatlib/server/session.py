@@ -35,10 +35,10 @@ class Session:
     """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
 
     __slots__ = (
-        "_barrier", "_blocked", "_buffer", "_farewell", "_inbox", "_leaving", "_opening", "_over", "_pending", "_taken",
-        "_timer", "_tokens", "_tokens_at", "acked", "acknowledges", "address", "born", "client", "connection", "cursor",
-        "departed", "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push", "server",
-        "state", "up_to_date", "user",
+        "_barrier", "_blocked", "_buffer", "_farewell", "_inbox", "_leaving", "_opening", "_over", "_pending", "_sent",
+        "_taken", "_timer", "_tokens", "_tokens_at", "acked", "acknowledges", "address", "born", "client", "connection",
+        "cursor", "departed", "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push",
+        "server", "state", "up_to_date", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -70,6 +70,7 @@ class Session:
         self._pending = 0  # requests submitted and not answered
         self._barrier = False
         self._blocked = False  # the peer does not read
+        self._sent = 0  # bytes of its backlog that it had taken when that was last looked at
         self._leaving = False  # the peer will send no more
         self._farewell: tuple[str, str] | None = None  # with what it ends when it leaves
         self._over = False
@@ -257,6 +258,7 @@ class Session:
         self.user, self.login, self.state = user, login, State.ONLINE
         self.acked = self.cursor = server.world.accounts[user].seen
         self.last_command = self.heard = server.loop.now
+        self._tokens, self._tokens_at = server.buckets.pop(user, (self._tokens, self._tokens_at))
         self._timer.cancel()
         self.watch_time()
         server.delivery.sessions[user] = self
@@ -291,6 +293,7 @@ class Session:
         if self.login and not self.departed:
             self.server.pipeline.submit(None, "", None, self.departure())
         if self.login:
+            self.server.buckets[self.user] = (self._tokens, self._tokens_at)  # a new login is no new burst
             self.server.delivery.leave(self)
             self.server.catching_up.pop(self, None)
         self.server.seats.leave(self)
@@ -345,10 +348,18 @@ class Session:
         lost = self.heard + parameters["HEARTBEAT"] + 5.0 if self.acknowledges else idle
         if now >= idle:
             self.end("TIME_OUT", f"You gave no command for {parameters['TIME_OUT']:g} seconds.")
+        elif now >= lost and self._still_reads():
+            self.heard = now
+            self.watch_time()
         elif now >= lost:
             self.end("HEARTBEAT_LOST", "Nothing was heard from your client.")
         else:
             self._timer = self.server.loop.call_at(min(idle, lost), self.watch_time)
+
+    def _still_reads(self) -> bool:
+        """Whether a peer that we do not read, because it reads slowly, has taken anything since this was last asked."""
+        before, self._sent = self._sent, self.connection.sent
+        return self._blocked and self._sent > before
 
     def _login_time_over(self) -> None:
         if self.state is not State.WAITING:

@@ -33,7 +33,7 @@ class Transfers:
     """All tickets and transfers of a server."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self.server = server
         self._tickets: dict[str, Ticket] = {}
         self._active: dict[Carrier, None] = {}
         self._tick = -1
@@ -44,9 +44,10 @@ class Transfers:
 
     def ask_upload(self, session: Session, request: dict[str, Any]) -> Reply:
         """``file``: a ticket for an upload, and from where it goes on."""
-        server, user = self._server, session.user
+        server, user = self.server, session.user
         to, name, size = fold(request["to"]), request["name"], request["size"]
         key = part_key(user, to, name, str(size), request["sha256"])
+        self._expire()
         self._forget(key)  # whoever asks anew has given up an earlier try
         if any(transfer.ticket.key == key for transfer in self._active):  # all its bytes had come: it goes on
             return refusal("TOO_MANY_TRANSFERS", f'An earlier upload of "{name}" is being checked: wait for its end.')
@@ -60,16 +61,20 @@ class Transfers:
         if offset > size:
             server.blobs.drop_part(key)
             offset = 0
-        if size - offset > server.blobs.room():
+        uploads = self._uploads()
+        promised = sum(ticket.request["size"] - server.blobs.part_size(ticket.key) for ticket in uploads)
+        server.blobs.trim_parts(server.world.parameters["FILE_QUOTA"], {key, *(ticket.key for ticket in uploads)})
+        if size - offset + promised > server.blobs.room():
             return refusal("NO_SPACE", f'The server\'s disk has no room for "{name}".')
         token = self._issue(session, "upload", request, key=key)
         return {"status": "OK", "ticket": token, "offset": offset}
 
     def ask_download(self, session: Session, request: dict[str, Any]) -> Reply:
         """``fileget``: what waits, or a ticket for one of them."""
-        files = self._server.world.accounts[session.user].files or {}
+        self._expire()
+        files = self.server.world.accounts[session.user].files or {}
         if "name" not in request and "from" not in request:
-            before = request.get("before", self._server.world.lsn + 1)
+            before = request.get("before", self.server.world.lsn + 1)
             waiting = sorted((file for file in files.values() if file.number < before), key=lambda file: -file.number)
             reply: Reply = {"status": "OK", "files": [shown(file) for file in waiting[:_PAGE]]}
             return {**reply, "more": True} if len(waiting) > _PAGE else reply
@@ -88,9 +93,11 @@ class Transfers:
         tickets = [*self._tickets.values(), *(transfer.ticket for transfer in self._active)]
         return [ticket for ticket in tickets if ticket.action == "upload"]
 
-    def _too_many(self, user: str) -> Reply:
-        now = self._server.loop.now
+    def _expire(self) -> None:
+        now = self.server.loop.now
         self._tickets = {token: ticket for token, ticket in self._tickets.items() if ticket.until > now}
+
+    def _too_many(self, user: str) -> Reply:
         tickets = [*self._tickets.values(), *(transfer.ticket for transfer in self._active)]
         if sum(1 for ticket in tickets if ticket.user == user) < PER_USER:
             return {}
@@ -98,7 +105,7 @@ class Transfers:
 
     def _issue(self, session: Session, action: str, request: dict[str, Any], **more: Any) -> str:
         token = secrets.token_urlsafe(18)
-        until = self._server.loop.now + TICKET_LIFE
+        until = self.server.loop.now + TICKET_LIFE
         self._tickets[token] = Ticket(action, session.user, session.address, until, request, **more)
         return token
 
@@ -119,7 +126,7 @@ class Transfers:
         refused: Reply = refusal("BAD_TICKET", "That ticket is unknown, used, expired, or another's.")
         if ticket is not None:
             start = Upload if ticket.action == "upload" else Download
-            refused = start.refuses(self._server, ticket, request["offset"])
+            refused = start.refuses(self.server, ticket, request["offset"])
             if not refused:
                 sock = session.hand_over()
                 transfer = start(self, sock, ticket, request)
@@ -134,7 +141,7 @@ class Transfers:
         for token, ticket in self._tickets.items():
             if compare_digest(token.encode(), request["ticket"].encode()):
                 right = ticket.action == request["action"] and ticket.address == address
-                if right and ticket.until > self._server.loop.now:
+                if right and ticket.until > self.server.loop.now:
                     del self._tickets[token]
                     return ticket
                 return None
@@ -142,13 +149,16 @@ class Transfers:
 
     def allowance(self) -> int:
         """Bytes that may be moved now; 0: in the next tick."""
-        if self._tick != self._server.loop.ticks:
-            self._tick, self._left = self._server.loop.ticks, PER_TICK
+        if self._tick != self.server.loop.ticks:
+            self._tick, self._left = self.server.loop.ticks, PER_TICK
         return min(self._left, PIECE)
 
-    def moved(self, count: int) -> None:
-        """So many bytes were."""
+    def moved(self, count: int, user: str) -> None:
+        """So many bytes were; for `user` that is activity, like a command."""
         self._left -= count
+        session = self.server.delivery.sessions.get(user)
+        if session is not None:
+            session.last_command = self.server.loop.now
 
     def remove(self, transfer: Carrier) -> None:
         """It has ended."""
@@ -158,11 +168,6 @@ class Transfers:
         """The server stops."""
         for transfer in list(self._active):
             transfer.end()
-
-    @property
-    def server(self) -> Server:
-        """Whose transfers these are."""
-        return self._server
 
 
 def _transfer_request(line: bytes) -> dict[str, Any] | None:

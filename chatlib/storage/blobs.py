@@ -1,7 +1,7 @@
 """Bytes of waiting files, ``data/files/``, under names the server chose.
 
-A part (``KEY.part``) grows while it is uploaded, and outlives crashes, so that an upload can go on; `finish` checks it,
-syncs it and gives it its final name (``KEY.XXXX``, never used twice). Must not know whose file it is.
+A part (``KEY.part``) grows while it is uploaded, and outlives crashes, so that an upload can go on; `check` checks and
+syncs it; `adopt` gives it its final name (``KEY.XXXX``, never used twice). Must not know whose file it is.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
-
-from chatlib.storage.textfile import sync_folder
 
 PART_LIFE = 86_400.0  # seconds that a part waits for its upload to go on
 RESERVE = 64 << 20  # bytes of disk that files leave for everything else
@@ -56,20 +54,21 @@ class Blobs:
         """Bytes that a new file may have."""
         return max(0, shutil.disk_usage(self.folder).free - RESERVE)
 
-    def finish(self, key: str, sha256: str) -> str:
-        """Checks and syncs a part; returns its final name. Takes seconds for a large one: for a child.
+    def check(self, key: str, sha256: str) -> str:
+        """Checks and syncs a part; returns the name that `adopt` gives it. Takes seconds for a large one: for a child.
 
         Raises OSError, DigestMismatch.
         """
-        path = self.part(key)
-        with open(path, "rb") as file:
+        with open(self.part(key), "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise DigestMismatch
             os.fsync(file.fileno())
-        blob = f"{key}.{secrets.token_hex(4)}"
-        path.rename(self.folder / blob)
-        sync_folder(self.folder)
-        return blob
+        return f"{key}.{secrets.token_hex(4)}"
+
+    def adopt(self, blob: str) -> None:
+        """The part has become a waiting file, by a command on disk: what a crash prevents, a start makes good."""
+        with contextlib.suppress(FileNotFoundError):
+            self.part(blob.partition(".")[0]).rename(self.folder / blob)
 
     def open(self, blob: str) -> int:
         """A descriptor to read it from. Raises OSError."""
@@ -80,12 +79,21 @@ class Blobs:
         with contextlib.suppress(OSError):
             (self.folder / blob).unlink()
 
-    def remove_orphans(self, wanted: Collection[str]) -> int:
-        """At start: removes what no waiting file needs, and parts too old to go on; returns how many."""
-        now, removed = time.time(), 0
+    def remove_orphans(self, wanted: Collection[str]) -> None:
+        """At start: adopts what a crash left, and removes what no waiting file needs and parts too old to go on."""
+        for blob in wanted:
+            if not (self.folder / blob).exists():
+                self.adopt(blob)
         for path in self.folder.iterdir():
-            fresh = path.suffix == ".part" and now - path.stat().st_mtime < PART_LIFE
-            if path.name not in wanted and not fresh:
+            if path.name not in wanted and path.suffix != ".part":
                 path.unlink()
-                removed += 1
-        return removed
+        self.trim_parts()
+
+    def trim_parts(self, limit: float = float("inf"), kept: Collection[str] = ()) -> None:
+        """Removes parts that are too old, and the oldest beyond `limit` bytes; those with a key in `kept` stay."""
+        oldest, size = time.time() - PART_LIFE, 0
+        parts = [(path.stat().st_mtime, path) for path in self.folder.glob("*.part") if path.stem not in kept]
+        for touched, path in sorted(parts, reverse=True):
+            size += path.stat().st_size
+            if touched < oldest or size > limit:
+                path.unlink(missing_ok=True)

@@ -159,7 +159,7 @@ class Journal:
 
     def sync_later(self) -> None:
         """For FSYNC ``second``: syncs what was written, without anyone waiting for it. Raises CommitFailed."""
-        if not self.busy:
+        if self._unsynced and not self.busy:
             try:
                 self._sync()
             except OSError as error:

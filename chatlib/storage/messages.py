@@ -25,6 +25,7 @@ class MessageStore:
         """Opens the store and cuts it to `length`. Raises FileError when it is shorter or of another format."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pending: list[bytes] = []
+        self._erased: list[int] = []
         size = os.fstat(self._fd).st_size
         begins = os.pread(self._fd, START, 0)
         if length == START and size < START and HEADER.startswith(begins):  # new, or a crash cut its first line short
@@ -41,9 +42,13 @@ class MessageStore:
         self._pending.append(line)
 
     def flush(self) -> None:
-        """Writes what was appended. Raises OSError."""
-        if not self._pending:
-            return
+        """Writes what was appended, then erases. Raises OSError."""
+        if self._pending:
+            self._write()
+        if self._erased:
+            self._overwrite()
+
+    def _write(self) -> None:
         piece = memoryview(b"".join(self._pending))
         self._pending.clear()
         while piece:
@@ -64,7 +69,11 @@ class MessageStore:
         return receiver, event + b"\n"
 
     def erase(self, offsets: Iterable[int]) -> None:
-        """Overwrites these lines with blanks, so that what a user was sent goes with the user."""
+        """The next flush overwrites these lines with blanks, so that what a user was sent goes with the user."""
+        self._erased.extend(offsets)
+
+    def _overwrite(self) -> None:
+        offsets, self._erased = self._erased, []
         for offset in offsets:
             receiver, event = self.read(offset)
             os.pwrite(self._fd, b" " * (len(receiver) + len(event)), offset)

@@ -62,6 +62,9 @@ class Recorder:
             self.said.append(("erased", bytes(self.messages[offset:end]).split(b" ", 1)[1]))
             self.messages[offset:end] = b" " * (end - offset)
 
+    def adopt(self, blob: str) -> None:
+        """Nobody hears of it."""
+
     def unlink(self, blob: str) -> None:
         self.said.append(("unlinked", blob))
 

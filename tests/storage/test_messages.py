@@ -113,6 +113,7 @@ def test_erased_lines_cannot_be_read_and_the_others_can(store: MessageStore, pat
         offsets.append(offsets[-1] + len(line))
     for _ in range(2):  # a replay erases once more
         store.erase([offsets[0], offsets[2]])
+        store.flush()
         held = path.read_bytes()
         assert b"secret" not in held
         assert len(held) == offsets[4]
