@@ -106,7 +106,7 @@ def _remove(world: World, lsn: int, receiver: Account, key: tuple[str, str], out
     receiver.files = receiver.files or None
     world.audience.unlink(file.blob)
     sender = world.accounts.get(key[0])
-    if sender is not None:
+    if sender is not None and sender.joined < file.number:  # not somebody new under that name
         event = {"event": "file_gone", "seq": lsn, "time": world.at, "to": receiver.name, "name": file.name,
                  "outcome": outcome}  # fmt: skip
         post(world, lsn, sender, event)

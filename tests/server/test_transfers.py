@@ -1,0 +1,569 @@
+"""Files at the server's edge (issue 4): tickets, bytes over connections of their own, what a broken one leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatlib.server.transfers import TICKET_LIFE
+from chatlib.storage.blobs import Blobs
+from tests.server.house import House, Peer
+
+DATA = random.Random(4).randbytes(300_001)
+HOST = "10.0.0.1"
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Pipe:
+    """The other end of a connection that carries bytes."""
+
+    def __init__(self, house: House, address: str = HOST) -> None:
+        self.house, self.closed, self.data = house, False, b""
+        self.socket, there = socket.socketpair()
+        self.socket.setblocking(False)
+        house.server._accepted(there, address)
+
+    def send(self, data: bytes) -> None:
+        """All of it, ticking while the kernel holds no more."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while data:
+                try:
+                    data = data[self.socket.send(data) :]
+                except BlockingIOError:
+                    self.house.tick()
+
+    def ask(self, action: str, ticket: str, offset: int = 0, data: bytes = b"") -> None:
+        self.send(json.dumps({"action": action, "ticket": ticket, "offset": offset}).encode() + b"\n" + data)
+
+    def read(self) -> None:
+        """What has arrived."""
+        while not self.closed:
+            try:
+                piece = self.socket.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                piece = b""
+            self.data += piece
+            self.closed = not piece
+
+    def until(self, enough: Callable[[], object]) -> None:
+        """Ticks and reads, waiting for children at work, until `enough` holds."""
+        for _ in range(3_000):
+            self.house.settle()
+            self.read()
+            if enough():
+                return
+            if any(transfer.finishing for transfer in self.house.server.transfers._active):
+                self.house.server.loop._selector.select(60.0)
+        raise AssertionError(f"in vain; the last words were {self.data[-300:]!r}")
+
+    def end(self) -> list[dict[str, Any]]:
+        """The lines that were said until the server closed."""
+        self.until(lambda: self.closed)
+        return [json.loads(line) for line in self.data.splitlines()]
+
+    def status(self) -> str:
+        """The one reply, and the server has closed."""
+        replies = [line for line in self.end() if "action" in line]
+        assert len(replies) == 1, replies
+        return str(replies[0]["status"])
+
+    def hang_up(self) -> None:
+        self.socket.close()
+        self.closed = True
+        self.house.settle()
+
+
+@pytest.fixture
+def dial(build: Callable[..., House]) -> Iterator[Callable[..., Pipe]]:
+    """Makes connections, which are closed on both sides at the test's end."""
+    pipes: list[Pipe] = []
+
+    def dial_one(house: House, address: str = HOST) -> Pipe:
+        pipes.append(Pipe(house, address))
+        return pipes[-1]
+
+    yield dial_one
+    for pipe in pipes:
+        pipe.socket.close()
+        pipe.house.server.transfers.end_all()
+
+
+Dial = Callable[..., Pipe]
+
+
+def announce(peer: Peer, data: bytes = DATA, name: str = "a.bin", to: str = "SEAS", **fields: Any) -> dict[str, Any]:
+    return peer.ask("file", **{"to": to, "name": name, "size": len(data), "sha256": digest(data), **fields})
+
+
+def upload(dial: Dial, peer: Peer, data: bytes = DATA, name: str = "a.bin", to: str = "SEAS") -> None:
+    """A file from beginning to end; it waits."""
+    reply = announce(peer, data, name, to)
+    assert reply["status"] == "OK", reply
+    pipe: Pipe = dial(peer.house)
+    pipe.ask("upload", reply["ticket"], reply["offset"], data[reply["offset"] :])
+    (answer,) = pipe.end()
+    assert answer["action"] == "upload" and answer["status"] == "OK" and answer["seq"] > 0, answer
+
+
+def download(dial: Dial, peer: Peer, sender: str = "Columbia", name: str = "a.bin", offset: int = 0) -> bytes:
+    reply = peer.ask("fileget", **{"from": sender, "name": name})
+    assert reply["status"] == "OK", reply
+    pipe: Pipe = dial(peer.house)
+    pipe.ask("download", reply["ticket"], offset)
+    pipe.until(lambda: pipe.closed)
+    head, _, data = pipe.data.partition(b"\n")
+    assert json.loads(head) == {"action": "download", "status": "OK", "size": reply["size"], "offset": offset}
+    return data
+
+
+def lying(house: House) -> list[Path]:
+    """What is in data/files."""
+    return sorted((house.folder / "data" / "files").iterdir())
+
+
+def cut_upload(dial: Dial, peer: Peer, data: bytes, count: int) -> None:
+    """`count` bytes arrive, then the connection breaks."""
+    reply = announce(peer, data)
+    pipe = dial(peer.house)
+    pipe.ask("upload", reply["ticket"], reply["offset"], data[reply["offset"] : reply["offset"] + count])
+    pipe.house.settle()
+    pipe.hang_up()
+
+
+# From end to end.
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"{}\n" * 7, DATA], ids=["empty", "one byte", "lines", "large"])
+@pytest.mark.parametrize("online", [True, False])
+def test_a_file_goes_from_one_to_the_other(house: House, dial: Dial, data: bytes, online: bool) -> None:
+    columbia = house.login("Columbia")
+    seas = house.login("SEAS") if online else None
+    upload(dial, columbia, data)
+    if seas is None:
+        assert house.stop() == ""
+        house.restart()
+        columbia, seas = house.login("Columbia"), house.login("SEAS")
+    (event,) = [event for event in seas.events if event["event"] == "file"]
+    assert event.get("offline", False) is not online
+    told = {"from": "Columbia", "name": "a.bin", "size": len(data), "sha256": digest(data)}
+    assert {name: event[name] for name in told} == told
+    assert download(dial, seas) == data
+    assert download(dial, seas) == data, "it waits until it was received"
+    for status, sha256 in (("NO_SUCH_FILE", digest(b"?")), ("OK", digest(data))):
+        assert seas.ask("received", **{"from": "columbia", "name": "a.bin", "sha256": sha256})["status"] == status
+    gone = [(event["to"], event["outcome"]) for event in columbia.events if event["event"] == "file_gone"]
+    assert gone == [("SEAS", "fetched")] and lying(house) == []
+    assert seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["status"] == "NO_SUCH_FILE"
+
+
+def test_a_declined_file_is_gone(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    upload(dial, columbia)
+    assert announce(columbia)["status"] == "FILE_EXISTS"
+    assert seas.ask("filedecline", **{"from": "Columbia", "name": "a.bin"})["status"] == "OK"
+    assert columbia.events[-1]["outcome"] == "declined" and lying(house) == []
+    upload(dial, columbia)
+
+
+def test_more_bytes_than_announced_are_not_taken(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    reply = announce(columbia, b"12345")
+    pipe = dial(house)
+    pipe.ask("upload", reply["ticket"], 0, b"12345678")
+    assert pipe.status() == "OK"
+    assert download(dial, seas) == b"12345"
+
+
+# Broken, and resumed.
+
+
+@pytest.mark.parametrize("end", ["hang up", "crash", "stop"])
+def test_an_upload_goes_on_where_it_was_cut(house: House, dial: Dial, end: str) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    there = 0
+    for _ in range(4):
+        columbia = house.login("Columbia")
+        count = chance.randrange(len(DATA) - there)
+        cut_upload(dial, columbia, DATA, count)
+        there += count
+        if end == "hang up":
+            columbia.hang_up()
+            house.settle()
+            continue
+        house.server.transfers.end_all()
+        house.crash() if end == "crash" else house.stop()
+        house.restart()
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    assert announce(columbia)["offset"] == there
+    assert announce(columbia, name="another")["offset"] == 0
+    assert announce(columbia, to="Google")["offset"] == 0
+    upload(dial, columbia)
+    assert download(dial, seas) == DATA and len(lying(house)) == 1
+
+
+def test_a_download_goes_on_from_any_offset(house: House, dial: Dial) -> None:
+    seas = house.login("SEAS")
+    upload(dial, house.login("Columbia"))
+    chance = random.Random(5)
+    for offset in [0, 1, len(DATA) - 1, len(DATA), *(chance.randrange(len(DATA)) for _ in range(5))]:
+        assert download(dial, seas, offset=offset) == DATA[offset:]
+    reply = seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})
+    pipe = dial(house)
+    pipe.ask("download", reply["ticket"], len(DATA) + 1)
+    assert pipe.status() == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize("offset", [0, 999, 1_001, 2**40])
+def test_an_upload_whose_offset_does_not_fit(house: House, dial: Dial, offset: int) -> None:
+    columbia = house.login("Columbia")
+    cut_upload(dial, columbia, DATA, 1_000)
+    reply = announce(columbia)
+    assert reply["offset"] == 1_000
+    pipe = dial(house)
+    pipe.ask("upload", reply["ticket"], offset, b"junk")
+    assert pipe.status() == "BAD_REQUEST"
+    assert announce(columbia)["offset"] == 1_000, "nothing was written"
+
+
+def test_a_lying_digest(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    reply = announce(columbia, sha256=digest(b"another"))
+    pipe = dial(house)
+    pipe.ask("upload", reply["ticket"], 0, DATA)
+    assert pipe.status() == "DIGEST_MISMATCH"
+    assert lying(house) == [] and seas.ask("fileget")["files"] == []
+    assert announce(columbia, sha256=digest(b"another"))["offset"] == 0
+
+
+def test_fewer_bytes_than_announced_wait_for_the_rest(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    reply = announce(columbia)
+    pipe = dial(house)
+    pipe.ask("upload", reply["ticket"], 0, DATA[:1_234])
+    house.settle()
+    pipe.socket.shutdown(socket.SHUT_WR)
+    pipe.until(lambda: pipe.closed)
+    assert pipe.data == b"" and seas.ask("fileget")["files"] == []
+    assert announce(columbia)["offset"] == 1_234
+
+
+def test_a_peer_that_says_nothing_more_is_given_up(house: House, dial: Dial) -> None:
+    columbia = house.login("Columbia")
+    pipe = dial(house)
+    pipe.ask("upload", announce(columbia)["ticket"], 0, b"x")
+    house.pass_time(130.0, 10.0)
+    pipe.read()
+    assert pipe.closed and announce(columbia)["offset"] == 1
+
+
+def test_an_upload_that_is_being_checked_cannot_be_asked_for_again(
+    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    check, (reader, writer) = Blobs.check, os.pipe()
+
+    def wait(blobs: Blobs, key: str, sha256: str) -> str:
+        os.close(writer)  # the child's: it ends with this process, whatever happens
+        os.read(reader, 1)
+        return check(blobs, key, sha256)
+
+    monkeypatch.setattr(Blobs, "check", wait)
+    pipe = dial(house)
+    pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
+    house.settle()
+    assert announce(columbia)["status"] == "TOO_MANY_TRANSFERS"
+    assert seas.ask("fileget")["files"] == [], "not there before it is checked"
+    pipe.hang_up()
+    os.write(writer, b".")
+    dial(house).until(lambda: not house.server.transfers._active)
+    os.close(reader)
+    os.close(writer)
+    assert announce(columbia)["status"] == "FILE_EXISTS", "the sender has gone, and it went on"
+    assert download(dial, seas) == DATA
+
+
+def test_a_check_that_fails_leaves_the_part(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+
+    def fail(*_: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Blobs, "check", fail)
+        pipe = dial(house)
+        pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
+        assert pipe.status() == "INTERNAL"
+    assert announce(columbia)["offset"] == len(DATA)
+    upload(dial, columbia)
+    assert download(dial, seas) == DATA
+
+
+# Tickets.
+
+
+def bad(dial: Dial, house: House, action: str, ticket: str, address: str = HOST) -> bool:
+    """Whether the ticket is refused, and the connection closed."""
+    pipe = dial(house, address)
+    pipe.ask(action, ticket)
+    return pipe.status() == "BAD_TICKET"
+
+
+def test_tickets_that_are_no_good(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    upload(dial, columbia)
+    up = announce(columbia, name="b")["ticket"]
+    down = seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["ticket"]
+    assert bad(dial, house, "upload", "x" * len(up)) and bad(dial, house, "download", "x")
+    assert bad(dial, house, "download", up) and bad(dial, house, "upload", down), "of the other direction"
+    for action, ticket in (("upload", up), ("download", down)):
+        assert bad(dial, house, action, ticket, "10.0.0.2"), "from another address"
+    house.clock.now += TICKET_LIFE + 1
+    house.settle()
+    assert bad(dial, house, "upload", up) and bad(dial, house, "download", down), "late"
+    assert columbia.ask("whoelse")["status"] == "OK"
+
+
+def test_a_ticket_serves_once(house: House, dial: Dial) -> None:
+    columbia = house.login("Columbia")
+    ticket = announce(columbia)["ticket"]
+    first = dial(house)
+    first.ask("upload", ticket, 0, DATA[:10])
+    house.settle()
+    assert bad(dial, house, "upload", ticket), "while it is used"
+    first.send(DATA[10:])
+    assert first.status() == "OK"
+    assert bad(dial, house, "upload", ticket), "afterwards"
+    assert len(lying(house)) == 1
+
+
+def test_a_transfer_is_the_first_thing_a_connection_says(house: House) -> None:
+    columbia = house.login("Columbia")
+    ticket = announce(columbia)["ticket"]
+    assert columbia.ask("upload", ticket=ticket, offset=0)["status"] == "NOT_ALLOWED"
+    assert house.greet().ask("upload", ticket=ticket, offset=0)["status"] == "NOT_ALLOWED"
+    assert house.connect().ask("upload", ticket=ticket)["status"] == "BAD_REQUEST"
+
+
+# What is refused.
+
+
+def test_each_refusal_before_a_byte_is_sent(build: Callable[..., House], dial: Dial) -> None:
+    house = build(MAX_FILE_SIZE="1 KiB", FILE_QUOTA="1536")
+    columbia = house.login("Columbia")
+    house.login("Google").ask("block", user="Columbia")
+    upload(dial, columbia, b"1" * 1_024)
+    for status, fields in (
+        ("NO_SUCH_USER", {"to": "nobody"}), ("SELF_FILE", {"to": "COLUMBIA"}), ("BLOCKED", {"to": "Google"}),
+        ("FILE_EXISTS", {"size": 3}), ("FILE_TOO_LARGE", {"size": 1_025, "name": "b"}),
+        ("QUOTA_EXCEEDED", {"size": 513, "name": "b"}), ("OK", {"size": 512, "name": "b"}),
+    ):  # fmt: skip
+        reply = announce(columbia, **fields)
+        assert reply["status"] == status and ("ticket" in reply) == (status == "OK")
+
+
+def test_the_fifth_transfer_at_once(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    upload(dial, columbia)
+    replies = [announce(columbia, name=str(number)) for number in range(4)]
+    pipes = [dial(house) for _ in range(2)]
+    for pipe, reply in zip(pipes, replies, strict=False):
+        pipe.ask("upload", reply["ticket"], 0, DATA[:10])
+    house.settle()
+    assert announce(columbia, name="5")["status"] == "TOO_MANY_TRANSFERS"
+    assert announce(house.login("Google"), name="5")["status"] == "OK", "counted by user"
+    pipes[0].hang_up()
+    assert announce(columbia, name="5")["status"] == "OK"
+    got = [seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["status"] for _ in range(5)]
+    assert got == ["OK"] * 4 + ["TOO_MANY_TRANSFERS"]
+    house.clock.now += TICKET_LIFE + 1
+    house.settle()
+    assert seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["status"] == "OK", "expired ones do not count"
+
+
+def test_the_quota_counts_what_is_under_way(build: Callable[..., House], dial: Dial) -> None:
+    house = build(FILE_QUOTA="1000")
+    columbia, google = house.login("Columbia"), house.login("Google")
+    ticket = announce(columbia, b"1" * 600, "a")["ticket"]
+    assert announce(google, b"1" * 401, "b")["status"] == "QUOTA_EXCEEDED", "a ticket is out"
+    pipe = dial(house)
+    pipe.ask("upload", ticket, 0, b"1")
+    house.settle()
+    assert announce(google, b"1" * 401, "b")["status"] == "QUOTA_EXCEEDED", "bytes are on their way"
+    assert announce(google, b"1" * 401, "b", to="facebook")["status"] == "OK"
+    assert announce(google, b"1" * 400, "b")["status"] == "OK"
+    pipe.hang_up()
+    assert announce(columbia, b"1" * 600, "other")["status"] == "OK", "a broken one does not count"
+
+
+def test_expired_tickets_do_not_count_for_the_quota(build: Callable[..., House]) -> None:
+    house = build(FILE_QUOTA="1000")
+    columbia = house.login("Columbia")
+    assert announce(columbia, b"1" * 600, "a")["status"] == "OK"
+    assert announce(columbia, b"2" * 600, "b")["status"] == "QUOTA_EXCEEDED"
+    house.clock.now += TICKET_LIFE + 1
+    house.settle()
+    assert announce(columbia, b"2" * 600, "b")["status"] == "OK"
+
+
+def test_no_space(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    columbia = house.login("Columbia")
+    with monkeypatch.context() as patch:
+        patch.setattr(Blobs, "room", lambda self: len(DATA) - 1)
+        assert announce(columbia)["status"] == "NO_SPACE"
+        patch.setattr(Blobs, "room", lambda self: len(DATA))
+        assert announce(columbia)["status"] == "OK"
+    cut_upload(dial, columbia, DATA, 10)
+    monkeypatch.setattr(Blobs, "room", lambda self: len(DATA) - 10)
+    assert announce(columbia)["status"] == "OK", "what is there already needs no room"
+
+
+def test_the_list_comes_in_pages(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    assert seas.ask("fileget") == {"action": "fileget", "status": "OK", "files": []}
+    for number in range(103):
+        command = {"action": "file_stored", "at": 1.0, "user": "columbia", "to": "seas", "name": str(number), "size": 1,
+                   "sha256": digest(b"1"), "blob": f"blob.{number}"}  # fmt: skip
+        house.server.submit(command)
+    house.settle()
+    first = seas.ask("fileget")
+    second = seas.ask("fileget", before=first["files"][-1]["seq"])
+    assert first["more"] is True and "more" not in second
+    assert [file["name"] for file in first["files"] + second["files"]] == [str(number) for number in range(102, -1, -1)]
+    assert first["files"][0].keys() == {"seq", "time", "from", "name", "size", "sha256"}
+    assert seas.ask("fileget", name="1")["status"] == "BAD_REQUEST"
+    assert columbia.ask("fileget")["files"] == []
+
+
+# The administrator.
+
+
+def test_files_and_drop(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    assert house.admin("files") == ["0 waiting:"]
+    upload(dial, columbia, b"12345", "a b")
+    (number,) = [event["seq"] for event in seas.events if event["event"] == "file"]
+    _, line = house.admin("files")
+    assert line.startswith(f'  {number}: "a b" (5 bytes) from Columbia for SEAS, since ')
+    assert house.admin(f"drop {number + 1}")[0].startswith("Error! No file has the number")
+    assert house.admin(f"drop {number}")[0].startswith("Done: drop")
+    assert house.admin("files") == ["0 waiting:"] and lying(house) == []
+    assert columbia.events[-1]["outcome"] == "dropped"
+
+
+def test_a_reader_reads_on_when_the_file_goes(house: House, dial: Dial) -> None:
+    seas = house.login("SEAS")
+    data = DATA * 10
+    upload(dial, house.login("Columbia"), data)
+    tickets = [seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["ticket"] for _ in range(2)]
+    pipe = dial(house)
+    pipe.ask("download", tickets[0])
+    house.tick(3)
+    assert seas.ask("filedecline", **{"from": "Columbia", "name": "a.bin"})["status"] == "OK"
+    pipe.until(lambda: pipe.closed)
+    assert pipe.data.partition(b"\n")[2] == data
+    late = dial(house)
+    late.ask("download", tickets[1])
+    assert late.status() == "NO_SUCH_FILE"
+
+
+# Beside chat.
+
+
+def test_chat_is_answered_between_two_pieces(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    data = DATA * 10
+    pipe = dial(house)
+    pipe.ask("upload", announce(columbia, data)["ticket"])
+    sent = answered = 0
+    while sent < len(data):
+        with contextlib.suppress(BlockingIOError):
+            while sent < len(data):
+                sent += pipe.socket.send(data[sent:])
+        seas.say({"action": "whoelse", "id": sent})
+        house.tick()
+        assert [line["id"] for line in seas.hear() if "id" in line] == [sent], "in the same tick"
+        answered += 1
+    assert answered > 5 and pipe.status() == "OK"
+    pipe = dial(house)
+    pipe.ask("download", seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["ticket"])
+    while not pipe.closed:
+        columbia.say({"action": "whoelse"})
+        house.tick()
+        assert [line for line in columbia.hear() if line.get("action") == "whoelse"], "in the same tick"
+        pipe.read()
+    assert pipe.data.partition(b"\n")[2] == data
+
+
+def test_a_stop_ends_transfers(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    upload(dial, columbia, DATA * 10, "large")
+    up, down = dial(house), dial(house)
+    up.ask("upload", announce(columbia)["ticket"], 0, DATA[:1_000])
+    down.ask("download", seas.ask("fileget", **{"from": "Columbia", "name": "large"})["ticket"])
+    house.settle()
+    assert house.stop() == ""
+    for pipe in (up, down):
+        pipe.read()
+        assert pipe.closed
+    assert len(down.data) < len(DATA) * 10
+    house.restart()
+    assert announce(house.login("Columbia"))["offset"] == 1_000
+    assert download(dial, house.login("SEAS"), name="large") == DATA * 10
+
+
+# What happens to people meanwhile.
+
+
+def test_the_receiver_is_removed_during_an_upload(house: House, dial: Dial) -> None:
+    pipe = dial(house)
+    pipe.ask("upload", announce(house.login("Columbia"))["ticket"], 0, DATA[:-1])
+    house.settle()
+    assert house.greet().prove("deregister", "SEAS")["status"] == "OK"
+    pipe.send(DATA[-1:])
+    assert pipe.status() == "NO_SUCH_USER"
+    assert lying(house) == []
+
+
+def test_what_waits_goes_with_the_receiver(house: House, dial: Dial) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    upload(dial, columbia)
+    ticket = seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})["ticket"]
+    seas.ask("logout")
+    assert house.greet().prove("deregister", "SEAS")["status"] == "OK"
+    assert lying(house) == []
+    pipe = dial(house)
+    pipe.ask("download", ticket)
+    assert pipe.status() in ("NO_SUCH_FILE", "BAD_TICKET")
+
+
+def test_the_receiver_is_kicked_or_blocks_during_an_upload(house: House, dial: Dial) -> None:
+    columbia, google = house.login("Columbia"), house.login("Google")
+    house.login("SEAS")
+    pipes = [dial(house), dial(house)]
+    for pipe, to in zip(pipes, ("SEAS", "Google"), strict=True):
+        pipe.ask("upload", announce(columbia, to=to)["ticket"], 0, DATA[:-1])
+    house.settle()
+    house.admin("kick SEAS")
+    google.ask("block", user="Columbia")
+    for pipe in pipes:
+        pipe.send(DATA[-1:])
+    assert [pipe.status() for pipe in pipes] == ["OK", "BLOCKED"]
+    seas = house.login("SEAS")
+    assert [event["offline"] for event in seas.events if event["event"] == "file"] == [True]
+    assert download(dial, seas) == DATA and len(lying(house)) == 1
