@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from chatlib.core.talk import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import ACTIONS, Runs, State, check
 from chatlib.protocol.commands import Command as Entry
@@ -62,14 +64,25 @@ def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, 
     elif runs is Runs.PROVES:
         step = partial(proving.step, session, command.name, echo, request_id, request)
         session.read(echo, request_id, step, barrier=True)
+    elif runs is Runs.CARRIES:
+        _refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
     elif runs is not _CHANGES:
-        session.read(echo, request_id, lambda: answers.READS[command.name](session, request))
+        session.read(echo, request_id, partial(_answer, session, name, request))
     elif name == "logout":
         session.acked = max(session.acked, min(request.get("seen", 0), server.world.lsn))
         session.submit(echo, request_id, session.departure(), barrier=True)
     else:  # register: before login, so nobody's key
         changes = {field: value for field, value in request.items() if field not in ("id", "key")}
         session.submit(echo, request_id, {**changes, "at": loop.wall}, barrier=True)
+
+
+def _answer(session: Session, name: str, request: dict[str, Any]) -> Reply:
+    if session.over:  # it ended while this waited behind earlier requests
+        return refusal("NOT_ALLOWED", "You are no longer logged in.")
+    begun = perf_counter()
+    reply = answers.READS[name](session, request)
+    session.spent += perf_counter() - begun
+    return reply
 
 
 def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:
@@ -81,8 +94,7 @@ def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:
 
 
 def _refuse(session: Session, echo: Any, request_id: Any, status: str, text: str) -> None:
-    refusal = {"status": status, "text": text}
-    session.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal)
+    session.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal(status, text))
 
 
 def _not_allowed(command: Entry, state: State) -> str:

@@ -64,7 +64,7 @@ class Server:
         self.saver = Saver(self)
         self.seats = Seats(self)
         self.transfers = Transfers(self)
-        self.sessions: set[Session] = set()
+        self.sessions: dict[Session, None] = {}  # in the order in which they came
         self.catching_up: dict[Session, None] = {}
         self.entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
         self.buckets: dict[str, tuple[float, float]] = {}  # of users who are away: rate limits outlive a session
@@ -251,9 +251,13 @@ class Server:
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)
         session = Session(self, connection)
         connection.attach(session)
-        self.sessions.add(session)
+        self.sessions[session] = None
         if len(self.sessions) - len(self.delivery.sessions) - len(self.seats) > BEFORE_LOGIN:
-            session.end("SERVER_FULL", "Too many connections that have not logged in.")
+            # The oldest goes: whoever opens many drives out his own, and the next one gets in.
+            for oldest in self.sessions:
+                if not oldest.login and not oldest.over and oldest.state is not State.WAITING:
+                    oldest.end("SERVER_FULL", "Too many connections that have not logged in.")
+                    break
 
     def close_soon(self, session: Session, status: str = "") -> None:
         """Closes the connection when this tick's words are on their way."""
@@ -264,7 +268,7 @@ class Server:
     def connection_closed(self, session: Session) -> None:
         """The connection is gone."""
         if session in self.sessions:
-            self.sessions.remove(session)
+            del self.sessions[session]
             if session.state is State.ONLINE:
                 self.note(f"logout {session.user} from {session.address}")
 

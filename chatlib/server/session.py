@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chatlib.server.server import Server
 
 BUDGET = 256  # requests of one connection in one tick; the rest waits for the next
+TURN = 0.005  # seconds of long answers to one connection in one tick; then the others have their turn
 CATCH_UP = 256  # stored messages handed to one connection in one tick,
 CATCH_UP_SIZE = 262_144  # or about so many bytes: far less than would make it a slow consumer
 LOGIN_TIME = 180.0  # seconds to log in
@@ -38,7 +39,7 @@ class Session:
         "_barrier", "_blocked", "_buffer", "_farewell", "_inbox", "_leaving", "_opening", "_over", "_pending", "_sent",
         "_taken", "_timer", "_tokens", "_tokens_at", "acked", "acknowledges", "address", "born", "client", "connection",
         "cursor", "departed", "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push",
-        "server", "state", "up_to_date", "user",
+        "server", "spent", "state", "up_to_date", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -74,6 +75,7 @@ class Session:
         self._leaving = False  # the peer will send no more
         self._farewell: tuple[str, str] | None = None  # with what it ends when it leaves
         self._over = False
+        self.spent = 0.0  # seconds that answers to this connection took in this turn
         # Time.
         self._tokens = float("inf")  # a full bucket, however large it is
         self._tokens_at = server.loop.now
@@ -121,10 +123,12 @@ class Session:
 
     def _take(self, lines: list[bytes]) -> None:
         """Looks at `lines` until something holds them up; the rest waits in the inbox, unread by the kernel's grace."""
-        taken = 0
+        taken, self.spent = 0, 0.0
         rate = self.server.world.parameters["RATE_LIMIT"]
         for line in lines:
             if self._barrier or self._blocked or self._over or taken == BUDGET or (rate and not self._spend(rate)):
+                break
+            if self.spent > TURN:
                 break
             taken += 1
             requests.take(self, line)
@@ -136,7 +140,7 @@ class Session:
             return
         self._inbox = lines[taken:]
         self.connection.pause_reading()
-        if taken == BUDGET:
+        if taken == BUDGET or self.spent > TURN:
             self.server.loop.again(self)
 
     def again(self) -> None:
@@ -293,6 +297,7 @@ class Session:
         if self.login and not self.departed:
             self.server.pipeline.submit(None, "", None, self.departure())
         if self.login:
+            self._timer.cancel()
             self.server.buckets[self.user] = (self._tokens, self._tokens_at)  # a new login is no new burst
             self.server.delivery.leave(self)
             self.server.catching_up.pop(self, None)

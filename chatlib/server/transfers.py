@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PER_USER = 4  # transfers at once, tickets included
 TICKET_LIFE = 60.0  # seconds
 PER_TICK = 64 << 10  # bytes moved in one tick, by all transfers together
-_PAGE = 100  # files in one page of the list
+_PAGE = 80  # files in one page of the list: with the longest names it still is one line
 
 
 class Transfers:

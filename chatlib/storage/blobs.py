@@ -85,7 +85,7 @@ class Blobs:
             if not (self.folder / blob).exists():
                 self.adopt(blob)
         for path in self.folder.iterdir():
-            if path.name not in wanted and path.suffix != ".part":
+            if path.name not in wanted and path.suffix != ".part" and path.is_file():
                 path.unlink()
         self.trim_parts()
 

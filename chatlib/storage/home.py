@@ -30,6 +30,9 @@ class Home:
             self.data.mkdir(mode=0o700, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self._lock()
+            for folder in (path, self.data):
+                for left in folder.glob(".*.txt.*.new"):  # half written when a server was killed
+                    left.unlink()
         except OSError as error:
             raise FileError(f"{self.data}: {error.strerror}") from None
 

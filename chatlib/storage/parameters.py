@@ -39,7 +39,7 @@ class Parameter:
     def parse(self, text: str) -> Any:
         """The value that `text` stands for. Raises ValueError with what is allowed."""
         try:
-            value = self._convert(text.strip())
+            value = self._convert(text.strip()) if text.isascii() else None
         except ValueError:
             value = None
         if self.kind == "choice":

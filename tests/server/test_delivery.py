@@ -124,7 +124,7 @@ def test_a_peer_that_resets_is_quiet(house: House) -> None:
     here.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     here.close()
     house.settle()
-    assert house.server.sessions == set()
+    assert house.server.sessions == {}
     assert "Traceback" not in house.log()
 
 
@@ -170,5 +170,5 @@ def test_peers_of_all_kinds_leave_no_sessions_behind(house: House) -> None:
     for peer in list(house.peers):
         peer.hang_up()
     house.pass_time(6)
-    assert house.server.sessions == set() and house.server.delivery.sessions == {}
+    assert house.server.sessions == {} and house.server.delivery.sessions == {}
     assert house.server.delivery.listeners == {} and house.server.catching_up == {}

@@ -305,7 +305,9 @@ def test_more_seats_by_the_administrator(build: Callable[..., House]) -> None:
 
 def test_too_many_who_do_not_log_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatlib.server.server.BEFORE_LOGIN", 3)
+    columbia = house.login("Columbia")
     peers = [house.connect() for _ in range(4)]
     house.settle()
-    assert peers[3].events[-1]["status"] == "SERVER_FULL" and peers[3].closed
-    assert peers[0].hello()["status"] == "OK"
+    assert peers[0].events[-1]["status"] == "SERVER_FULL" and peers[0].closed
+    assert peers[3].hello()["status"] == "OK"
+    assert columbia.ask("whoelse")["status"] == "OK"

@@ -308,3 +308,13 @@ def test_a_mistake_after_the_command_costs_one_connection_and_not_the_server(
     assert facebook.texts == ["hi"]
     assert facebook.ask("whoelse")["status"] == "OK"
     assert "ZeroDivisionError: ours" in house.log()
+
+
+def test_a_transfer_is_a_connection_s_first_line_or_nothing(house: House) -> None:
+    """It is no request like others, even where the session is still new."""
+    peer = house.connect()
+    peer.say('\n{"action":"upload","ticket":"x","offset":0}\n')
+    house.settle()
+    peer.hear()
+    assert [reply["status"] for reply in peer.heard] == ["BAD_REQUEST", "NOT_ALLOWED"]
+    assert "Traceback" not in house.log()
