@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from chatlib.server.transfers import Transfers
 
 STALLED = 60.0  # seconds without a byte until a transfer is ended
-PIECE = 64 << 10  # bytes moved at once: more is faster, and chat waits longer (make bench)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from chatlib.core.world import Reply
 from chatlib.protocol.commands import ACTIONS, Runs, check
 from chatlib.protocol.framing import BadLine, decode
 from chatlib.protocol.text import fold
-from chatlib.server.carriers import PIECE, Carrier, Download, Ticket, Upload
+from chatlib.server.carriers import Carrier, Download, Ticket, Upload
 from chatlib.storage.blobs import part_key
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 PER_USER = 4  # transfers at once, tickets included
 TICKET_LIFE = 60.0  # seconds
-PER_TICK = 64 << 10  # bytes moved in one tick, by all transfers together
+ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
+TOGETHER = 64 << 10  # bytes moved in one tick when there are several, by one of them in turn (make bench)
 _PAGE = 80  # files in one page of the list: with the longest names it still is one line
 
 
@@ -38,7 +39,7 @@ class Transfers:
         self._active: dict[Carrier, None] = {}
         self._tick = -1
         self._left = 0
-        self.buffer = memoryview(bytearray(PIECE))  # for all uploads, one after the other
+        self.buffer = memoryview(bytearray(ALONE))  # for all uploads, one after the other
 
     # On the chat connection.
 
@@ -150,8 +151,8 @@ class Transfers:
     def allowance(self) -> int:
         """Bytes that may be moved now; 0: in the next tick."""
         if self._tick != self.server.loop.ticks:
-            self._tick, self._left = self.server.loop.ticks, PER_TICK
-        return min(self._left, PIECE)
+            self._tick, self._left = self.server.loop.ticks, ALONE if len(self._active) == 1 else TOGETHER
+        return self._left
 
     def moved(self, count: int, user: str) -> None:
         """So many bytes were; for `user` that is activity, like a command."""
