@@ -52,7 +52,11 @@ def fill(text: str) -> str:
 def main() -> int:
     """Exit status 1: something is not up to date, and --check was given."""
     stale = []
-    wanted = {ROOT / "README.md": fill((ROOT / "README.md").read_text()), ROOT / "para.txt": template()}
+    wanted = {ROOT / "README.md": fill((ROOT / "README.md").read_text())}
+    parameters_file = ROOT / "para.txt"  # the administrator's own values in it are nobody else's business
+    named = {line.split()[0] for line in parameters_file.read_text().splitlines() if line and line[0] != "#"}
+    if not named >= PARAMETERS.keys():
+        wanted[parameters_file] = template()
     for path, text in wanted.items():
         if path.exists() and path.read_text() == text:
             continue

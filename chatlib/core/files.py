@@ -138,7 +138,7 @@ def drop(world: World, lsn: int, command: Command) -> Reply:
         for key, file in (receiver.files or {}).items():
             if file.number == command["number"]:
                 _remove(world, lsn, receiver, key, "dropped")
-                return {"status": "OK", "user": receiver.name}
+                return {"status": "OK", "user": receiver.name, "file": file.name}
     return refusal("NO_SUCH_FILE", f"No file has the number {command['number']}.")
 
 

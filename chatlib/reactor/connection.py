@@ -284,7 +284,7 @@ class Listener:
             except OSError as error:
                 self._pause(error)
                 return
-            self._accepted(sock, str(peer[0]))
+            self._accepted(sock, str(peer[0]).removeprefix("::ffff:"))  # IPv4, as it is written
 
     def _pause(self, error: OSError) -> None:
         if self._loop.now - self._complained > 10.0:

@@ -68,7 +68,7 @@ class Console:
             for name, value in command["parameters"].items():
                 self.say(f"{name} is now {PARAMETERS[name].show(value)}.")
         else:
-            self.say(f'Done: {command["action"]} "{reply["user"]}".')
+            self.say(f'Done: {command["action"]} "{reply.get("file", reply["user"])}".')
 
     def broken(self) -> None: ...
 

@@ -270,7 +270,8 @@ class Server:
         if session in self.sessions:
             del self.sessions[session]
             if session.state is State.ONLINE:
-                self.note(f"logout {session.user} from {session.address}")
+                account = self.world.accounts.get(session.user)
+                self.note(f"logout {account.name if account else session.user} from {session.address}")
 
 
 class _Synced:

@@ -152,7 +152,7 @@ def test_drop_by_number(three: Stage) -> None:
     store(three, "carol", name="b")
     three.recorder.take()
     assert three.do("drop", number=5)["status"] == "NO_SUCH_FILE"
-    assert three.do("drop", number=6) == {"status": "OK", "user": "Bob"}
+    assert three.do("drop", number=6) == {"status": "OK", "user": "Bob", "file": "a.txt"}
     assert ("unlinked", "blob6") in three.recorder.said
     ((user, gone),) = events(three, "file_gone")
     assert (user, gone["outcome"], gone["name"], gone["to"]) == ("alice", "dropped", "a.txt", "Bob")
