@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.accounts import Account
-from chatlib.core.talk import no_such_user, refusal
+from chatlib.core.talk import no_such_user, post, refusal
 from chatlib.protocol.framing import dumps
 from chatlib.protocol.text import fold
 
@@ -80,7 +80,7 @@ def stored(world: World, lsn: int, command: Command) -> Reply:
         receiver.files = {}
     receiver.files[command["user"], file.name] = file
     world.audience.adopt(file.blob)
-    post(world, lsn, receiver, {"event": "file", **shown(file)})
+    post(world, lsn, receiver, dumps({"event": "file", **shown(file)}))
     return {"status": "OK", "seq": lsn}
 
 
@@ -88,16 +88,6 @@ def shown(file: File) -> dict[str, Any]:
     """What people are told of a file."""
     return {"seq": file.number, "time": file.at, "from": file.sender, "name": file.name, "size": file.size,
             "sha256": file.sha256}  # fmt: skip
-
-
-def post(world: World, lsn: int, receiver: Account, event: dict[str, Any]) -> None:
-    """An event that waits for `receiver` like a message."""
-    line = f"{receiver.name} {dumps(event)}\n".encode()
-    receiver.mail.add(lsn, world.store_end)
-    world.store_end += len(line)
-    world.audience.store(line)
-    if receiver.user in world.online:
-        world.audience.deliver(receiver.user, line[len(receiver.name) + 1 :])
 
 
 def _remove(world: World, lsn: int, receiver: Account, key: tuple[str, str], outcome: str) -> None:
@@ -109,7 +99,7 @@ def _remove(world: World, lsn: int, receiver: Account, key: tuple[str, str], out
     if sender is not None and sender.joined < file.number:  # not somebody new under that name
         event = {"event": "file_gone", "seq": lsn, "time": world.at, "to": receiver.name, "name": file.name,
                  "outcome": outcome}  # fmt: skip
-        post(world, lsn, sender, event)
+        post(world, lsn, sender, dumps(event))
 
 
 def _take_out(world: World, lsn: int, command: Command, outcome: str) -> Reply:

@@ -8,6 +8,7 @@ from chatlib.protocol.framing import quote
 from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
+    from chatlib.core.accounts import Account
     from chatlib.core.world import Command, Handler, Reply, World
 
 
@@ -33,19 +34,24 @@ def message(world: World, lsn: int, command: Command) -> Reply:
     account = world.accounts[sender]
     if account.blocked_by and user in account.blocked_by:
         return refusal("BLOCKED", f'"{receiver.name}" has blocked you: your message was not delivered.')
-    name = receiver.name
-    # Stored as "<receiver> <event>": the event is encoded once, for the wire and for the disk.
-    stored = (
-        f'{name} {{"event":"message","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
-        f'"text":{quote(command["text"])}}}\n'
-    ).encode()
+    event = (
+        f'{{"event":"message","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
+        f'"text":{quote(command["text"])}}}'
+    )
+    return {"status": "OK", "seq": lsn, "delivered": post(world, lsn, receiver, event)}
+
+
+def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
+    """An event, as JSON, for one user: now, or at the next login. Whether it is now."""
+    # Stored as "<receiver> <event>": encoded once, for the wire and for the disk.
+    stored = f"{receiver.name} {event}\n".encode()
     receiver.mail.add(lsn, world.store_end)
     world.store_end += len(stored)
     world.audience.store(stored)
-    delivered = user in world.online
-    if delivered:
-        world.audience.deliver(user, stored[len(name) + 1 :])
-    return {"status": "OK", "seq": lsn, "delivered": delivered}
+    if receiver.user not in world.online:
+        return False
+    world.audience.deliver(receiver.user, stored[len(receiver.name) + 1 :])
+    return True
 
 
 def broadcast(world: World, lsn: int, command: Command) -> Reply:

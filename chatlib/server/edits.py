@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatlib.core.world import World
+from chatlib.core.world import Command, World
 from chatlib.protocol.scram import MECHANISM, ScramError, make_verifier, parse_verifier, saslprep
 from chatlib.protocol.text import RESERVED, fold, is_name
 from chatlib.storage.edited import EditedFile, Line
@@ -56,6 +56,10 @@ class Taken:
 
     def __bool__(self) -> bool:
         return bool(self.parameters or self.accounts)
+
+    def command(self, at: float) -> Command:
+        """What takes them into the world."""
+        return {"action": "edit", "at": at, "parameters": self.parameters, "accounts": self.accounts}
 
 
 class EditedFiles:

@@ -107,10 +107,7 @@ class Saver:
             # Written at once, so that no plain password stays in the file.
             self._write = tell if write else lambda text: None
 
-        command = {
-            "action": "edit", "at": server.loop.wall, "parameters": taken.parameters, "accounts": taken.accounts
-        }  # fmt: skip
-        server.pipeline.submit(_Once(carried_out), "", None, command)
+        server.pipeline.submit(_Once(carried_out), "", None, taken.command(server.loop.wall))
 
     # Writing.
 

@@ -86,7 +86,7 @@ class Server:
         at = self.loop.wall
         self.submit({"action": "start", "at": at, "left": self.world.at})
         if taken:
-            self.submit({"action": "edit", "at": at, "parameters": taken.parameters, "accounts": taken.accounts})
+            self.submit(taken.command(at))
         self.pipeline.settle()
         self.edited.take(taken)
         self.edited.write(self.world)
@@ -154,8 +154,7 @@ class Server:
             self.tell(f"Not taken in: {wrong}")
             return
         if taken:
-            self.submit({"action": "edit", "at": self.loop.wall, "parameters": taken.parameters,
-                         "accounts": taken.accounts})  # fmt: skip
+            self.submit(taken.command(self.loop.wall))
             self.pipeline.settle()
             self.edited.take(taken)
 
