@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from chatlib.client.program import Options, Program
+from chatlib.program.program import Options, Program
 from chatlib.protocol.kinds import NAME
 from chatlib.protocol.text import is_name
 

@@ -13,6 +13,7 @@ server       the server's edge: sessions, fan-out, console         (everything m
 client       the client's edge: connection, screen, editor         the server's insides
 ===========  ====================================================  =========================================
 
-Imports point one way: ``server``, ``client`` → ``reactor``, ``storage``, ``core`` → ``protocol``.
+Imports point one way: ``program``, ``server`` → ``client``, ``terminal``, ``storage``, ``core`` → ``reactor`` →
+``protocol``.
 ``tests/test_architecture.py`` enforces it by reading the imports.
 """

@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "core": ("chatlib.protocol",),
     "storage": ("chatlib.protocol",),
     "reactor": ("chatlib.protocol.framing",),
-    "server": ("chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
-    "client": ("chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
+    "server": ("chatlib.terminal", "chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
+    "terminal": ("chatlib.reactor", "chatlib.protocol.text"),
+    "client": ("chatlib.reactor", "chatlib.storage", "chatlib.protocol"),
+    "program": ("chatlib.client", "chatlib.terminal", "chatlib.reactor", "chatlib.protocol"),
 }
 NEVER = {"threading", "_thread", "concurrent", "asyncio", "socketserver", "multiprocessing"}
 NOT_IN_CORE = {"time", "random", "secrets", "socket", "os", "select", "selectors", "io", "pathlib", "datetime", "uuid",
@@ -78,7 +80,10 @@ def test_only_the_standard_library_at_run_time(path: Path) -> None:
 
 
 def test_the_programs_do_not_know_each_other() -> None:
-    for program, other in (("server.py", "chatlib.client"), ("client.py", "chatlib.server")):
+    for program, other in (
+        ("server.py", ("chatlib.client", "chatlib.program")),
+        ("client.py", ("chatlib.server", "chatlib.core")),
+    ):
         path = ROOT / program
         if path.exists():
             assert not [module for _, module in _imports(path) if module.startswith(other)]

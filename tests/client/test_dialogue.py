@@ -9,11 +9,11 @@ from textwrap import dedent
 import pytest
 
 from chatlib.client.conversation import Conversation
-from chatlib.client.dialogue import Dialogue
-from chatlib.client.filetalk import FileTalk
-from chatlib.client.screen import Part
 from chatlib.client.transfers import Transfers
+from chatlib.program.dialogue import Dialogue
+from chatlib.program.filetalk import FileTalk
 from chatlib.reactor.loop import Loop
+from chatlib.terminal.screen import Part
 from tests.client.fake_server import Wire
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from chatlib.client import lines
 from chatlib.client.carriers import Carrier
-from chatlib.client.completion import complete_file
 from chatlib.client.localfiles import FileError
-from chatlib.client.progress import Bars, Meter
 from chatlib.client.receiving import Download
 from chatlib.client.transfers import Stage, Transfers
-from chatlib.client.waiting import Waiting, counted
+from chatlib.program import lines
+from chatlib.program.completion import complete_file
+from chatlib.program.progress import Bars, Meter
+from chatlib.program.waiting import Waiting, counted
 from tests.client.test_dialogue import Person, is_shown, logged_in
 from tests.client.test_lines import NOON, plain
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from chatlib.client import lines
-from chatlib.client.lines import Line, Names
+from chatlib.program import lines
+from chatlib.program.lines import Line, Names
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
 

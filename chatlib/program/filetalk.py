@@ -9,20 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from chatlib.client import lines
 from chatlib.client import news as n
-from chatlib.client.completion import complete_file
 from chatlib.client.conversation import Conversation
 from chatlib.client.filenames import BadQuotes, readable_size, split_words
-from chatlib.client.lines import Line
 from chatlib.client.localfiles import FileError
 from chatlib.client.news import Fields, News, Request
-from chatlib.client.progress import Bars, percent
 from chatlib.client.receiving import Download
-from chatlib.client.screen import Part
 from chatlib.client.sending import Upload
 from chatlib.client.transfers import Transfer, Transfers
-from chatlib.client.waiting import Waiting, counted
+from chatlib.program import lines
+from chatlib.program.completion import complete_file
+from chatlib.program.lines import Line
+from chatlib.program.progress import Bars, percent
+from chatlib.program.waiting import Waiting, counted
+from chatlib.terminal.screen import Part
 
 
 class Display(Protocol):

@@ -19,8 +19,8 @@ from functools import lru_cache
 from os.path import commonprefix
 from typing import NamedTuple
 
-from chatlib.client.keyboard import Keyboard
 from chatlib.protocol.text import printable
+from chatlib.terminal.keyboard import Keyboard
 
 MAX_LENGTH = 16_384  # characters of one line
 MAX_HISTORY = 1_000  # lines

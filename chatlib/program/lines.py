@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from chatlib.client.editor import display_width
 from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.news import Fields
-from chatlib.client.screen import Part, style
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Command, Role, find, typed_by, usage
 from chatlib.protocol.text import fold, printable
+from chatlib.terminal.editor import display_width
+from chatlib.terminal.screen import Part, style
 
 Line = tuple[Part, ...]
 

@@ -16,20 +16,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatlib.client import lines
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.dialogue import Dialogue
-from chatlib.client.editor import Action, Editor, Kind
-from chatlib.client.filetalk import FileTalk
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
-from chatlib.client.progress import STEP
-from chatlib.client.screen import Display, PlainScreen, Screen, style
-from chatlib.client.terminal import LineReader, LineTerminal, RawTerminal, moves_cursor, reflows, wants_colour
-from chatlib.client.terminal import window_size as size_of
 from chatlib.client.transfers import Transfers
+from chatlib.program import lines
+from chatlib.program.dialogue import Dialogue
+from chatlib.program.filetalk import FileTalk
+from chatlib.program.progress import STEP
 from chatlib.reactor.loop import READ, Loop, Signals
+from chatlib.terminal.editor import Action, Editor, Kind
+from chatlib.terminal.modes import LineReader, LineTerminal, RawTerminal, moves_cursor, reflows, wants_colour
+from chatlib.terminal.modes import window_size as size_of
+from chatlib.terminal.screen import Display, PlainScreen, Screen, style
 
 STDIN, STDOUT = 0, 1
 CHUNK = 65_536

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from chatlib.client.editor import Editor, Kind
-from chatlib.client.screen import STYLES, Part, PlainScreen, Screen, break_rows, style
-from chatlib.client.terminal import LineReader
-from tests.client.emulator import Emulator
+from chatlib.terminal.editor import Editor, Kind
+from chatlib.terminal.modes import LineReader
+from chatlib.terminal.screen import STYLES, Part, PlainScreen, Screen, break_rows, style
+from tests.terminal.emulator import Emulator
 
 LEFT, HOME = "\x1b[D", "\x1b[H"
 

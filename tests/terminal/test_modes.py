@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatlib.client.editor import Action, Kind
-from chatlib.client.terminal import (
+from chatlib.terminal.editor import Action, Kind
+from chatlib.terminal.modes import (
     LineReader,
     LineTerminal,
     RawTerminal,
@@ -92,7 +92,7 @@ def test_a_terminal_that_is_gone() -> None:
 _STOPS = """
 import os, sys
 sys.path.insert(0, {root!r})
-from chatlib.client.terminal import RawTerminal
+from chatlib.terminal.modes import RawTerminal
 with RawTerminal(0) as terminal:
     os.write(1, b"raw;")
     terminal.suspend()

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from chatlib.client.editor import MAX_LENGTH, Action, Kind
 from chatlib.protocol.text import printable
+from chatlib.terminal.editor import MAX_LENGTH, Action, Kind
 
 Modes = list[Any]  # as termios gives them: iflag, oflag, cflag, lflag, ispeed, ospeed, cc
 IFLAG, LFLAG, CC = 0, 3, 6

@@ -1,6 +1,6 @@
 """What the person sees: printed lines, below them status lines, below them the prompt with the half-typed line.
 
-Must not know where the output goes, what a line means, or the terminal's modes (:mod:`.terminal`). Legal order:
+Must not know where the output goes, what a line means, or the terminal's modes (:mod:`.modes`). Legal order:
 ``open`` → everything else → ``close`` (or ``with``), and again after a suspension. Invariants:
 
 - calls only note what is to be seen; ``flush`` alone writes, once, however much changed: call it once a tick;
@@ -19,9 +19,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
-from chatlib.client.editor import Editor, display_width
-from chatlib.client.terminal import LineReader
 from chatlib.protocol.text import printable
+from chatlib.terminal.editor import Editor, display_width
+from chatlib.terminal.modes import LineReader
 
 Write = Callable[[str], object]
 

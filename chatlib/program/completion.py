@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from chatlib.client.filenames import last_word, quoted
-from chatlib.client.lines import ROLES
-from chatlib.client.waiting import Waiting
+from chatlib.program.lines import ROLES
+from chatlib.program.waiting import Waiting
 from chatlib.protocol.commands import find
 from chatlib.protocol.text import fold, printable
 

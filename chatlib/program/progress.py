@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from chatlib.client.filenames import readable_size
 from chatlib.client.receiving import Download
-from chatlib.client.screen import Part, style
 from chatlib.client.transfers import Stage, Transfer
+from chatlib.terminal.screen import Part, style
 
 WINDOW = 5.0  # seconds over which a rate is measured
 STEP = 0.1  # seconds between two figures shown

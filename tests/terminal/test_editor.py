@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatlib.client.editor import (
+from chatlib.protocol.text import printable
+from chatlib.terminal.editor import (
     _BINDINGS,
     KEYS,
     MAX_HISTORY,
@@ -20,7 +21,6 @@ from chatlib.client.editor import (
     Kind,
     display_width,
 )
-from chatlib.protocol.text import printable
 
 LEFT, RIGHT, UP, DOWN, HOME, END = (f"\x1b[{final}" for final in "DCABHF")
 COMBINED = "e\u0301"  # é in two characters

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from chatlib.client import lines
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.lines import Line, Names
 from chatlib.client.news import Fields, News
-from chatlib.client.screen import Part
+from chatlib.program import lines
+from chatlib.program.lines import Line, Names
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Command, Role, UsageError, parse
 from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import is_name
+from chatlib.terminal.screen import Part
 
 Question = Callable[[str, float], None]
 FILES = frozenset({"file", "fileget", "filedecline"})
