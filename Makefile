@@ -4,6 +4,9 @@ PYTHON ?= python3
 PORT ?= 1234
 TOOLS := .venv/.installed
 BIN := .venv/bin
+MINUTES := 4
+export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
+export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
 .PHONY: run test check bench readme help
@@ -11,9 +14,11 @@ BIN := .venv/bin
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
 
-test: $(TOOLS) ## run all tests, with line and branch coverage (below 90 % fails)
+test: $(TOOLS) ## run all tests, with line and branch coverage (below 90 % fails); SEED=random, EXAMPLES=10000
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2
+	@echo "All tests run: that takes about $(MINUTES) minutes on 2 cores."
+	@begun=$$(date +%s); $(BIN)/coverage run -m pytest -n 2; status=$$?; \
+	taken=$$(($$(date +%s) - begun)); echo "They took $$((taken / 60)) minutes and $$((taken % 60)) seconds."; exit $$status
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report > .test-coverage.txt; status=$$?; tail -n 3 .test-coverage.txt; exit $$status
 

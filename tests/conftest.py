@@ -1,7 +1,4 @@
-"""What all tests share: how random tests run.
-
-Random tests (hypothesis) print what reproduces a failure; none has a time limit, since a busy machine would miss it.
-"""
+"""What all tests share: how random tests run (see chance.py), and Python in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,19 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "chatlib",
-    deadline=None,
-    print_blob=True,
-    max_examples=60,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("chatlib")
+from tests import chance
+
+chance.load_profile()
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Above the summary: whoever wants to see a run again knows how."""
+    terminalreporter.write_line(f"CHAT_SEED={chance.SEED}")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import socket
 import struct
 import threading
@@ -21,6 +20,7 @@ from chatlib.client.receiving import Download
 from chatlib.client.sending import Upload
 from chatlib.client.transfers import Transfer, Transfers
 from chatlib.reactor.loop import READ, WRITE, Loop
+from tests.chance import new_chance
 from tests.client.fake_server import FakeServer
 
 LIMIT = 120.0  # seconds after which a test that hangs is given up
@@ -206,7 +206,7 @@ class Proxy:
 
     def __init__(self, loop: Loop, server_port: int, seed: int = 0) -> None:
         self.loop, self.server_port = loop, server_port
-        self.chance = random.Random(seed)
+        self.chance = new_chance(seed)
         self.budget: Callable[[], float] = lambda: float("inf")
         self.holds = False
         self.cuts = self.lose_replies = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.protocol.commands import State
 from chatlib.protocol.scram import ScramError
+from tests.chance import new_chance
 from tests.client.fake_server import FakeServer, Wire
 
 
@@ -423,7 +423,7 @@ def test_a_server_that_speaks_something_else(line: bytes) -> None:
 def test_no_message_breaks_the_client() -> None:
     names = ["event", "action", "id", "status", "seq", "users", "more", "position", "text", "time", "offline"]
     values = [None, True, 0, -1, 2**70, 1.5, "", "x", "bye", "OK", [], [1], [{}], {}, {"user": 1}]
-    chance = random.Random(7)
+    chance = new_chance()
     for _ in range(40):
         wire = online()
         for _ in range(20):
@@ -432,11 +432,14 @@ def test_no_message_breaks_the_client() -> None:
             message = {name: chance.choice(values) for name in chance.sample(names, chance.randint(1, 6))}
             wire.server.say({**message, "id": number} if chance.random() < 0.5 else message)
             wire.conversation.received(wire.server.take(), wire.now)
+        if not wire.conversation.ended:
+            wire.conversation.request("whoelse", {}, wire.now)
+            assert wire.conversation.take_output() or wire.conversation.state is None
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_is_cut_everything_takes_effect_once_and_in_order(seed: int) -> None:
-    chance = random.Random(seed)
+    chance = new_chance(seed)
     steps = chance.choices(["say", "post", "cut", "mute", "run", "wait"], k=40)
     wire = online(chance.randint(1, 200))
     said = posted = 0

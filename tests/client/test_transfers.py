@@ -16,6 +16,7 @@ from chatlib.client import Client
 from chatlib.client import news as n
 from chatlib.client.localfiles import FileError
 from chatlib.client.transfers import AT_ONCE, MAX_TRIES, Stage
+from tests.chance import new_chance
 from tests.client.conftest import USERS, Server
 from tests.client.rig import Proxy, Rig
 
@@ -46,7 +47,7 @@ def a_file(folder: Path, name: str = "report.pdf", size: int = 300_000, seed: in
 
 
 def cut_often(rig: Any, seed: int, size: int, count: int) -> None:
-    chance = random.Random(seed)
+    chance = new_chance(seed)
 
     def budget() -> float:
         if rig.proxy.cuts >= count:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatlib.storage.parameters import defaults
+from tests.chance import examples
 from tests.core.stage import Stage, loaded, new_world, picture, saved
 
 USERS = ("ann", "bea", "cyd", "dan")
@@ -272,7 +273,7 @@ ACTS = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(ACTS, min_size=30, max_size=100))
 def test_every_message_is_shown_exactly_once_in_order_and_never_to_who_blocks(acts: list[tuple[Any, ...]]) -> None:
     network = Network()

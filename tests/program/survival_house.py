@@ -29,11 +29,6 @@ LIMIT = 60.0  # seconds that anything may take, on a busy machine
 SALT = b"salt of survival"
 
 
-def seed() -> int:
-    """Where chance begins: SURVIVAL_SEED, else another one each time. A test that fails prints it."""
-    return int(os.environ.get("SURVIVAL_SEED") or random.SystemRandom().randrange(1_000_000))
-
-
 def names(count: int) -> list[str]:
     return [f"p{number:02d}" for number in range(count)]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chance import new_chance
 from tests.program.peer import Program, TcpPeer, make_home
 
 Start = Callable[..., Program]
@@ -81,9 +82,7 @@ def check_all(server: Program, senders: list[Sender]) -> None:
 
 @pytest.mark.parametrize("limit", ["64 MiB", "64 KiB"], ids=["", "with checkpoints"])
 def test_kill_under_load(start: Start, tmp_path: Path, limit: str) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance(limit)
     home = make_home(tmp_path / "load", USERS, JOURNAL_LIMIT=limit)
     senders = [Sender(user) for user in USERS]
     for _ in range(5):
@@ -129,9 +128,7 @@ def test_kill_under_load(start: Start, tmp_path: Path, limit: str) -> None:
 
 def test_kill_right_after_save(start: Start) -> None:
     """In the midst of the child's work, as often as chance has it."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
     texts: list[str] = []
     for _ in range(8):
         server = start()
@@ -161,9 +158,7 @@ def test_a_torn_tail_is_cut_kept_and_said(start: Start, home: Path) -> None:
 
 
 def test_a_flipped_bit_is_found_and_its_place_named(start: Start, home: Path) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
     server = start()
     ann = server.login("ann")
     for number in range(50):

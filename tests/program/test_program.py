@@ -210,16 +210,18 @@ def test_a_signal_stops_it_as_stop_does(start: Start, number: signal.Signals) ->
 
 def test_sighup_reloads(start: Start) -> None:
     server = start()
+    ann = server.login("ann")
     text = (server.home / "para.txt").read_text()
     (server.home / "para.txt").write_text(text + "MaxCon 7\n")
     server.process.send_signal(signal.SIGHUP)
     server.wait_for("Read: MaxCon is 7.")
     (server.home / "para.txt").write_text(text + "MaxCon 0\n")
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for("Nothing was changed:")
+    assert "para.txt" in server.wait_for("Nothing was changed:")
     server.type("maxcon")
     server.wait_for("MaxCon is 7 ")
-    server.login("ann")
+    assert (server.home / "para.txt").read_text() == text + "MaxCon 0\n", "what cannot be read is left alone"
+    assert ann.ask("whoelse") == {"action": "whoelse", "status": "OK", "users": []}
 
 
 # Peers of the worst kind.

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chatlib.client.memory import FileMemory
+from tests.chance import SEED, new_chance
 from tests.program.cutting_proxy import CuttingProxy
 from tests.program.survival_house import (
     House,
     Server,
     check_stored,
     names,
-    seed,
 )
 from tests.program.survival_plan import Plan, check_shown, for_whom
-
-SEED = seed()
 
 
 @pytest.fixture
 def house() -> Iterator[House]:
-    print(f"SURVIVAL_SEED={SEED}")
-    house = House(random.Random(SEED), hurry=5.0)
+    house = House(new_chance(), hurry=5.0)
     yield house
     house.close()
 

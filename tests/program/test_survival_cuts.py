@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.chance import new_chance
 from tests.program.cutting_proxy import faultless
 from tests.program.survival_house import House, Server
 from tests.program.survival_peer import Peer
@@ -55,7 +55,7 @@ def test_a_connection_cut_right_behind_the_login(server: Server) -> None:
 
 @pytest.fixture
 def house(server: Server) -> Iterator[House]:
-    house = House(random.Random(1), hurry=5.0)
+    house = House(new_chance(), hurry=5.0)
     yield house
     house.close()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.chance import SEED, new_chance
 from tests.program.cutting_proxy import CuttingProxy, rough
 from tests.program.cutting_proxy import Plan as Cut
-from tests.program.survival_house import LIMIT, ROOT, Server, check_stored, names, seed
+from tests.program.survival_house import LIMIT, ROOT, Server, check_stored, names
 from tests.program.survival_plan import Plan, check_shown, for_whom
 
-SEED = seed()
 COUNT = 40  # texts of each
 MURDERS = 15  # besides those that the clients do themselves: see the driver
 
@@ -92,8 +92,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_clients_killed(server: Server, tmp_path: Path) -> None:
-    print(f"SURVIVAL_SEED={SEED}")
-    rng = random.Random(SEED)
+    rng = new_chance()
     proxy = CuttingProxy(rng, gentle, server.port)
     everyone = names(20)
     plans = {name: Plan(name, everyone, SEED, COUNT) for name in everyone}

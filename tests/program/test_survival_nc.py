@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from tests.program.survival_house import Server, seed
+from tests.chance import new_chance
+from tests.program.survival_house import Server
 from tests.program.survival_peer import Peer
 
-SEED = seed()
 COUNT = 4_000
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    print(f"SURVIVAL_SEED={SEED}")
     server = Server(tmp_path / "home", ["ann", "bob"])
     server.start()
     yield server
@@ -54,7 +52,7 @@ def come_in(port: int, **fields: object) -> Peer:
 
 def test_nothing_is_lost_between_clean_logouts(server: Server) -> None:
     """It comes and goes while someone talks to it; what it was shown twice is marked offline."""
-    rng = random.Random(SEED)
+    rng = new_chance()
     bob = Peer(server.port)
     bob.login("bob")
     said: list[str] = []
@@ -111,7 +109,7 @@ def test_a_catch_up_cut_in_the_middle(server: Server, says_alive: bool) -> None:
     bob.login("bob")
     said = [f"m{number} " + "x" * 500 for number in range(COUNT)]
     say_all(bob, said)
-    rng = random.Random(SEED)
+    rng = new_chance()
     shown: list[tuple[int, str]] = []
     seen = 0
     for cut in sorted(rng.sample(range(1, COUNT), 3)):

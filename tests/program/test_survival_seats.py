@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import subprocess
 import sys
@@ -13,18 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.chance import new_chance
 from tests.program.cutting_proxy import faultless
-from tests.program.survival_house import LIMIT, ROOT, House, Person, Server, password, seed
+from tests.program.survival_house import LIMIT, ROOT, House, Person, Server, password
 from tests.program.survival_peer import Peer
 
-SEED = seed()
 USERS = ["ann", "bob", "carl", "dora", "eve"]
 
 
 @pytest.fixture
 def house() -> Iterator[House]:
-    print(f"SURVIVAL_SEED={SEED}")
-    house = House(random.Random(SEED), hurry=5.0)
+    house = House(new_chance(), hurry=5.0)
     yield house
     house.close()
 

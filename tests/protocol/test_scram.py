@@ -21,6 +21,7 @@ from chatlib.protocol.scram import (
     salted_password,
     saslprep,
 )
+from tests.chance import examples
 
 # RFC 7677, section 3: user "user", password "pencil".
 C_NONCE = "rOprNGfwEbeRWgbNEkqO"
@@ -71,7 +72,7 @@ def prove(password: str, verifier: Verifier) -> str | None:
     return answer
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=30))
 def test_both_ends_agree_about_any_password(password: str) -> None:
     verifier = make_verifier(password, 4096)

@@ -249,6 +249,8 @@ def test_a_reader_who_is_gone_costs_the_text_and_nothing_else(turns: Turns) -> N
     printer.write("to nobody\n")
     printer.flush()
     printer.close()
+    turns.tick(after=1.0)
+    assert turns.faults == []
 
 
 def test_closing_prints_the_rest_as_far_as_somebody_reads(turns: Turns, pipe: Pipe) -> None:

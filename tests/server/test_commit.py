@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 from collections.abc import Callable
 
 import pytest
 
 from chatlib.server.pipeline import Pipeline
 from chatlib.storage.journal import CommitFailed
+from tests.chance import new_chance
 from tests.server.house import PASSWORD, VERIFIER, House, Peer
 
 Talk = Callable[..., None]
@@ -224,9 +224,7 @@ def test_the_run_ends_with_the_reason(house: House, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_disk_of_random_speed_changes_nothing_of_what_is_seen(build: Callable[..., House]) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
     house = build()
     peers: list[Peer] = [house.login(user) for user in ("Columbia", "facebook", "Google")]
     sent: dict[str, list[str]] = {peer.name: [] for peer in peers}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from chatlib.reactor import jobs
 from chatlib.server import saving
 from chatlib.storage import checkpoint
+from tests.chance import new_chance
 from tests.server.house import House, Peer
 
 TEXT = "x" * 1_000
@@ -175,9 +175,7 @@ def test_a_stop_during_a_checkpoint_waits_for_it(house: House) -> None:
 
 
 def test_crashes_and_saves_at_random_moments(build: Callable[..., House]) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
     house = build(JOURNAL_LIMIT="64 KiB")
     texts: list[str] = []
     for _ in range(12):

@@ -274,7 +274,7 @@ def _seen(peer: Peer) -> list[tuple[str, str, object]]:
             for e in peer.events]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(steps=_STEPS, disk=st.booleans())
 def test_every_client_sees_what_the_model_says_in_order(
     build: Callable[..., House], steps: list[tuple[str, str, str]], disk: bool

@@ -16,6 +16,7 @@ import pytest
 
 from chatlib.server.transfers import TICKET_LIFE
 from chatlib.storage.blobs import Blobs
+from tests.chance import new_chance
 from tests.server.house import House, Peer
 
 DATA = random.Random(4).randbytes(300_001)
@@ -193,9 +194,7 @@ def test_more_bytes_than_announced_are_not_taken(house: House, dial: Dial) -> No
 
 @pytest.mark.parametrize("end", ["hang up", "crash", "stop"])
 def test_an_upload_goes_on_where_it_was_cut(house: House, dial: Dial, end: str) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance(end)
     there = 0
     for _ in range(4):
         columbia = house.login("Columbia")
@@ -220,7 +219,7 @@ def test_an_upload_goes_on_where_it_was_cut(house: House, dial: Dial, end: str) 
 def test_a_download_goes_on_from_any_offset(house: House, dial: Dial) -> None:
     seas = house.login("SEAS")
     upload(dial, house.login("Columbia"))
-    chance = random.Random(5)
+    chance = new_chance()
     for offset in [0, 1, len(DATA) - 1, len(DATA), *(chance.randrange(len(DATA)) for _ in range(5))]:
         assert download(dial, seas, offset=offset) == DATA[offset:]
     reply = seas.ask("fileget", **{"from": "Columbia", "name": "a.bin"})

@@ -124,4 +124,5 @@ def test_a_disk_that_refuses_costs_log_lines_not_the_server(tmp_path: Path) -> N
     os.dup2(os.open("/dev/full", os.O_WRONLY), log._fd)
     log.write("lost \ud800")
     log.flush(NOW)
-    log.close(NOW)
+    log.flush(NOW)
+    assert log.close(NOW).read_bytes() == b"", "what was lost is not tried again, and the log still gets its name"

@@ -135,9 +135,11 @@ def test_a_disk_said_to_be_slow_is_never_synced_in_place(fd: int, monkeypatch: p
 
 
 def test_datasync_where_there_is_no_fdatasync(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasync(fd)
+    synced: list[int] = []
     monkeypatch.delattr(os, "fdatasync", raising=False)
+    monkeypatch.setattr(os, "fsync", synced.append)
     datasync(fd)
+    assert synced == [fd]
 
 
 ORPHAN = """

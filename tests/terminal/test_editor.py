@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.protocol.text import printable
@@ -305,7 +305,6 @@ pieces = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(pieces)
 def test_anything_typed_leaves_a_sound_line(keys: list[str]) -> None:
     editor = Editor(names)
@@ -317,7 +316,6 @@ def test_anything_typed_leaves_a_sound_line(keys: list[str]) -> None:
     assert all(printable(each) == each != "" for each in editor.history)
 
 
-@settings(deadline=None)
 @given(pieces, st.integers(1, 4))
 def test_where_reads_are_cut_does_not_matter(keys: list[str], size: int) -> None:
     # Without Ctrl+C, see test_a_paste_without_end_can_be_interrupted_and_never_submits.
@@ -342,7 +340,6 @@ def clusters(text: str) -> list[str]:
 MOVES = {LEFT: -1, RIGHT: 1}
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([LEFT, RIGHT, HOME, END, "\x7f", "\x04x", "a", COMBINED, "中", "\x0b"]), max_size=40))
 def test_against_a_list_of_characters(keys: list[str]) -> None:
     editor, model, at = Editor(), list[str](), 0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chatlib.terminal.editor import Editor, Kind
 from chatlib.terminal.modes import LineReader
 from chatlib.terminal.screen import STYLES, Part, PlainScreen, Screen, break_rows, style
+from tests.chance import examples
 from tests.terminal.emulator import Emulator
 
 LEFT, HOME = "\x1b[D", "\x1b[H"
@@ -292,7 +293,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250))
 @given(st.integers(2, 30), st.integers(1, 9), st.booleans(), steps)
 def test_whatever_happens(columns: int, rows: int, reflows: bool, steps: list[tuple[str, object]]) -> None:
     person = Person(columns, rows, reflows)
