@@ -57,6 +57,15 @@ for _alias, _command in ACTIONS.items():  # a request keeps the name it came wit
     if _command.name in HANDLERS:
         HANDLERS[_alias] = HANDLERS[_command.name]
 
+# What a request's fingerprint begins with: the command's name, whatever alias it came by. Fingerprints are kept on disk,
+# so a command that is renamed is listed here with the name that it had.
+_KEPT_AS = {"filedecline": "decline"}
+_FINGERPRINT: dict[str, str] = {
+    name: _KEPT_AS.get(command, command)
+    for name in HANDLERS
+    for command in (ACTIONS[name].name if name in ACTIONS else name,)
+}
+
 _NO_FIELDS = frozenset({"action", "id", "key", "by", "at"})  # what may differ when a request is sent again
 
 
@@ -94,7 +103,7 @@ class World:
     def _execute_once(self, lsn: int, command: Command, handler: Handler, account: Account) -> Reply:
         """As the first time this key was used, if it was."""
         key = command["key"]
-        words = [handler.__name__]
+        words = [_FINGERPRINT[command["action"]]]
         for name in sorted(command):
             if name not in _NO_FIELDS:
                 words += (name, str(command[name]))

@@ -1,0 +1,40 @@
+"""What is kept on disk for a key: a fingerprint of the request, which must stay the same as the code changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatlib.core.world import HANDLERS
+from chatlib.protocol.commands import ACTIONS, Runs
+from tests.core.stage import Stage
+
+# Once published, these are for ever: a home keeps them, and a client asks again with the same key.
+KEPT = {
+    ("message", "to=bob", "text=hi"): "70dbd67d",
+    ("send", "to=bob", "text=hi"): "70dbd67d",
+    ("broadcast", "text=hi"): "75d26de2",
+    ("block", "user=bob"): "7a27bd77",
+    ("unblock", "user=bob"): "4d55bc7c",
+    ("received", "from=bob", "name=a.txt", "sha256=0"): "074c4c46",
+    ("filedecline", "from=bob", "name=a.txt"): "6bd27c2a",
+}
+
+
+@pytest.mark.parametrize("words", KEPT, ids=lambda words: words[0])
+def test_a_fingerprint_stays_what_it_was(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = HANDLERS[words[0]]
+    monkeypatch.setattr(handler, "__name__", "renamed")
+    stage = Stage()
+    for user in ("alice", "bob"):
+        stage.do("register", user=user, verifier="v")
+    stage.do("login", user="alice", address="10.0.0.1")
+    action, *fields = words
+    stage.do(action, "alice", key="k", **dict(field.split("=") for field in fields))
+    replies = stage.world.accounts["alice"].replies
+    assert replies is not None
+    assert replies["k"][:8] == KEPT[words]
+
+
+def test_every_command_that_takes_a_key_is_among_them() -> None:
+    changing = {command.name for command in ACTIONS.values() if command.runs is Runs.CHANGES}
+    assert changing - {"register", "logout"} <= {words[0] for words in KEPT}
