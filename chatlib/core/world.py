@@ -57,7 +57,7 @@ for _alias, _command in ACTIONS.items():  # a request keeps the name it came wit
     if _command.name in HANDLERS:
         HANDLERS[_alias] = HANDLERS[_command.name]
 
-# What a request's fingerprint begins with: the command's name, whatever alias it came by. Fingerprints are kept on disk,
+# A request's fingerprint begins with the command's name, whatever alias it came by. Fingerprints are kept on disk,
 # so a command that is renamed is listed here with the name that it had.
 _KEPT_AS = {"filedecline": "decline"}
 _FINGERPRINT: dict[str, str] = {

@@ -54,7 +54,7 @@ def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, 
     name, runs, user = command.name, command.runs, session.user
     if user and name != "alive":
         session.last_command = loop.now
-        server.log_command(user, name)
+        server.log.count(user, name)
     if runs is _CHANGES and user and name != "logout":
         # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
         # refused a line that has these fields itself.

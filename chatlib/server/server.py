@@ -24,8 +24,9 @@ from chatlib.server.saving import Saver
 from chatlib.server.session import Session
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
-from chatlib.storage.home import Home, ServerLog
+from chatlib.storage.home import Home
 from chatlib.storage.journal import CommitFailed, Journal
+from chatlib.storage.serverlog import ServerLog
 from chatlib.storage.syncer import Syncer
 
 OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
@@ -72,7 +73,6 @@ class Server:
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
         self.started = self.loop.wall
-        self._commands: dict[tuple[str, str], int] = {}  # this tick's, for the log
         self._closing: list[Session] = []
         self._synced = _Synced()
         self._sync_due = False  # FSYNC second: a second is over
@@ -184,12 +184,6 @@ class Server:
                 self.fault(fault)
                 session.broken()
         self.delivery.flush(self.world.lsn)
-        self._flush_log()
-
-    def _flush_log(self) -> None:
-        for (user, name), count in self._commands.items():
-            self.log.write(f"{user} {name}" if count == 1 else f"{user} {name} x{count}")
-        self._commands.clear()
         self.log.flush(self.loop.wall)
 
     def _reap(self) -> None:
@@ -240,11 +234,6 @@ class Server:
         """A mistake of ours: its traceback goes to the log."""
         self.log.write("".join(traceback.format_exception(fault)).rstrip())
         self.say(f"Internal error: {type(fault).__name__}; the log has the details.")
-
-    def log_command(self, user: str, name: str) -> None:
-        """A user gave a command; never what was in it."""
-        key = (user, name)
-        self._commands[key] = self._commands.get(key, 0) + 1
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import time
 from pathlib import Path
 
 from chatlib.storage.textfile import FileError, replace
@@ -53,50 +52,3 @@ class Home:
         if not path.exists():
             replace(path, secrets.token_hex(8) + "\n")
         return path.read_text(encoding="utf-8").strip()
-
-
-class ServerLog:
-    """The server log: ``current.log`` while the server runs, named by the time it stopped afterwards.
-
-    Lines are gathered and written by `flush`, once a tick. A disk that refuses them costs log lines, not the server.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._path = folder / "current.log"
-        if self._path.exists():  # the last server did not stop cleanly
-            self._name_by(self._path.stat().st_mtime)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._lines: list[str] = []
-
-    def write(self, text: str) -> None:
-        """Adds a line (or several, of a traceback)."""
-        self._lines.append(text)
-
-    def flush(self, now: float) -> None:
-        """Writes what was added, each line with the time `now` (seconds since the epoch)."""
-        if not self._lines:
-            return
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        text = "".join(f"{stamp} {line}\n" for line in self._lines)
-        self._lines.clear()
-        try:
-            os.write(self._fd, text.encode(errors="backslashreplace"))
-        except OSError:
-            return
-
-    def close(self, now: float) -> Path:
-        """Ends the log under its final name, which is returned."""
-        self.flush(now)
-        os.close(self._fd)
-        return self._name_by(now)
-
-    def _name_by(self, when: float) -> Path:
-        stamp = time.strftime("%Y-%m-%d_%H:%M:%S", time.localtime(when))
-        path = self._folder / f"log_{stamp}.log"
-        count = 1
-        while path.exists():
-            count += 1
-            path = self._folder / f"log_{stamp}_{count}.log"
-        self._path.rename(path)
-        return path

@@ -267,7 +267,7 @@ class House:
 
     def log(self) -> str:
         """All that the server log holds."""
-        self.server._flush_log() if self.running else None
+        self.server.log.flush(self.clock.wall()) if self.running else None
         return "".join(path.read_text() for path in sorted((self.folder / "data" / "logs").iterdir()))
 
 

@@ -1,14 +1,13 @@
-"""The home folder, its lock, its epoch, and the server log."""
+"""The home folder, its lock, its epoch."""
 
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from chatlib.storage.home import Home, ServerLog
+from chatlib.storage.home import Home
 from chatlib.storage.textfile import FileError
 from tests.conftest import Python
 
@@ -82,47 +81,3 @@ def test_the_epoch_is_made_once(tmp_path: Path) -> None:
     assert home.epoch() == epoch
     (home.data / "epoch.txt").unlink()
     assert home.epoch() != epoch
-
-
-# The server log.
-
-NOW = 1_700_000_000.7
-
-
-def named(when: float, number: str = "") -> str:
-    return time.strftime("log_%Y-%m-%d_%H:%M:%S", time.localtime(when)) + f"{number}.log"
-
-
-def test_a_log_is_named_by_the_time_it_stopped(tmp_path: Path) -> None:
-    log = ServerLog(tmp_path)
-    log.write("start")
-    log.write("login bob\nfrom two lines")
-    assert (tmp_path / "current.log").read_text() == ""
-    log.flush(NOW)
-    log.flush(NOW + 1)
-    log.write("stop")
-    path = log.close(NOW + 60)
-    assert [one.name for one in tmp_path.iterdir()] == [named(NOW + 60)] == [path.name]
-    stamps = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) for when in (NOW, NOW + 60)]
-    assert path.read_text() == f"{stamps[0]} start\n{stamps[0]} login bob\nfrom two lines\n{stamps[1]} stop\n"
-
-
-def test_two_logs_that_stopped_in_the_same_second(tmp_path: Path) -> None:
-    assert [ServerLog(tmp_path).close(NOW).name for _ in range(3)] == [named(NOW), named(NOW, "_2"), named(NOW, "_3")]
-
-
-def test_the_log_of_a_server_that_crashed_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "current.log").write_text("the last words\n")
-    os.utime(tmp_path / "current.log", (NOW, NOW))
-    log = ServerLog(tmp_path)
-    assert (tmp_path / named(NOW)).read_text() == "the last words\n"
-    log.close(NOW + 1)
-
-
-def test_a_disk_that_refuses_costs_log_lines_not_the_server(tmp_path: Path) -> None:
-    log = ServerLog(tmp_path)
-    os.dup2(os.open("/dev/full", os.O_WRONLY), log._fd)
-    log.write("lost \ud800")
-    log.flush(NOW)
-    log.flush(NOW)
-    assert log.close(NOW).read_bytes() == b"", "what was lost is not tried again, and the log still gets its name"
