@@ -7,6 +7,7 @@ program ends; without a terminal no line is read before the one before it could 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -26,9 +27,9 @@ from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.program.progress import STEP
 from chatlib.reactor.loop import READ, Loop, Signals
+from chatlib.terminal import modes
 from chatlib.terminal.editor import Action, Editor, Kind
-from chatlib.terminal.modes import LineReader, LineTerminal, RawTerminal, moves_cursor, reflows, wants_colour
-from chatlib.terminal.modes import window_size as size_of
+from chatlib.terminal.modes import LineReader, LineTerminal, RawTerminal
 from chatlib.terminal.screen import Display, PlainScreen, Screen, style
 
 STDIN, STDOUT = 0, 1
@@ -48,11 +49,18 @@ class Options:
     downloads: Path = Path()
 
 
+class _Unwritten(Exception):
+    """What was to be shown was not taken."""
+
+
 def _write(text: str) -> None:
-    """Everything, at once: a terminal that is stopped (Ctrl+S) stops the program."""
+    """Everything, at once: a terminal that is stopped (Ctrl+S) stops the program. Raises _Unwritten."""
     left = memoryview(text.encode(sys.stdout.encoding if sys.stdout else "utf-8", "replace"))
-    while left:
-        left = left[os.write(STDOUT, left) :]
+    try:
+        while left:
+            left = left[os.write(STDOUT, left) :]
+    except OSError as error:
+        raise _Unwritten(error.errno, error.strerror) from None
 
 
 def _raise(fault: BaseException) -> None:
@@ -93,7 +101,7 @@ class Program:
     def _build_screen(self, options: Options, environ: Mapping[str, str]) -> None:
         """A screen where there is a terminal that can be drawn on, else plain lines."""
         self._typed = os.isatty(STDIN)
-        self._drawn = self._typed and os.isatty(STDOUT) and not options.plain and moves_cursor(environ)
+        self._drawn = self._typed and os.isatty(STDOUT) and not options.plain and modes.moves_cursor(environ)
         self._terminal: RawTerminal | LineTerminal | None = None
         self._editor: Editor | LineReader
         self._display: Display
@@ -101,9 +109,8 @@ class Program:
             self._terminal = RawTerminal(STDIN)
             self._editor = editor = Editor(self._complete)
             self._editor.keep_history = False  # answers to questions are no commands
-            self._display = Screen(
-                _write, editor, *size_of(STDOUT), colour=wants_colour(environ), reflows=reflows(environ)
-            )
+            looks = {"colour": modes.wants_colour(environ), "reflows": modes.reflows(environ)}
+            self._display = Screen(_write, editor, *modes.window_size(STDOUT), **looks)
         else:
             self._editor = LineReader()
             terminal = self._terminal = LineTerminal(STDIN) if self._typed else None
@@ -114,7 +121,7 @@ class Program:
     def run(self) -> int:
         """Until it is over; returns the exit status."""
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-        if self._drawn:
+        if self._terminal:
             numbers += [signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT]
         Signals(self._loop, numbers, self._signalled)
         try:
@@ -125,11 +132,17 @@ class Program:
                 at_end.callback(self._transfers.stop)
                 if self._terminal:
                     at_end.enter_context(self._terminal)
+                    if not self._terminal.entered:
+                        print("Error! The terminal cannot be used.", file=sys.stderr)
+                        return 1
                 at_end.enter_context(self._display)
                 self._read_on(True)
                 self._loop.run()
-        except BrokenPipeError:
-            return 1  # nobody reads what we print
+        except _Unwritten as error:
+            number, reason = error.args
+            if number not in (errno.EPIPE, errno.EIO):  # nobody reads what we print: the pipe or the window is closed
+                print(f"Error! Standard output: {reason}.", file=sys.stderr)
+            return 1
         return 1 if self._dialogue.status is None else self._dialogue.status
 
     # Phases.
@@ -165,6 +178,9 @@ class Program:
     # Input.
 
     def readable(self) -> None:
+        if self._terminal and not modes.in_foreground(STDIN):
+            self._resume()  # what is typed is another job's
+            return
         try:
             chunk = os.read(STDIN, CHUNK)
         except OSError:
@@ -238,22 +254,30 @@ class Program:
             self._dialogue.leave(self._loop.now)
 
     def _suspend(self) -> None:
-        self._display.close()
+        """Ctrl+Z. It goes on in the foreground alone: what came meanwhile is seen before it is acknowledged."""
         if self._terminal:
-            self._terminal.suspend()
+            self._display.close()
+            self._continued(self._terminal.suspend())
+
+    def _resume(self) -> None:
+        """Something else than Ctrl+Z has stopped the program; in the background it is stopped once more."""
+        if self._terminal:
+            self._continued(self._terminal.enter())
+
+    def _continued(self, has_terminal: bool) -> None:
+        self._display.resize(*modes.window_size(STDOUT))
         self._display.open()
+        if not has_terminal:
+            self._leave()
 
     def _signalled(self, number: int) -> None:
         match number:
             case signal.SIGWINCH:
-                self._display.resize(*size_of(STDOUT))
+                self._display.resize(*modes.window_size(STDOUT))
             case signal.SIGTSTP:
                 self._suspend()
             case signal.SIGCONT:
-                self._display.close()
-                if self._terminal:
-                    self._terminal.enter()
-                self._display.open()
+                self._resume()
             case _:
                 self._leave()
 

@@ -2,20 +2,24 @@
 
 Must not know what is shown or typed. Invariants: the modes found at first are restored however the block is left;
 keys typed before it are kept, and nothing is echoed from `__enter__` on until then, except as LineTerminal is told.
+The modes are never changed in the background, where the terminal is another job's.
 
 Signals stay with the caller, who owns the loop: SIGTSTP is to do what Ctrl+Z in the editor does (`suspend`), and
 SIGCONT to call `enter` once more and draw again, since a shell may have changed the modes after a SIGSTOP.
+A program in the background is stopped in `enter` until the shell gives it the terminal (``fg``), as all programs that
+need theirs are. One that must run on (a server) ignores SIGTTOU: then `enter` answers False, and is to be tried again.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import os
 import signal
 import termios
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -51,6 +55,36 @@ def window_size(fd: int) -> tuple[int, int]:
     return columns or 80, rows or 24
 
 
+def in_foreground(fd: int) -> bool:
+    """Whether this program is the terminal's current job; also where the terminal knows nothing of jobs."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return True  # not the terminal that controls this program, or gone
+
+
+@contextlib.contextmanager
+def _by_default(*numbers: signal.Signals) -> Iterator[None]:
+    """The system's own way with these signals, for a while."""
+    handlers = [(number, signal.signal(number, signal.SIG_DFL)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _uninterrupted(call: Callable[[], object]) -> None:
+    """Carries `call` out although signals come; termios, unlike os, leaves that to its callers."""
+    while True:
+        try:
+            call()
+            return
+        except termios.error as error:
+            if error.args[0] != errno.EINTR:
+                raise
+
+
 class _Terminal:
     """Modes that hold from `enter` to `leave`; both may be called again."""
 
@@ -58,36 +92,50 @@ class _Terminal:
         self._fd = fd
         self._found: Modes | None = None
 
+    @property
+    def entered(self) -> bool:
+        """Whether the modes hold."""
+        return self._found is not None
+
     def _wanted(self, modes: Modes) -> None:
         raise NotImplementedError
 
-    def enter(self) -> None:
-        modes = termios.tcgetattr(self._fd)
-        if self._found is None:
-            self._found = termios.tcgetattr(self._fd)
-        self._wanted(modes)
-        # TCSADRAIN, not TCSAFLUSH: what was typed while the program started is not lost.
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, modes)
+    def enter(self) -> bool:
+        """Sets the modes, in the background after ``fg``. False: the terminal is gone, or another job's for now."""
+        if signal.getsignal(signal.SIGTTOU) == signal.SIG_IGN and not in_foreground(self._fd):
+            return False
+        try:
+            with _by_default(signal.SIGCONT):
+                # Here a program in the background is stopped: before it looks at the modes, which are the shell's.
+                _uninterrupted(lambda: termios.tcdrain(self._fd))
+                modes = termios.tcgetattr(self._fd)
+                if self._found is None:
+                    self._found = termios.tcgetattr(self._fd)
+                self._wanted(modes)
+                # TCSADRAIN, not TCSAFLUSH: what was typed while the program started is not lost.
+                _uninterrupted(lambda: termios.tcsetattr(self._fd, termios.TCSADRAIN, modes))
+        except termios.error:
+            self._found = None
+            return False
+        return True
 
     def leave(self) -> None:
-        if self._found is not None:
+        """Restores the modes; in the background the shell has done so."""
+        found, self._found = self._found, None
+        if found is not None and in_foreground(self._fd):
             with contextlib.suppress(termios.error):  # the terminal itself may be gone
-                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._found)
-            self._found = None
+                _uninterrupted(lambda: termios.tcsetattr(self._fd, termios.TCSADRAIN, found))
 
-    def suspend(self) -> None:
-        """Stop as Ctrl+Z does; returns, with the modes set again, when the shell continues the job.
+    def suspend(self) -> bool:
+        """Stops as Ctrl+Z does. Returns when the shell continues the job, with the answer of `enter`.
 
         SIGTSTP, not SIGSTOP, to the whole process group: so do terminals, and where no shell is there to continue
         it (the program of a tmux window, of ``ssh host client.py``) the kernel ignores it instead of stopping forever.
         """
         self.leave()
-        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        try:
+        with _by_default(signal.SIGTSTP, signal.SIGCONT):
             os.kill(0, signal.SIGTSTP)
-        finally:
-            signal.signal(signal.SIGTSTP, signal.SIG_DFL if handler is None else handler)
-            self.enter()
+            return self.enter()
 
     def __enter__(self) -> Any:
         self.enter()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from chatlib.protocol.scram import make_verifier
+from tests.client.programs import ROOT, Shell, Terminal
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["ROOT", "USERS", "Server"]
 USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
 
 
@@ -68,3 +69,25 @@ def server(tmp_path: Path) -> Iterator[Server]:
     yield running
     if running.process.poll() is None:
         running.kill()
+
+
+@pytest.fixture
+def terminal(server: Server, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Starts the program for people in a pseudo-terminal of its own."""
+    opened: list[Terminal] = []
+
+    def start(*flags: str) -> Terminal:
+        opened.append(Terminal(server.port, tmp_path, *flags))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell with job control in a pseudo-terminal."""
+    opened = Shell(tmp_path)
+    yield opened
+    opened.close()

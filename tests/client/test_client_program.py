@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import signal
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
-
-LIMIT = 20.0  # seconds that anything may take
-
-
-def environment(tmp_path: Path) -> dict[str, str]:
-    own = {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "xterm", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
-    return {**os.environ, **own}
-
-
-def command(server: Server, *flags: str) -> list[str]:
-    return [sys.executable, str(ROOT / "client.py"), "127.0.0.1", str(server.port), *flags]
-
-
-def script(server: Server, tmp_path: Path, lines: str, *flags: str) -> tuple[str, int]:
-    done = subprocess.run(
-        command(server, *flags), input=lines, text=True, capture_output=True, timeout=LIMIT, env=environment(tmp_path)
-    )
-    assert done.stderr == ""
-    return done.stdout, done.returncode
-
-
-WELCOME = """\
-Please enter your username: (or "register", "de-register", "quit")
-Please enter your password:
-Welcome to the Chatting room user "{0}"! Now you have successfully logged in!
-"""
+from tests.client.programs import LIMIT, WELCOME, Terminal, command, environment, script
 
 
 @pytest.mark.parametrize("end", ["logout\n", "", "exit"])
@@ -90,74 +63,19 @@ def test_nobody_there(server: Server, tmp_path: Path) -> None:
     assert said == f"Error! The server 127.0.0.1 port {server.port} cannot be reached: Connection refused.\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_an_output_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(server), input=b"bob\n", stdout=full, stderr=subprocess.PIPE, timeout=LIMIT,
+                              env=environment(tmp_path))  # fmt: skip
+    assert (done.stderr, done.returncode) == (b"Error! Standard output: No space left on device.\n", 1)
+
+
 @pytest.mark.parametrize("words", [["127.0.0.1"], ["127.0.0.1", "0"], ["127.0.0.1", "x"], ["127.0.0.1", "65536"],
                                    ["127.0.0.1", "1", "--user", "a b"]])  # fmt: skip
 def test_bad_arguments(words: list[str]) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "client.py"), *words], capture_output=True, timeout=LIMIT)
     assert done.returncode == 2 and b"error: " in done.stderr and b"Traceback" not in done.stderr
-
-
-class Terminal:
-    """The program in a pseudo-terminal; `screen` is everything it ever wrote."""
-
-    def __init__(self, server: Server, tmp_path: Path, *flags: str) -> None:
-        self.screen = ""
-        self.fd, slave = pty.openpty()
-        self.found = termios.tcgetattr(slave)
-        self.process = subprocess.Popen(
-            command(server, *flags), stdin=slave, stdout=slave, stderr=slave, env=environment(tmp_path),
-            start_new_session=True, close_fds=True,
-        )  # fmt: skip
-        self.slave = slave
-
-    def types(self, text: str) -> None:
-        os.write(self.fd, text.encode())
-
-    def shows(self, text: str, times: int = 1) -> None:
-        """Waits until `text` was written that often since the last call."""
-        deadline = time.monotonic() + LIMIT
-        while self.screen.count(text) < times:
-            ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{text!r} is not shown: {self.screen!r}"
-            self.screen += os.read(self.fd, 65_536).decode()
-        self.screen = self.screen[self.screen.index(text) + len(text) :]
-
-    def log_in(self, user: str) -> None:
-        self.shows(">> ")
-        self.types(f"{user}\r")
-        self.shows("Please enter your password:")
-        self.types(f"{USERS[user]}\r")
-        self.shows(f"{user}> ")
-
-    def ends(self) -> int:
-        """The exit status; the terminal is as it was."""
-        deadline = time.monotonic() + LIMIT
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, self.screen
-            if select.select([self.fd], [], [], 0.02)[0]:
-                self.screen += os.read(self.fd, 65_536).decode()
-        assert termios.tcgetattr(self.slave) == self.found
-        return self.process.returncode
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.fd)
-        os.close(self.slave)
-
-
-@pytest.fixture
-def terminal(server: Server, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-
-    def start(*flags: str) -> Terminal:
-        opened.append(Terminal(server, tmp_path, *flags))
-        return opened[-1]
-
-    yield start
-    for each in opened:
-        each.close()
 
 
 def test_what_one_types_survives_an_arriving_message(server: Server, terminal: Callable[..., Terminal]) -> None:
@@ -219,7 +137,7 @@ def test_a_password_is_never_shown(server: Server, terminal: Callable[..., Termi
     bob.shows("bob> ")
     bob.types("\x04")
     assert bob.ends() == 0
-    assert "wrong-pass" not in bob.screen and "bob-pass" not in bob.screen
+    assert "wrong-pass" not in bob.all and "bob-pass" not in bob.all
 
 
 def test_the_server_comes_back_and_what_was_typed_meanwhile_is_sent(

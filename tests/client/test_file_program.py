@@ -13,8 +13,8 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import USERS, Server
-from tests.client.rig import LIMIT, ProxyThread
-from tests.client.test_client_program import WELCOME, Terminal, command, environment, script
+from tests.client.programs import LIMIT, WELCOME, Terminal, command, environment, script
+from tests.client.rig import ProxyThread
 
 
 @pytest.fixture
@@ -22,19 +22,6 @@ def proxy(server: Server) -> Iterator[ProxyThread]:
     thread = ProxyThread(server.port)
     yield thread
     thread.close()
-
-
-@pytest.fixture
-def terminal(server: Server, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-
-    def start(*flags: str) -> Terminal:
-        opened.append(Terminal(server, tmp_path, *flags))
-        return opened[-1]
-
-    yield start
-    for each in opened:
-        each.close()
 
 
 def logged_in(user: str, *lines: str) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from chatlib.terminal.modes import (
     LineReader,
     LineTerminal,
     RawTerminal,
+    in_foreground,
     moves_cursor,
     reflows,
     wants_colour,
@@ -121,6 +123,45 @@ def test_suspended_by_a_key_and_continued_by_a_shell() -> None:
         job.kill()
         os.close(master)
         os.close(slave)
+
+
+_RUNS_ON = """
+import fcntl, os, signal, sys, termios
+sys.path.insert(0, {root!r})
+from chatlib.terminal.modes import RawTerminal
+
+def shell_has_it(): os.tcsetpgrp(0, os.getppid())
+def job_has_it(): os.tcsetpgrp(0, os.getpid())
+def is_raw(): return not termios.tcgetattr(0)[3] & termios.ICANON
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if job := os.fork():  # this is the shell
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]))
+os.setpgid(0, 0)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+with RawTerminal(0) as terminal:
+    said = [terminal.entered, is_raw()]
+    job_has_it()
+    said += [terminal.enter(), is_raw()]
+    shell_has_it()
+    said += [terminal.enter(), is_raw()]
+said += [is_raw(), terminal.entered]
+print(*map(int, said))
+"""
+
+
+def test_one_that_ignores_sigttou_runs_on_and_leaves_the_terminal_to_the_job_that_has_it(terminal: int) -> None:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = _RUNS_ON.format(root=root)
+    done = subprocess.run([sys.executable, "-c", code], stdin=terminal, capture_output=True, start_new_session=True)
+    # Nothing in the background, everything in the foreground; in the background again nothing is changed or restored.
+    assert (done.stdout, done.stderr) == (b"0 0 1 1 0 1 1 0\n", b"")
+
+
+def test_what_cannot_be_entered(tmp_path: Path) -> None:
+    with open(tmp_path / "file", "w") as file, RawTerminal(file.fileno()) as raw:
+        assert not raw.entered and not raw.enter()
+        assert in_foreground(file.fileno())
 
 
 @pytest.mark.parametrize(("environ", "moves", "colour", "breaks"), [
