@@ -82,6 +82,11 @@ class Lockouts:
         """How long `user` stays locked out from anywhere; 0 when not at all."""
         return max([0.0, *(entry.until - now for (name, _), entry in self.entries.items() if name == user)])
 
+    def tries_left(self, user: str, origin: str, limit: int) -> int:
+        """How many wrong passwords it takes until `user` is locked out at `origin`."""
+        entry = self.entries.get((user, origin))
+        return max(1, limit - entry.count) if entry else limit
+
     def fail(self, user: str, origin: str, now: float, limit: int, seconds: float) -> int:
         """Counts a wrong password and returns the tries that are left; at 0 the lockout has begun."""
         if len(self.entries) % 1_000 == 999:  # a peer with many addresses does not make it grow without bound

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chatlib.core.accounts import FORGET, Account, Presence
 from chatlib.core.talk import no_such_user, part_block, refusal
 from chatlib.protocol.framing import encode
+from chatlib.protocol.scram import fingerprint
 from chatlib.protocol.text import RESERVED, fold
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ def already_online(name: str) -> Reply:
     return refusal("ALREADY_ONLINE", f'"{name}" is logged in already.')
 
 
-def register(world: World, lsn: int, command: Command) -> Reply:
-    """A new account."""
-    name = command["user"]
+def register_refusal(world: World, name: str) -> Reply | None:
+    """Why nobody may register `name` now, or None."""
     user = fold(name)
     if world.parameters["REGISTRATION"] != "open":
         return refusal("REGISTRATION_CLOSED", "This server takes no new users; ask its administrator.")
@@ -39,22 +39,31 @@ def register(world: World, lsn: int, command: Command) -> Reply:
         return refusal("USER_EXISTS", f'The name "{name}" is reserved.')
     if user in world.accounts:
         return refusal("USER_EXISTS", f'There is a user "{world.accounts[user].name}" already.')
+    return None
+
+
+def register(world: World, lsn: int, command: Command) -> Reply:
+    """A new account."""
+    name = command["user"]
+    refused = register_refusal(world, name)
+    if refused:
+        return refused
+    user = fold(name)
     world.accounts[user] = Account(name, user, command["verifier"], joined=lsn, seen=lsn)
     return {"status": "OK", "user": name}
 
 
-def login_refusal(world: World, user: str, address: str, client: str | None, now: float) -> Reply | None:
-    """Why `user` may not come in now, or None. Asked before the password, and again when the login is carried out."""
-    account = world.accounts.get(user)
-    if account is None:
-        return no_such_user(user)
-    seconds = world.lockouts.seconds_left(user, world.origin(address), now)
-    if seconds:
-        return locked_out(account.name, seconds)
-    presence = world.online.get(user)
-    if presence and not _takes_over(presence, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
-        return already_online(account.name)
-    return None
+def proof_of(account: Account) -> Command:
+    """The fields by which a command says which account, and which verifier of it, a proof was checked against."""
+    return {"joined": account.joined, "against": fingerprint(account.verifier)}
+
+
+def proof_refusal(world: World, account: Account, command: Command) -> Reply | None:
+    """Why a proof says nothing of `account`: the name is somebody else's by now, or has another password."""
+    if "joined" not in command or proof_of(account).items() <= command.items():
+        return None
+    left = world.lockouts.tries_left(account.user, world.origin(command["address"]), world.parameters["MAX_FAILURES"])
+    return refusal("WRONG_PASSWORD", f'"{account.name}" has another password by now.', tries_left=left)
 
 
 def _takes_over(presence: Presence, client: str | None) -> bool:
@@ -64,11 +73,17 @@ def _takes_over(presence: Presence, client: str | None) -> bool:
 def login(world: World, lsn: int, command: Command) -> Reply:
     """The password was proven: a session begins, unless something speaks against it."""
     user, address, client = command["user"], command["address"], command.get("client")
-    refused = login_refusal(world, user, address, client, command["at"])
+    account, earlier = world.accounts.get(user), world.online.get(user)
+    if account is None:
+        return no_such_user(user)
+    refused = proof_refusal(world, account, command)
     if refused:
         return refused
-    account = world.accounts[user]
-    earlier = world.online.get(user)
+    seconds = world.lockouts.seconds_left(user, world.origin(address), command["at"])
+    if seconds:
+        return locked_out(account.name, seconds)
+    if earlier and not _takes_over(earlier, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
+        return already_online(account.name)
     if earlier is None and world.seats_left() == 0:
         return refusal("SERVER_FULL", "All seats are taken; try again later.")
     account.seen = max(account.seen, command.get("seen", 0))
@@ -87,6 +102,9 @@ def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
     account = world.accounts.get(user)
     if account is None:
         return no_such_user(user)
+    refused = proof_refusal(world, account, command)
+    if refused:
+        return refused
     origin = world.origin(command["address"])
     seconds = world.lockouts.seconds_left(user, origin, command["at"])
     if seconds:
@@ -101,7 +119,11 @@ def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
 
 def password(world: World, _lsn: int, command: Command) -> Reply:
     """The old password was proven: here is a verifier of the new one."""
-    world.accounts[command["by"]].verifier = command["verifier"]
+    account = world.accounts[command["by"]]
+    refused = proof_refusal(world, account, command)
+    if refused:
+        return refused
+    account.verifier = command["verifier"]
     return {"status": "OK"}
 
 
@@ -137,6 +159,9 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
     account = world.accounts.get(user)
     if account is None:
         return no_such_user(user)
+    refused = proof_refusal(world, account, command)
+    if refused:
+        return refused
     if user in world.online:
         return refusal("ALREADY_ONLINE", f'"{account.name}" is logged in: log out there first.')
     seconds = world.lockouts.locked(user, command["at"])

@@ -77,6 +77,7 @@ class Command:
 _USER = Parameter("user", kinds.NAME)
 _TEXT = Parameter("text", kinds.TEXT)
 _SCRAM = Parameter("scram", kinds.SCRAM, typed=False)
+_VERIFIER = Parameter("verifier", kinds.VERIFIER, required=False, typed=False)
 _AFTER = Parameter("after", kinds.NAME, required=False, typed=False)
 _SEEN = Parameter("seen", kinds.SEQ, required=False, typed=False)
 _BEFORE_LOGIN = frozenset({State.GREETED})
@@ -90,7 +91,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "register", "make an account", role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.CHANGES,
-        parameters=(_USER, Parameter("verifier", kinds.VERIFIER)),
+        parameters=(_USER, _VERIFIER),
     ),
     Command("login", "prove the password, in two requests, and come in", (_SCRAM, _SEEN), role=Role.WIRE,
             states=_BEFORE_LOGIN, runs=Runs.PROVES),
@@ -131,8 +132,8 @@ COMMANDS: tuple[Command, ...] = (
         Parameter("before", kinds.SEQ, required=False, typed=False))),
     Command("filedecline", "refuse a file that waits for you",
             (Parameter("from", kinds.NAME), Parameter("name", kinds.FILE_NAME)), runs=Runs.CHANGES),
-    Command("password", "change your password", (_SCRAM, Parameter("verifier", kinds.VERIFIER, False, False)),
-            runs=Runs.PROVES),
+    Command("password", "change your password", runs=Runs.PROVES,
+            parameters=(Parameter("scram", kinds.SCRAM, required=False, typed=False), _VERIFIER)),
     Command("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES),
     Command("break", "drop the connection; the client comes back by itself", role=Role.LOCAL),
     Command("help", "what you can type, or how one command is used",

@@ -20,7 +20,7 @@ MECHANISM = "SCRAM-SHA-256"
 MIN_ITERATIONS = 4_096
 MAX_ITERATIONS = 10_000_000
 
-_FIRST = re.compile(r"n,,(n=([^,]+),r=([\x21-\x2b\x2d-\x7e]{8,128}))")
+_FIRST = re.compile(r"([ny],,)(n=([^,]+),r=([\x21-\x2b\x2d-\x7e]+))")
 _CHALLENGE = re.compile(r"r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/=]+),i=([0-9]{1,9})")
 _FINAL = re.compile(r"(c=([A-Za-z0-9+/=]+),r=([\x21-\x2b\x2d-\x7e]+)),p=([A-Za-z0-9+/=]+)")
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$([0-9]{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)")
@@ -124,6 +124,11 @@ def parse_verifier(text: str) -> Verifier:
     return Verifier(iterations, salt, stored, server)
 
 
+def fingerprint(verifier: str) -> str:
+    """Tells one verifier from another, and nothing else of it."""
+    return hashlib.sha256(verifier.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class ServerExchange:
     """The server's half: made from the client's first message, then asked once to verify its final one."""
@@ -132,6 +137,7 @@ class ServerExchange:
     challenge: str  # to be sent
     nonce: str
     verifier: Verifier
+    binding: str  # what the final message must say of channel binding: the header of the first, in base64
     auth_prefix: str
 
     @staticmethod
@@ -139,23 +145,26 @@ class ServerExchange:
         """Whom the client's first message names. Raises ScramError when it is none."""
         match = _FIRST.fullmatch(first)
         if match is None:
-            raise ScramError('The first SCRAM message must be "n,,n=<user>,r=<nonce>", the nonce 8 to 128 characters.')
-        return match[2]
+            raise ScramError('The first SCRAM message must be "n,,n=<user>,r=<nonce>".')
+        return match[3]
 
     @classmethod
     def begin(cls, first: str, verifier: Verifier, server_nonce: str) -> ServerExchange:
-        """Answers the client's first message, one that user_of accepts."""
+        """Answers the client's first message, one that user_of accepts.
+
+        "y,," is a client that could bind the proof to a TLS channel: there is none to bind it to.
+        """
         match = _FIRST.fullmatch(first)
         assert match is not None
-        nonce = match[3] + server_nonce
+        nonce = match[4] + server_nonce
         challenge = f"r={nonce},s={_b64(verifier.salt)},i={verifier.iterations}"
-        return cls(match[2], challenge, nonce, verifier, f"{match[1]},{challenge},")
+        return cls(match[3], challenge, nonce, verifier, _b64(match[1].encode()), f"{match[2]},{challenge},")
 
     def verify(self, final: str) -> str | None:
         """The answer ``v=...`` when `final` proves the password, None when it does not. Raises ScramError."""
         match = _FINAL.fullmatch(final)
-        if match is None or match[2] != "biws":
-            raise ScramError('The final SCRAM message must be "c=biws,r=<nonce>,p=<proof>".')
+        if match is None or match[2] != self.binding:
+            raise ScramError(f'The final SCRAM message must be "c={self.binding},r=<nonce>,p=<proof>".')
         if not hmac.compare_digest(match[3], self.nonce):
             raise ScramError("The final SCRAM message has another nonce than the challenge.")
         proof = _unb64(match[4], "proof")

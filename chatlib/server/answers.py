@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from chatlib.core import entry
 from chatlib.core.world import Account, Reply
 from chatlib.protocol.framing import MAX_LINE, decode
 from chatlib.protocol.text import fold
@@ -30,6 +31,11 @@ def _page(accounts: Iterable[Account], request: dict[str, Any], show: Callable[[
 
 def _name(account: Account) -> str:
     return account.name
+
+
+def _register(session: Session, request: dict[str, Any]) -> Reply:
+    """Without a verifier: whether the name could be registered now."""
+    return entry.register_refusal(session.server.world, request["user"]) or {"status": "OK", "user": request["user"]}
 
 
 def _alive(session: Session, request: dict[str, Any]) -> Reply:
@@ -94,6 +100,7 @@ def _fileget(session: Session, request: dict[str, Any]) -> Reply:
 
 READS: dict[str, Callable[[Session, dict[str, Any]], Reply]] = {
     "hello": admission.hello,
+    "register": _register,
     "alive": _alive,
     "whoelse": _whoelse,
     "list_users": _list_users,

@@ -71,6 +71,8 @@ def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, 
     elif name == "logout":
         session.acked = max(session.acked, min(request.get("seen", 0), server.world.lsn))
         session.submit(echo, request_id, session.departure(), barrier=True)
+    elif "verifier" not in request:  # register: the question whether the name is free
+        session.read(echo, request_id, partial(_answer, session, name, request))
     else:  # register: before login, so nobody's key
         changes = {field: value for field, value in request.items() if field not in ("id", "key")}
         session.submit(echo, request_id, {**changes, "at": loop.wall}, barrier=True)
@@ -120,7 +122,7 @@ def _after_login(session: Session, echo: Any, request_id: Any, command: Command,
 
 def _after_proof(session: Session, echo: Any, request_id: Any, _command: Command, reply: Reply) -> None:
     proof, session.exchange = session.exchange, None
-    if reply["status"] == "OK" and proof is not None:
+    if reply["status"] == "OK" and proof is not None and not proof.until:
         reply = {**reply, "scram": proof.answer}
     session.reply(echo, request_id, reply)
 

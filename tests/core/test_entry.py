@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from chatlib.core.entry import login_refusal
 from tests.core.stage import HOST, Stage
 
 
@@ -294,7 +293,7 @@ def test_what_the_replaced_session_had_seen_is_not_told_again(three: Stage) -> N
 
 
 def test_two_sessions_without_a_client_name_are_not_the_same_client(three: Stage) -> None:
-    assert login_refusal(three.world, "alice", HOST, None, 0.0) is not None
+    assert three.do("login", user="alice", address=HOST)["status"] == "ALREADY_ONLINE"
 
 
 # Seats.

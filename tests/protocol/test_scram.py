@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from chatlib.protocol.scram import (
     ScramError,
     ServerExchange,
     Verifier,
+    fingerprint,
     make_verifier,
     new_nonce,
     parse_verifier,
@@ -96,9 +100,9 @@ def test_every_salt_and_nonce_is_new() -> None:
     "first",
     [
         "", "n,,", "n,,n=user", "n,,r=rOprNGfwEbeRWgbNEkqO", "n,,n=,r=rOprNGfwEbeRWgbNEkqO",
-        "y,,n=user,r=rOprNGfwEbeRWgbNEkqO", "p=tls-unique,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+        "x,,n=user,r=rOprNGfwEbeRWgbNEkqO", "p=tls-unique,,n=user,r=rOprNGfwEbeRWgbNEkqO",
         "n,a=admin,n=user,r=rOprNGfwEbeRWgbNEkqO", "n,,m=x,n=user,r=rOprNGfwEbeRWgbNEkqO",
-        "n,,n=user,r=short77", "n,,n=user,r=" + "x" * 129, "n,,n=user,r=with space12", "n,,n=user,r=abcdefgh,x=1",
+        "n,,n=user,r=", "n,,n=user,r=with space12", "n,,n=user,r=abcdefgh,x=1",
         "n,,n=user,r=abcdefgh\n", " n,,n=user,r=abcdefgh", "n,,n=user,r=nönascii1",
     ],
 )  # fmt: skip
@@ -107,9 +111,36 @@ def test_a_first_message_that_is_none(first: str) -> None:
         ServerExchange.user_of(first)
 
 
-@pytest.mark.parametrize("length", [8, 128])
-def test_the_bounds_of_a_nonce(length: int) -> None:
+@pytest.mark.parametrize("length", [1, 7, 129, 900])
+def test_a_nonce_may_have_any_length_from_one(length: int) -> None:
     assert ServerExchange.user_of("n,,n=bob,r=" + "x" * length) == "bob"
+
+
+def proof_without_binding(first: str, challenge: str, header: str) -> str:
+    """A final message made by hand (RFC 5802, section 3): `header` is what it says that `first` began with."""
+    salted = salted_password("pencil", SALT, 4096)
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    final = f"c={base64.b64encode(header.encode()).decode()},r={challenge[2:challenge.index(',')]}"
+    auth = f"{first[3:]},{challenge},{final}".encode()
+    signature = hmac.digest(hashlib.sha256(key).digest(), auth, "sha256")
+    proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
+    return f"{final},p={base64.b64encode(proof).decode()}"
+
+
+def test_a_client_that_could_bind_to_a_channel_may_say_so_and_must_mean_it() -> None:
+    first = FIRST.replace("n,,", "y,,")
+    here = ServerExchange.begin(first, VERIFIER, S_NONCE)
+    assert (here.verify(proof_without_binding(first, here.challenge, "y,,")) or "").startswith("v=")
+    for said, meant in ((first, "n,,"), (FIRST, "y,,")):  # someone on the way has changed the first message
+        here = ServerExchange.begin(said, VERIFIER, S_NONCE)
+        with pytest.raises(ScramError, match="final SCRAM message must be"):
+            here.verify(proof_without_binding(said, here.challenge, meant))
+
+
+def test_a_fingerprint_tells_verifiers_apart_and_nothing_of_them() -> None:
+    one, other = str(VERIFIER), str(make_verifier("pencil", 4096))
+    assert fingerprint(one) == fingerprint(one) != fingerprint(other)
+    assert re.fullmatch("[0-9a-f]{16}", fingerprint(one))
 
 
 @pytest.mark.parametrize(

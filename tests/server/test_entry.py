@@ -58,7 +58,7 @@ def test_login_is_scram(house: House, talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("scram", ["n,,n=facebook", "p=tls-unique,,n=facebook,r=12345678", "n,,n=a=2Cb,r=12345678",
-                                   "n,,n=facebook,r=1", "n,,n=fa cebook,r=12345678"])  # fmt: skip
+                                   "n,,n=facebook,r=", "n,,n=fa cebook,r=12345678"])  # fmt: skip
 def test_a_malformed_first_message_is_refused(house: House, scram: str) -> None:
     reply = house.greet().ask("login", scram=scram)
     assert reply["status"] == "BAD_REQUEST" and '"scram"' in reply["text"]
@@ -185,9 +185,6 @@ def test_a_password_is_changed(house: House) -> None:
 def test_a_password_is_not_changed_by_who_does_not_know_it(house: House) -> None:
     columbia = house.login("Columbia")
     assert columbia.prove("password", "facebook", verifier=V)["status"] == "BAD_REQUEST", "another's"
-    exchange, challenge = columbia.challenge("password", "Columbia")
-    final = columbia.final(exchange, challenge, PASSWORD)
-    assert '"verifier"' in columbia.ask("password", scram=final)["text"]
     replies = [columbia.prove("password", "Columbia", "wrong", verifier=V) for _ in range(3)]
     assert [reply["status"] for reply in replies] == ["WRONG_PASSWORD", "WRONG_PASSWORD", "LOCKED_OUT"]
     assert columbia.prove("password", "Columbia", verifier=V)["status"] == "LOCKED_OUT"

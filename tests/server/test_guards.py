@@ -133,7 +133,7 @@ def test_ids_come_back_as_they_were(house: House) -> None:
 
 def test_cr_lf_and_bytes_in_any_portions(house: House) -> None:
     peer = house.greet()
-    for byte in b'{"action":"register","user":"cr","id":1}\r\n  {"action":"nothing"}\t\r\n':
+    for byte in b'{"action":"register","user":"c r","id":1}\r\n  {"action":"nothing"}\t\r\n':
         peer.say(bytes([byte]))
         house.settle()
     assert [message["status"] for message in peer.hear()] == ["BAD_REQUEST", "UNKNOWN_ACTION"]
