@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from chatlib.core.mail import Mailbox
 
 if TYPE_CHECKING:
-    from chatlib.core.files import File
+    from chatlib.core.files import Waiting
 
 FORGET = 86_400.0  # seconds after which wrong passwords are forgotten
 MAX_KEYS = 1_000  # replies remembered for each user
@@ -44,7 +44,7 @@ class Account:
     skipped: set[int] | None = None  # broadcasts that a block kept from this user
     blocks: set[str] | None = None  # users whom this user blocks
     blocked_by: set[str] | None = None
-    files: dict[tuple[str, str], File] | None = None  # waiting for this user, by sender and name
+    files: Waiting | None = None  # waiting for this user
     replies: OrderedDict[str, str] | None = None  # key → fingerprint of the request + reply, oldest first
 
     def remember(self, key: str, reply: str) -> None:

@@ -179,7 +179,7 @@ def remove_account(world: World, account: Account) -> None:
         part_block(other, account.user, world)
     world.lockouts.clear(account.user)
     world.audience.erase(account.mail.offsets)
-    for file in (account.files or {}).values():
+    for _, file in account.files or ():
         world.audience.unlink(file.blob)
     del world.accounts[account.user]
 

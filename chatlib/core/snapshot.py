@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from chatlib.core.accounts import Account, Failures, Presence
 from chatlib.core.files import File as WaitingFile
+from chatlib.core.files import Waiting
 from chatlib.core.mail import Mailbox
 from chatlib.core.talk import join_block
 from chatlib.core.world import World
@@ -137,7 +138,7 @@ def _load_reply(world: World, line: str) -> None:
 
 def _dump_files(world: World) -> Iterator[str]:
     for account in world.accounts.values():
-        for (sender, _), file in (account.files or {}).items():
+        for sender, file in account.files or ():
             yield f"{account.user} {sender} {dumps(astuple(file))}"
 
 
@@ -146,8 +147,8 @@ def _load_file(world: World, line: str) -> None:
     file = WaitingFile(*json.loads(fields))
     account = world.accounts[receiver]
     if account.files is None:
-        account.files = {}
-    account.files[sender, file.name] = file
+        account.files = Waiting()
+    account.files.add(sender, file)
 
 
 FILES: Mapping[str, File] = {

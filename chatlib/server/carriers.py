@@ -13,7 +13,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.files import File, no_such_file
+from chatlib.core.files import File, Waiting, no_such_file
 from chatlib.core.talk import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import encode
@@ -30,17 +30,24 @@ if TYPE_CHECKING:
 STALLED = 60.0  # seconds without a byte until a transfer is ended
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
-    """The right to one transfer. `file` for a download; `request` and `key` (of the part) for an upload."""
+    """The right to one transfer, in one login of one account. `file` is for a download, what follows for an upload."""
 
     action: str
+    token: str
     user: str
+    login: int  # the LSN of the login in which it was asked for
     address: str
     until: float
     request: dict[str, Any]
-    key: str = ""
+    carrier: Carrier | None = None  # once it is used
     file: File | None = None
+    key: str = ""  # of the part
+    joined: int = 0  # the LSN of the sender's registration,
+    to: str = ""
+    to_joined: int = 0  # and the receiver's: a name may go to somebody else
+    left: int = 0  # bytes that have not come yet
 
 
 class Carrier:
@@ -97,9 +104,12 @@ class Carrier:
         self._timer.cancel()
         self._server.loop.forget(self._fd, self)
         if self._file >= 0:
-            os.close(self._file)
+            self._close_file()
         self._transfers.remove(self)
         return True
+
+    def _close_file(self) -> None:
+        os.close(self._file)
 
     def _say_and_close(self, reply: Reply) -> None:
         if not self._release():
@@ -137,11 +147,10 @@ class Upload(Carrier):
 
     def begin(self, rest: bytes) -> None:
         """`rest`: bytes that came with the request."""
-        path = self._server.blobs.part(self.ticket.key)
         self._size: int = self.ticket.request["size"]
         self._watch()
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._file = self._server.blobs.open_part(self.ticket.key)
         except OSError as error:
             self._fail(error)
             return
@@ -171,6 +180,7 @@ class Upload(Carrier):
             while piece:
                 written = os.write(self._file, piece)
                 self.position += written
+                self._transfers.kept(self.ticket, written)
                 piece = piece[written:]
             if self.position >> 20 != self._room_seen >> 20:  # each MiB: others write to this disk, too
                 self._room_seen = self.position
@@ -222,10 +232,11 @@ class Upload(Carrier):
             text = f'"{name}" did not arrive as it was announced: send it again.'
             self._say_and_close(refusal("DIGEST_MISMATCH", text))
         else:
+            ticket = self.ticket
             command = {
-                "action": "file_stored", "at": self._server.loop.wall, "user": self.ticket.user,
-                **{name: self.ticket.request[name] for name in ("to", "name", "size", "sha256")},
-                "blob": answer.decode(),
+                "action": "file_stored", "at": self._server.loop.wall, "user": ticket.user, "joined": ticket.joined,
+                **{name: ticket.request[name] for name in ("to", "name", "size", "sha256")},
+                "to_joined": ticket.to_joined, "blob": answer.decode(),
             }  # fmt: skip
             self._server.pipeline.submit(self, "upload", None, command)
 
@@ -247,11 +258,11 @@ class Download(Carrier):
     @staticmethod
     def refuses(server: Server, ticket: Ticket, offset: int) -> Reply:
         """Why it cannot begin, or nothing."""
-        assert ticket.file is not None
-        files = server.world.accounts[ticket.user].files if ticket.user in server.world.accounts else None
-        if ticket.file not in (files or {}).values():
-            return no_such_file(ticket.file.sender, ticket.file.name)
-        size = ticket.file.size
+        file, account = ticket.file, server.world.accounts[ticket.user]  # who is logged in has one
+        assert file is not None
+        if file != (account.files or Waiting()).find(fold(file.sender), file.name, file.sha256):
+            return no_such_file(file.sender, file.name)
+        size = file.size
         return {} if offset <= size else refusal("BAD_REQUEST", f'Field "offset" must be 0 to {size}.')
 
     def begin(self, rest: bytes) -> None:
@@ -266,6 +277,10 @@ class Download(Carrier):
         except OSError as error:
             self._server.tell(f"A waiting file cannot be read: {error}")
             self._say_and_close(refusal("NO_SUCH_FILE", "The file's bytes are missing; tell the administrator."))
+
+    def _close_file(self) -> None:
+        assert self.ticket.file is not None
+        self._server.blobs.close(self.ticket.file.blob, self._file)
 
     def writable(self) -> None:
         allowed = min(self._my_turn(), max(1, self._size - self.position))

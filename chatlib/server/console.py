@@ -142,7 +142,7 @@ class Console:
 
     def _files(self, _fields: Fields) -> None:
         waiting = [(file, account.name) for account in self._server.world.accounts.values()
-                   for file in (account.files or {}).values()]  # fmt: skip
+                   for _, file in account.files or ()]  # fmt: skip
         self.say(f"{len(waiting)} waiting:")
         for file, receiver in sorted(waiting, key=lambda pair: pair[0].number):
             self.say(f'  {file.number}: "{file.name}" ({file.size} bytes) from {file.sender} for {receiver},'

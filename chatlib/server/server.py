@@ -55,8 +55,8 @@ class Server:
         self.edited: edits.EditedFiles = edits.EditedFiles(home)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
         self.blobs = Blobs(home.data / "files")
-        self.blobs.remove_orphans({file.blob for account in self.world.accounts.values()
-                                   for file in (account.files or {}).values()})  # fmt: skip
+        self.blobs.take_stock({file.blob for account in self.world.accounts.values()
+                               for _, file in account.files or ()}, self.loop.now, self.loop.wall)  # fmt: skip
         self.delivery = Delivery(self.messages, self.blobs)
         self.world.audience = self.delivery
         self.epoch = home.epoch()
@@ -187,6 +187,8 @@ class Server:
         self.log.flush(self.loop.wall)
 
     def _reap(self) -> None:
+        if self.blobs.aside:
+            self.loop.again(self.transfers)  # removing waits for no one, and no one waits for it
         closing, self._closing = self._closing, []
         for session in closing:
             session.connection.close()

@@ -300,6 +300,7 @@ class Session:
             self._timer.cancel()
             self.server.buckets[self.user] = (self._tokens, self._tokens_at)  # a new login is no new burst
             self.server.delivery.leave(self)
+            self.server.transfers.leave(self.user, self.login)
             self.server.catching_up.pop(self, None)
         self.server.seats.leave(self)
 

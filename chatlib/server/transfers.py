@@ -1,6 +1,8 @@
 """File transfers: tickets, and who may move how many bytes in a tick (design, section 4).
 
 A ticket is asked for on the chat connection and used once, on a connection of its own, which ``carriers`` then serves.
+Both belong to a login and end with it; only an upload whose bytes are all here goes on being checked. What is under way
+is summed up as it changes: no request costs more because there are many tickets, transfers or waiting files.
 Must not know who may send what to whom: the world does.
 """
 
@@ -8,9 +10,10 @@ from __future__ import annotations
 
 import secrets
 from hmac import compare_digest
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.files import file_refusal, no_such_file, shown
+from chatlib.core.files import Coming, File, Waiting, file_refusal, no_such_file, shown
 from chatlib.core.talk import refusal
 from chatlib.core.world import Reply
 from chatlib.protocol.commands import ACTIONS, Runs, check
@@ -28,6 +31,8 @@ TICKET_LIFE = 60.0  # seconds
 ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
 TOGETHER = 64 << 10  # bytes moved in one tick when there are several, by one of them in turn (make bench)
 _PAGE = 80  # files in one page of the list: with the longest names it still is one line
+_EXPIRE = 256  # tickets that expire for one request at most
+_NAMED = 8  # characters of a ticket by which it is found; the others are its secret
 
 
 class Transfers:
@@ -35,11 +40,15 @@ class Transfers:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._tickets: dict[str, Ticket] = {}
+        self._tickets: dict[str, Ticket] = {}  # those not used yet, the oldest first
         self._active: dict[Carrier, None] = {}
+        self._of_user: dict[str, list[Ticket]] = {}  # all tickets, used or not
+        self._coming: dict[str, tuple[int, int]] = {}  # by receiver: how many of them are uploads, and their bytes
+        self._promised = 0  # bytes that all uploads have yet to bring
         self._tick = -1
         self._left = 0
         self.buffer = memoryview(bytearray(ALONE))  # for all uploads, one after the other
+        self._every_minute()
 
     # On the chat connection.
 
@@ -47,74 +56,105 @@ class Transfers:
         """``file``: a ticket for an upload, and from where it goes on."""
         server, user = self.server, session.user
         to, name, size = fold(request["to"]), request["name"], request["size"]
-        key = part_key(user, to, name, str(size), request["sha256"])
+        joined = server.world.accounts[user].joined
+        to_joined = server.world.accounts[to].joined if to in server.world.accounts else 0
+        key = part_key(f"{user} {joined}", f"{to} {to_joined}", name, str(size), request["sha256"])
         self._expire()
-        self._forget(key)  # whoever asks anew has given up an earlier try
-        if any(transfer.ticket.key == key for transfer in self._active):  # all its bytes had come: it goes on
+        if not self._give_up(user, key):  # all its bytes had come: it goes on
             return refusal("TOO_MANY_TRANSFERS", f'An earlier upload of "{name}" is being checked: wait for its end.')
-        reserved = sum(
-            ticket.request["size"] for ticket in self._uploads() if fold(ticket.request["to"]) == to
-        )
-        _, refused = file_refusal(server.world, user, request["to"], name, size, reserved)
+        mine = sum(1 for ticket in self._of_user.get(user, ()) if ticket.to == to)
+        coming = Coming(mine, *self._coming.get(to, (0, 0)))
+        _, refused = file_refusal(server.world, user, request["to"], name, size, coming)
         if refused or (refused := self._too_many(user)):
             return refused
-        offset = server.blobs.part_size(key)
-        if offset > size:
+        if server.blobs.part_size(key) > size:
             server.blobs.drop_part(key)
-            offset = 0
-        uploads = self._uploads()
-        promised = sum(ticket.request["size"] - server.blobs.part_size(ticket.key) for ticket in uploads)
-        server.blobs.trim_parts(server.world.parameters["FILE_QUOTA"], {key, *(ticket.key for ticket in uploads)})
-        if size - offset + promised > server.blobs.room():
+        offset = server.blobs.part_size(key)
+        if size - offset + self._promised > server.blobs.room():
             return refusal("NO_SPACE", f'The server\'s disk has no room for "{name}".')
-        token = self._issue(session, "upload", request, key=key)
-        return {"status": "OK", "ticket": token, "offset": offset}
+        ticket = self._issue(session, "upload", request, key=key, joined=joined, to=to, to_joined=to_joined)
+        ticket.left = size - offset
+        self._promised += ticket.left
+        return {"status": "OK", "ticket": ticket.token, "offset": offset}
 
     def ask_download(self, session: Session, request: dict[str, Any]) -> Reply:
         """``fileget``: what waits, or a ticket for one of them."""
         self._expire()
-        files = self.server.world.accounts[session.user].files or {}
+        waiting = self.server.world.accounts[session.user].files or Waiting()
         if "name" not in request and "from" not in request:
-            before = request.get("before", self.server.world.lsn + 1)
-            waiting = sorted((file for file in files.values() if file.number < before), key=lambda file: -file.number)
-            reply: Reply = {"status": "OK", "files": [shown(file) for file in waiting[:_PAGE]]}
-            return {**reply, "more": True} if len(waiting) > _PAGE else reply
+            return _page(waiting, request.get("before", self.server.world.lsn + 1))
         if "name" not in request or "from" not in request:
             return refusal("BAD_REQUEST", 'Fields "from" and "name" go together.')
-        file = files.get((fold(request["from"]), request["name"]))
+        file = waiting.find(fold(request["from"]), request["name"])
         if file is None:
             return no_such_file(request["from"], request["name"])
         refused = self._too_many(session.user)
         if refused:
             return refused
-        token = self._issue(session, "download", request, file=file)
-        return {"status": "OK", "ticket": token, "size": file.size, "sha256": file.sha256}
+        ticket = self._issue(session, "download", request, file=file)
+        return {"status": "OK", "ticket": ticket.token, "size": file.size, "sha256": file.sha256}
 
-    def _uploads(self) -> list[Ticket]:
-        tickets = [*self._tickets.values(), *(transfer.ticket for transfer in self._active)]
-        return [ticket for ticket in tickets if ticket.action == "upload"]
+    def leave(self, user: str, login: int) -> None:
+        """The session of `user` that began with `login` is over, and with it what was asked for in it."""
+        for ticket in [ticket for ticket in self._of_user.get(user, ()) if ticket.login == login]:
+            if ticket.carrier is None:
+                self._close(ticket)
+            elif not ticket.carrier.finishing:
+                ticket.carrier.end()
+
+    # Tickets.
+
+    def _issue(self, session: Session, action: str, request: dict[str, Any], **more: Any) -> Ticket:
+        token = secrets.token_urlsafe(18)
+        while token[:_NAMED] in self._tickets:
+            token = secrets.token_urlsafe(18)
+        until = self.server.loop.now + TICKET_LIFE
+        ticket = Ticket(action, token, session.user, session.login, session.address, until, request, **more)
+        self._tickets[token[:_NAMED]] = ticket
+        self._of_user.setdefault(ticket.user, []).append(ticket)
+        if ticket.key:
+            self.server.blobs.hold(ticket.key)
+            count, size = self._coming.get(ticket.to, (0, 0))
+            self._coming[ticket.to] = count + 1, size + request["size"]
+        return ticket
+
+    def _close(self, ticket: Ticket) -> None:
+        """It is used up, or not good any more."""
+        if ticket.carrier is None:
+            del self._tickets[ticket.token[:_NAMED]]
+        self._of_user[ticket.user].remove(ticket)
+        if not self._of_user[ticket.user]:
+            del self._of_user[ticket.user]
+        if ticket.key:
+            count, size = self._coming.pop(ticket.to)
+            if count > 1:
+                self._coming[ticket.to] = count - 1, size - ticket.request["size"]
+            self._promised -= ticket.left
+            server = self.server
+            server.blobs.let_go(ticket.key, server.loop.now, server.world.parameters["FILE_QUOTA"])
 
     def _expire(self) -> None:
-        now = self.server.loop.now
-        self._tickets = {token: ticket for token, ticket in self._tickets.items() if ticket.until > now}
+        for ticket in list(islice(self._tickets.values(), _EXPIRE)):
+            if ticket.until > self.server.loop.now:
+                return
+            self._close(ticket)
 
     def _too_many(self, user: str) -> Reply:
-        tickets = [*self._tickets.values(), *(transfer.ticket for transfer in self._active)]
-        if sum(1 for ticket in tickets if ticket.user == user) < PER_USER:
+        if len(self._of_user.get(user, ())) < PER_USER:
             return {}
         return refusal("TOO_MANY_TRANSFERS", f"You have {PER_USER} transfers under way: wait until one has ended.")
 
-    def _issue(self, session: Session, action: str, request: dict[str, Any], **more: Any) -> str:
-        token = secrets.token_urlsafe(18)
-        until = self.server.loop.now + TICKET_LIFE
-        self._tickets[token] = Ticket(action, session.user, session.address, until, request, **more)
-        return token
-
-    def _forget(self, key: str) -> None:
-        self._tickets = {token: ticket for token, ticket in self._tickets.items() if ticket.key != key}
-        for transfer in list(self._active):
-            if transfer.ticket.key == key and not transfer.finishing:
-                transfer.end()
+    def _give_up(self, user: str, key: str) -> bool:
+        """Whoever asks anew has given up an earlier try; False when that one is being checked."""
+        for ticket in list(self._of_user.get(user, ())):
+            if ticket.key == key:
+                if ticket.carrier is None:
+                    self._close(ticket)
+                elif ticket.carrier.finishing:
+                    return False
+                else:
+                    ticket.carrier.end()
+        return True
 
     # On a connection of its own.
 
@@ -129,24 +169,22 @@ class Transfers:
             start = Upload if ticket.action == "upload" else Download
             refused = start.refuses(self.server, ticket, request["offset"])
             if not refused:
-                sock = session.hand_over()
-                transfer = start(self, sock, ticket, request)
+                del self._tickets[ticket.token[:_NAMED]]
+                transfer = ticket.carrier = start(self, session.hand_over(), ticket, request)
                 self._active[transfer] = None
                 transfer.begin(rest)
                 return True
+            self._close(ticket)
         session.reply(request["action"], request.get("id"), refused)
         session.end("PROTOCOL_ERROR", refused["text"])
         return True
 
     def _use(self, request: dict[str, Any], address: str) -> Ticket | None:
-        for token, ticket in self._tickets.items():
-            if compare_digest(token.encode(), request["ticket"].encode()):
-                right = ticket.action == request["action"] and ticket.address == address
-                if right and ticket.until > self.server.loop.now:
-                    del self._tickets[token]
-                    return ticket
-                return None
-        return None
+        ticket = self._tickets.get(request["ticket"][:_NAMED])
+        if ticket is None or not compare_digest(ticket.token.encode(), request["ticket"].encode()):
+            return None
+        right = ticket.action == request["action"] and ticket.address == address
+        return ticket if right and ticket.until > self.server.loop.now else None
 
     def allowance(self) -> int:
         """Bytes that may be moved now; 0: in the next tick."""
@@ -161,14 +199,42 @@ class Transfers:
         if session is not None:
             session.last_command = self.server.loop.now
 
+    def kept(self, ticket: Ticket, count: int) -> None:
+        """So many bytes of an upload are in its part."""
+        self.server.blobs.grew(ticket.key, count)
+        ticket.left -= count
+        self._promised -= count
+
     def remove(self, transfer: Carrier) -> None:
         """It has ended."""
-        self._active.pop(transfer, None)
+        if transfer in self._active:
+            del self._active[transfer]
+            self._close(transfer.ticket)
 
     def end_all(self) -> None:
         """The server stops."""
         for transfer in list(self._active):
             transfer.end()
+
+    # What nobody needs.
+
+    def _every_minute(self) -> None:
+        self.server.loop.call_later(60.0, self._every_minute)
+        self._expire()
+        self.again()
+
+    def again(self) -> None:
+        """Removes some of what is not needed; what is left, in the next tick."""
+        if self.server.blobs.tidy(self.server.loop.now):
+            self.server.loop.again(self)
+
+    def broken(self) -> None: ...
+
+
+def _page(waiting: Waiting, before: int) -> Reply:
+    files: list[File] = [file for _, file in waiting if file.number < before]
+    reply: Reply = {"status": "OK", "files": [shown(file) for file in files[: -_PAGE - 1 : -1]]}
+    return {**reply, "more": True} if len(files) > _PAGE else reply
 
 
 def _transfer_request(line: bytes) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def mail(stage: Stage, user: str) -> list[dict[str, Any]]:
 
 
 def names(stage: Stage, user: str) -> list[str]:
-    return [name for _, name in stage.world.accounts[user].files or {}]
+    return [file.name for _, file in stage.world.accounts[user].files or ()]
 
 
 def test_a_file_waits_and_its_receiver_is_told(three: Stage) -> None:
@@ -181,6 +181,50 @@ def test_a_namesake_of_the_sender_hears_nothing_of_files_it_never_sent(three: St
     three.do("register", user="CAROL", verifier="v")
     assert three.do("received", "bob", **{"from": "carol", "name": "a.txt", "sha256": SHA})["status"] == "OK"
     assert mail(three, "carol") == []
+
+
+def test_a_namesake_sends_a_file_of_a_name_that_waits_already(three: Stage) -> None:
+    """What somebody else sent under that name before waits beside it; the newest is meant."""
+    store(three, "carol", "bob", size=3)
+    three.do("deregister", user="carol")
+    three.do("register", user="Carol", verifier="v")
+    assert store(three, "carol", "bob", sha256=OTHER_SHA)["status"] == "OK"
+    assert store(three, "carol", "bob")["status"] == "FILE_EXISTS"
+    three.save()
+    waiting = three.world.accounts["bob"].files
+    assert waiting is not None and (waiting.count, waiting.size, waiting.from_sender) == (2, 8, {"carol": 2})
+    three.recorder.take()
+    assert three.do("received", "bob", **{"from": "carol", "name": "a.txt", "sha256": SHA})["status"] == "OK"
+    assert unlinked(three) == ["blob6"], "the earlier one, by its digest"
+    assert three.do("filedecline", "bob", **{"from": "carol", "name": "a.txt"})["status"] == "OK"
+    assert unlinked(three) == ["blob9"] and three.world.accounts["bob"].files is None
+
+
+@pytest.mark.parametrize("user", ["carol", "bob"])
+def test_an_upload_that_began_before_a_name_changed_hands_is_not_taken(three: Stage, user: str) -> None:
+    joined = {name: three.world.accounts[name].joined for name in ("carol", "bob")}
+    three.do("depart", user=user, session=5 if user == "bob" else 0)
+    three.do("deregister", user=user)
+    three.do("register", user=user, verifier="v")
+    before = store(three, "carol", "bob", joined=joined["carol"], to_joined=joined["bob"])
+    assert before["status"] == "NO_SUCH_USER" and user in before["text"]
+    assert mail(three, "bob") == [] and three.world.accounts["bob"].files is None
+    now = {name: three.world.accounts[name].joined for name in ("carol", "bob")}
+    assert store(three, "carol", "bob", joined=now["carol"], to_joined=now["bob"])["status"] == "OK"
+
+
+def test_so_many_files_may_wait(three: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones, too: each has its place in memory, and its line in the list."""
+    monkeypatch.setattr("chatlib.core.files.FROM_ONE", 2)
+    monkeypatch.setattr("chatlib.core.files.FOR_ONE", 3)
+    assert [store(three, name=str(number), size=0)["status"] for number in range(3)] == ["OK", "OK", "TOO_MANY_FILES"]
+    assert store(three, "carol")["status"] == "OK"
+    refused = store(three, "carol", name="b")
+    assert refused == {"status": "TOO_MANY_FILES", "text": '3 files wait for "Bob": wait until some are fetched.'}
+    three.save()
+    assert three.do("filedecline", "bob", **{"from": "alice", "name": "1"})["status"] == "OK"
+    assert store(three, "carol", name="b")["status"] == "OK"
+    assert three.replayed().accounts["bob"].files == three.world.accounts["bob"].files
 
 
 def scene() -> Stage:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chatlib.core import snapshot
 from chatlib.core.files import File as WaitingFile
+from chatlib.core.files import Waiting
 from chatlib.core.snapshot import SnapshotError
 from chatlib.storage.parameters import defaults
 from tests.core.stage import Recorder, Stage, loaded, new_world, picture, saved
@@ -33,7 +34,8 @@ def lively() -> Stage:
     stage.do("edit", parameters={"BLOCK_SCOPE": "user", "TIME_OUT": 0.1 + 0.2, "MaxCon": 7})
     stage.do("seen", seen={"alice": 9})
     waiting = WaitingFile(7, 1.5, "Alice", 'a "file".txt', 2**33, "0" * 64, "blob7")
-    stage.world.accounts["bob"].files = {("alice", waiting.name): waiting}
+    files = stage.world.accounts["bob"].files = Waiting()
+    files.add("alice", waiting)
     return stage
 
 

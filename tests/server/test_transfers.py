@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chatlib.server.transfers import TICKET_LIFE
-from chatlib.storage.blobs import Blobs
+from chatlib.storage.blobs import PART_LIFE, Blobs
 from tests.chance import new_chance
 from tests.server.house import House, Peer
 
@@ -479,6 +479,193 @@ def test_a_reader_reads_on_when_the_file_goes(house: House, dial: Dial) -> None:
     late = dial(house)
     late.ask("download", tickets[1])
     assert late.status() == "NO_SUCH_FILE"
+
+
+# Tickets, transfers and parts belong to a login, and to an account.
+
+
+def gone(house: House, peer: Peer, how: str) -> None:
+    """Columbia's session ends; at `removal`, with the account, and somebody else takes the name."""
+    if how == "logout":
+        assert peer.ask("logout")["status"] == "OK"
+    elif how == "reset":
+        peer.hang_up()
+        house.settle()
+    else:
+        house.admin("kick Columbia")
+    if how == "removal":
+        assert house.greet().prove("deregister", "Columbia")["status"] == "OK"
+        house.register("Columbia")
+
+
+ENDS = ["logout", "reset", "kick", "removal"]
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_tickets_end_with_their_login(house: House, dial: Dial, how: str) -> None:
+    columbia = house.login("Columbia")
+    upload(dial, house.login("SEAS"), to="Columbia")
+    up = announce(columbia, name="b")["ticket"]
+    down = columbia.ask("fileget", **{"from": "SEAS", "name": "a.bin"})["ticket"]
+    gone(house, columbia, how)
+    assert bad(dial, house, "upload", up) and bad(dial, house, "download", down)
+    house.login("Columbia")
+    assert bad(dial, house, "upload", up) and bad(dial, house, "download", down)
+    assert not house.server.transfers._tickets and not house.server.transfers._of_user
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_transfers_end_with_their_login_and_go_on_in_the_next(house: House, dial: Dial, how: str) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    upload(dial, seas, DATA * 30, to="Columbia")
+    up, down = dial(house), dial(house)
+    up.ask("upload", announce(columbia)["ticket"], 0, DATA[:1_000])
+    down.ask("download", columbia.ask("fileget", **{"from": "SEAS", "name": "a.bin"})["ticket"])
+    house.settle()
+    gone(house, columbia, how)
+    for pipe in (up, down):
+        pipe.until(lambda pipe=pipe: pipe.closed)  # type: ignore[misc]
+    assert len(down.data) < len(DATA) * 30 and b"OK" not in up.data
+    assert house.server.transfers._promised == 0 and not house.server.transfers._coming
+    columbia = house.login("Columbia")
+    if how == "removal":
+        assert announce(columbia)["offset"] == 0, "another's part is another's"
+        assert columbia.ask("fileget")["files"] == []
+    else:
+        assert announce(columbia)["offset"] == 1_000
+        assert download(dial, columbia, "SEAS") == DATA * 30
+    upload(dial, columbia)
+    assert download(dial, seas) == DATA
+
+
+@pytest.mark.parametrize("removed", ["Columbia", "SEAS"])
+def test_an_upload_being_checked_while_a_name_changes_hands(
+    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    check, (reader, writer) = Blobs.check, os.pipe()
+
+    def wait(blobs: Blobs, key: str, sha256: str) -> str:
+        os.close(writer)
+        os.read(reader, 1)
+        return check(blobs, key, sha256)
+
+    monkeypatch.setattr(Blobs, "check", wait)
+    pipe = dial(house)
+    pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
+    house.settle()
+    house.admin(f"kick {removed}")
+    assert house.greet().prove("deregister", removed)["status"] == "OK"
+    house.register(removed)
+    new = house.login(removed)
+    os.write(writer, b".")
+    assert pipe.status() == "NO_SUCH_USER"
+    os.close(reader)
+    os.close(writer)
+    house.settle()
+    assert new.ask("fileget")["files"] == [] and lying(house) == []
+    assert not [event for peer in (new, seas) for event in peer.events if event["event"] == "file"]
+
+
+# Limits, and what nobody needs.
+
+
+def test_so_many_files_under_way_and_waiting(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatlib.core.files.FROM_ONE", 2)
+    monkeypatch.setattr("chatlib.core.files.FOR_ONE", 3)
+    columbia, google, seas = house.login("Columbia"), house.login("Google"), house.login("SEAS")
+    upload(dial, columbia, b"", "1")
+    assert announce(columbia, b"", "2")["status"] == "OK"
+    reply = announce(columbia, b"", "3")
+    assert reply["status"] == "TOO_MANY_FILES"
+    assert reply["text"] == '2 files from you wait for "SEAS": wait until some are fetched.'
+    assert announce(google, b"", "1")["status"] == "OK"
+    assert announce(google, b"", "2")["status"] == "TOO_MANY_FILES"
+    assert announce(google, b"", "2", to="facebook")["status"] == "OK"
+    assert seas.ask("filedecline", **{"from": "Columbia", "name": "1"})["status"] == "OK"
+    assert announce(google, b"", "2")["status"] == "OK"
+
+
+def test_ones_own_parts_go_first_and_nobody_elses(
+    build: Callable[..., House], dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatlib.storage.blobs.IDLE_PARTS", 5)
+    house = build(FILE_QUOTA="1 MiB")
+    columbia, google = house.login("Columbia"), house.login("Google")
+    cut_upload(dial, columbia, DATA, 1_000)
+    for number in range(20):  # garbage, piece by piece
+        cut_upload(dial, google, b"%02d" % number * 125_000, 200_000)
+    assert announce(columbia)["offset"] == 1_000
+    assert len(lying(house)) == 1 + 5
+    for number, offset in ((19, 200_000), (15, 200_000), (14, 0), (0, 0)):
+        assert announce(google, b"%02d" % number * 125_000)["offset"] == offset
+        house.clock.now += TICKET_LIFE + 1
+        house.settle()
+    for number in range(20, 25):
+        cut_upload(dial, google, b"%02d" % number * 250_000, 400_000)
+    assert len(lying(house)) == 1 + 2, "no more bytes than the quota"
+
+
+def test_a_part_outlives_its_ticket_and_goes_after_a_day(house: House, dial: Dial) -> None:
+    columbia = house.login("Columbia")
+    cut_upload(dial, columbia, DATA, 1_000)
+    columbia.ask("logout")
+    house.pass_time(PART_LIFE - 120, 3_600)
+    columbia = house.login("Columbia")
+    assert announce(columbia)["offset"] == 1_000
+    columbia.ask("logout")
+    house.pass_time(PART_LIFE - 120, 3_600)
+    assert len(lying(house)) == 1, "asked for, it has another day"
+    house.pass_time(300, 60)
+    assert lying(house) == []
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_calendar_that_was_set_costs_no_part(house: House, dial: Dial, years: int) -> None:
+    cut_upload(dial, house.login("Columbia"), DATA, 1_000)
+    assert house.stop() == ""
+    house.clock.wall_at_start += years * 366 * 86_400.0
+    house.restart()
+    assert announce(house.login("Columbia"))["offset"] == 1_000
+
+
+def test_a_removal_of_much_takes_many_ticks(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatlib.storage.blobs._TIDY", 0.0)
+    monkeypatch.setattr("chatlib.storage.blobs._SLICE", 100_000)
+    columbia = house.login("Columbia")
+    for name in ("a", "b"):
+        upload(dial, columbia, DATA, name)
+    tidy, sizes = Blobs.tidy, []
+
+    def watched(blobs: Blobs, now: float) -> bool:
+        sizes.append((house.server.loop.ticks, sum(path.stat().st_size for path in lying(house))))
+        return tidy(blobs, now)
+
+    monkeypatch.setattr(Blobs, "tidy", watched)
+    assert house.greet().prove("deregister", "SEAS")["status"] == "OK"
+    house.settle()
+    left = dict(sizes)
+    assert list(left.values()) == [600_002, 500_002, 400_002, 300_002, 300_001, 200_001, 100_001, 1, 0]
+    assert lying(house) == []
+
+
+def test_a_rename_that_fails_is_made_good(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.suffix == ".part":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        upload(dial, columbia, DATA, "now")
+        upload(dial, columbia, DATA * 2, "at the next start")
+    assert download(dial, seas, name="now") == DATA
+    assert house.stop() == ""
+    house.restart()
+    assert download(dial, house.login("SEAS"), name="at the next start") == DATA * 2
 
 
 # Beside chat.

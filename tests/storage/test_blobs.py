@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from chatlib.storage.blobs import PART_LIFE, RESERVE, Blobs, DigestMismatch, part_key
+from chatlib.storage.blobs import GRACE, IDLE_PARTS, PART_LIFE, RESERVE, Blobs, DigestMismatch, part_key
 
 KEY = part_key("alice", "bob", "a.txt", "5", "0" * 64)
+NOW, WALL = 1_000_000.0, 1_700_000_000.0
 DATA = b"bytes\n\0" * 1_000
 
 
@@ -19,14 +20,34 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def built(folder: Path, wanted: Collection[str] = (), now: float = NOW, wall: float = WALL) -> Blobs:
+    """As after a start."""
+    blobs = Blobs(folder)
+    blobs.take_stock(wanted, now, wall)
+    tidy(blobs, now)
+    return blobs
+
+
+def tidy(blobs: Blobs, now: float = NOW) -> None:
+    while blobs.tidy(now):
+        pass
+
+
+def arrive(blobs: Blobs, key: str = KEY, data: bytes = DATA) -> None:
+    """Bytes of a held part."""
+    fd = blobs.open_part(key)
+    blobs.grew(key, os.write(fd, data))
+    os.close(fd)
+
+
 @pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path / "files")
+    return built(tmp_path / "files")
 
 
 def finish(blobs: Blobs, data: bytes = DATA) -> str:
     """A part arrives, is checked, and becomes a waiting file."""
-    blobs.part(KEY).write_bytes(data)
+    arrive(blobs, KEY, data)
     blob = blobs.check(KEY, digest(data))
     assert lying(blobs).count(f"{KEY}.part") == 1, "checking alone changes nothing"
     blobs.adopt(blob)
@@ -39,8 +60,8 @@ def lying(blobs: Blobs) -> list[str]:
 
 def test_the_folder_is_made_once_and_is_private(blobs: Blobs) -> None:
     assert blobs.folder.stat().st_mode & 0o777 == 0o700
-    blobs.part(KEY).write_bytes(DATA)
-    assert Blobs(blobs.folder).part_size(KEY) == len(DATA)
+    arrive(blobs)
+    assert built(blobs.folder).part_size(KEY) == len(DATA)
 
 
 def test_a_part_belongs_to_one_upload() -> None:
@@ -53,28 +74,46 @@ def test_a_part_belongs_to_one_upload() -> None:
 
 def test_the_size_of_a_part(blobs: Blobs) -> None:
     assert blobs.part_size(KEY) == 0
-    blobs.part(KEY).write_bytes(DATA)
-    assert blobs.part_size(KEY) == len(DATA)
+    arrive(blobs)
+    arrive(blobs)
+    assert blobs.part_size(KEY) == 2 * len(DATA)
     blobs.drop_part(KEY)
     blobs.drop_part(KEY)
-    assert blobs.part_size(KEY) == 0 and lying(blobs) == []
+    assert blobs.part_size(KEY) == 0 and f"{KEY}.part" not in lying(blobs)
+    arrive(blobs, data=b"another try")
+    tidy(blobs)
+    assert blobs.part(KEY).read_bytes() == b"another try" and lying(blobs) == [f"{KEY}.part"]
+
+
+def test_a_part_that_somebody_else_changed_is_no_part(blobs: Blobs) -> None:
+    arrive(blobs)
+    for change in (lambda: blobs.part(KEY).unlink(), lambda: os.truncate(blobs.part(KEY), 5)):
+        change()
+        with pytest.raises(OSError, match=r"the part has \d+ bytes"):
+            blobs.open_part(KEY)
+        assert blobs.part_size(KEY) == 0
+        arrive(blobs)
+        assert blobs.part(KEY).read_bytes() == DATA
 
 
 @pytest.mark.parametrize("data", [b"", DATA])
 def test_a_whole_part_gets_its_final_name(blobs: Blobs, data: bytes) -> None:
     blob = finish(blobs, data)
     assert lying(blobs) == [blob] and blob.startswith(f"{KEY}.") and blob != blobs.part(KEY).name
-    fd = blobs.open(blob)
+    fds = [blobs.open(blob), blobs.open(blob)]
     blobs.unlink(blob)
-    blobs.unlink(blob)
-    assert lying(blobs) == [] and os.pread(fd, len(DATA) + 1, 0) == data, "a reader reads on"
-    os.close(fd)
+    blobs.close(blob, fds[1])
+    tidy(blobs)
+    assert os.pread(fds[0], len(DATA) + 1, 0) == data, "a reader reads on"
+    blobs.close(blob, fds[0])
+    tidy(blobs)
+    assert lying(blobs) == []
     with pytest.raises(FileNotFoundError):
         blobs.open(blob)
 
 
 def test_bytes_that_are_not_those_announced(blobs: Blobs) -> None:
-    blobs.part(KEY).write_bytes(DATA)
+    arrive(blobs)
     with pytest.raises(DigestMismatch):
         blobs.check(KEY, digest(DATA + b"x"))
     assert lying(blobs) == [f"{KEY}.part"], "no final name"
@@ -89,46 +128,101 @@ def test_final_names_are_never_used_twice(blobs: Blobs) -> None:
     assert len(used) == 50 and set(lying(blobs)) == used
 
 
+def age(path: Path, seconds: float) -> None:
+    os.utime(path, (WALL - seconds,) * 2)
+
+
 def test_orphans_go_and_what_is_needed_stays(blobs: Blobs) -> None:
-    wanted = finish(blobs)
-    orphan = finish(blobs)
-    now = time.time()
-    for name, age in ((wanted, 9 * PART_LIFE), (orphan, 0.0)):
-        os.utime(blobs.folder / name, (now - age,) * 2)
-    for key, age in (("fresh", 0.0), ("younger", PART_LIFE - 3_600), ("old", PART_LIFE + 1), ("older", 9 * PART_LIFE)):
-        blobs.part(key).write_bytes(DATA)
-        os.utime(blobs.part(key), (now - age,) * 2)
-    blobs.remove_orphans({wanted, "is not there"})
-    assert lying(blobs) == sorted([wanted, "fresh.part", "younger.part"])
-    blobs.remove_orphans(set())
-    assert lying(blobs) == ["fresh.part", "younger.part"]
+    wanted, orphan = finish(blobs), finish(blobs)
+    age(blobs.folder / wanted, 9 * PART_LIFE)
+    age(blobs.folder / orphan, 0.0)
+    arrive(blobs)
+    blobs = built(blobs.folder, {wanted, "is not there"})
+    assert lying(blobs) == sorted([wanted, f"{KEY}.part"])
+    assert lying(built(blobs.folder)) == [f"{KEY}.part"]
+
+
+@pytest.mark.parametrize(("idle", "left"), [
+    (0.0, PART_LIFE), (3_600.0, PART_LIFE - 3_600), (PART_LIFE - GRACE, GRACE), (9 * PART_LIFE, GRACE),
+    (-9 * PART_LIFE, PART_LIFE),
+])  # fmt: skip
+def test_a_part_lives_for_a_day_whatever_the_calendar_says(blobs: Blobs, idle: float, left: float) -> None:
+    """The last are those of a clock that was set: forwards, and back."""
+    arrive(blobs)
+    age(blobs.part(KEY), idle)
+    blobs = built(blobs.folder)
+    tidy(blobs, NOW + left - 1)
+    assert blobs.part_size(KEY) == len(DATA)
+    tidy(blobs, NOW + left + 1)
+    assert blobs.part_size(KEY) == 0 and lying(blobs) == []
+
+
+def test_a_held_part_never_goes(blobs: Blobs) -> None:
+    arrive(blobs)
+    blobs = built(blobs.folder)
+    blobs.hold(KEY)
+    tidy(blobs, NOW + 9 * PART_LIFE)
+    blobs.let_go(KEY, NOW + 9 * PART_LIFE, 1 << 30)
+    tidy(blobs, NOW + 10 * PART_LIFE - 1)
+    assert lying(blobs) == [f"{KEY}.part"]
+    tidy(blobs, NOW + 10 * PART_LIFE + 1)
+    assert lying(blobs) == []
 
 
 def test_a_start_adopts_what_a_crash_left_between_command_and_rename(blobs: Blobs) -> None:
-    blobs.part(KEY).write_bytes(DATA)
+    arrive(blobs)
     blob = blobs.check(KEY, digest(DATA))
-    os.utime(blobs.part(KEY), (time.time() - 9 * PART_LIFE,) * 2)
+    age(blobs.part(KEY), 9 * PART_LIFE)
     for _ in range(2):
-        blobs.remove_orphans({blob})
+        blobs = built(blobs.folder, {blob})
         assert lying(blobs) == [blob] and (blobs.folder / blob).read_bytes() == DATA
+        assert blobs.part_size(KEY) == 0
 
 
 def test_a_part_is_not_taken_for_a_file_that_is_there(blobs: Blobs) -> None:
     """The same file is sent again, after it was fetched, say: its part is another's."""
     blob = finish(blobs)
-    blobs.part(KEY).write_bytes(b"half")
-    blobs.remove_orphans({blob})
+    arrive(blobs, data=b"half")
+    blobs = built(blobs.folder, {blob})
     assert (blobs.folder / blob).read_bytes() == DATA and blobs.part(KEY).read_bytes() == b"half"
 
 
-def test_parts_beyond_a_limit_go_the_oldest_first(blobs: Blobs) -> None:
-    for age, key in enumerate(("new", "middle", "old", "oldest")):
-        blobs.part(key).write_bytes(b"12345")
-        os.utime(blobs.part(key), (time.time() - 100 * age,) * 2)
-    blobs.trim_parts(10, {"oldest"})
-    assert lying(blobs) == ["middle.part", "new.part", "oldest.part"]
-    blobs.trim_parts(9, {"oldest"})
-    assert lying(blobs) == ["new.part", "oldest.part"]
+def test_ones_own_idle_parts_beyond_a_limit_go_the_oldest_first(blobs: Blobs) -> None:
+    mine = [part_key("alice", str(number)) for number in range(IDLE_PARTS + 2)]
+    others = part_key("bob", "0")
+    for place, key in enumerate([others, *mine]):
+        arrive(blobs, key, b"12345")
+        blobs.hold(key)
+        blobs.let_go(key, NOW + place, 1 << 30)
+    assert [blobs.part_size(key) for key in mine] == [0, 0, *[5] * IDLE_PARTS]
+    blobs.hold(mine[2])
+    blobs.hold(mine[-1])
+    blobs.let_go(mine[-1], NOW, 11)
+    for _ in range(4):  # a little at a time
+        blobs.hold(mine[-1])
+        blobs.let_go(mine[-1], NOW, 11)
+    tidy(blobs)
+    assert lying(blobs) == sorted(f"{key}.part" for key in (others, mine[2], mine[-2], mine[-1]))
+
+
+def test_what_is_known_of_parts_costs_no_look_at_the_disk(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrive(blobs)
+    monkeypatch.setattr(os, "scandir", None)
+    monkeypatch.setattr(os, "stat", None)
+    assert blobs.part_size(KEY) == len(DATA) and blobs.part_size(part_key("bob")) == 0
+    blobs.hold(KEY)
+    blobs.let_go(KEY, NOW, 1 << 30)
+
+
+def test_much_is_removed_a_little_at_a_time(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatlib.storage.blobs._TIDY", 0.0)
+    monkeypatch.setattr("chatlib.storage.blobs._SLICE", 3_000)
+    for _ in range(3):
+        blobs.unlink(finish(blobs))
+    sizes = []
+    while blobs.tidy(NOW):
+        sizes.append(sum(path.stat().st_size for path in blobs.folder.iterdir()))
+    assert sizes == [18_000, 15_000, 14_000, 11_000, 8_000, 7_000, 4_000, 1_000, 0], "of 7,000 bytes each"
 
 
 def test_the_disk_keeps_a_reserve(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
