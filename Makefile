@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check bench readme help
+.PHONY: run test check bench attack readme help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -30,6 +30,9 @@ check: $(TOOLS) ## lint, types, the architecture, and whether README is up to da
 
 bench: ## measure speed and size against the aims (a few minutes; needs gcc)
 	$(PYTHON) tests/bench/bench.py
+
+attack: ## attack a server in every known way, and measure what the others notice (five minutes; Linux)
+	$(PYTHON) tests/bench/attack.py
 
 readme: ## write README's generated parts and para.txt anew
 	$(PYTHON) tests/readme.py

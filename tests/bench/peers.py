@@ -1,6 +1,6 @@
-"""Both ends of a file transfer but the server: who asks for tickets, and what moves the bytes (load.c, "transfer").
+"""Peers of the server: strangers, users who are logged in, and what moves a file's bytes (load.c, "transfer").
 
-Legal order: ``Peer`` → a ticket from it, as a word → ``Mover`` with the words of all that are to go on at once.
+Of a transfer: ``Peer`` → a ticket from it, as a word → ``Mover`` with the words of all that are to go on at once.
 """
 
 from __future__ import annotations
@@ -37,36 +37,91 @@ def digest(size: int) -> str:
     return sha256.hexdigest()
 
 
-class Peer:
-    """A user who is logged in, as a context."""
+@cache
+def _salted(salt: bytes, iterations: int) -> bytes:
+    """Computed once: all users of a home share one verifier."""
+    return scram.salted_password(PASSWORD, salt, iterations)
 
-    def __init__(self, port: int, user: str) -> None:
-        self.user = user
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
-        self._lines = self._socket.makefile("rb")
-        exchange = scram.ClientExchange(user, scram.new_nonce())
-        self.ask("hello", protocol=1)
-        challenge = self.ask("login", "CONTINUE", scram=exchange.first)["scram"]
-        salted = scram.salted_password(PASSWORD, *exchange.salt_of(challenge))
-        exchange.check(self.ask("login", scram=exchange.final(challenge, salted))["scram"])
+
+class Stranger:
+    """A connection that has said hello, as a context. `source`: the address that it comes from."""
+
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE, source_address=(source, 0))
+        self.rest = b""  # what has come and was not looked at
+        self.welcome = self.ask("hello", "", protocol=1)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._lines.close()
-        self._socket.close()
+        self.close()
 
-    def ask(self, action: str, expected: str = "OK", **fields: Any) -> dict[str, Any]:
-        """The reply to a request. Raises Failure for one of another status; events are passed over."""
-        self._socket.sendall(json.dumps({"action": action, **fields}).encode() + b"\n")
-        for line in self._lines:
+    def close(self) -> None:
+        """Hangs up."""
+        self.socket.close()
+
+    def say(self, action: str, **fields: Any) -> None:
+        """Sends a request, whose reply `hear` gives."""
+        self.socket.sendall(json.dumps({"action": action, **fields}).encode() + b"\n")
+
+    def hear(self, expected: str = "OK") -> dict[str, Any]:
+        """The next reply; events are passed over. Raises Failure for another status than `expected` ("": any)."""
+        while True:
+            line, end, rest = self.rest.partition(b"\n")
+            if not end:
+                chunk = self.socket.recv(65_536)
+                if not chunk:
+                    raise Failure("the server closed the connection")
+                self.rest += chunk
+                continue
+            self.rest = rest
             answer: dict[str, Any] = json.loads(line)
             if "action" in answer:
-                if answer["status"] != expected:
-                    raise Failure(f"{action}: {answer}")
+                if expected not in ("", answer["status"]):
+                    raise Failure(str(answer))
                 return answer
-        raise Failure(f"{action}: the server closed the connection")
+
+    def ask(self, action: str, expected: str = "OK", **fields: Any) -> dict[str, Any]:
+        """The reply to a request."""
+        self.say(action, **fields)
+        return self.hear(expected)
+
+
+class Login:
+    """A login in two halves, so that many can be under way at once. Legal order: ``begin``, ``prove``, ``finish``."""
+
+    def __init__(self, stranger: Stranger, user: str) -> None:
+        self._stranger = stranger
+        self._exchange = scram.ClientExchange(user, scram.new_nonce())
+
+    def begin(self) -> None:
+        """Asks for the challenge."""
+        self._stranger.say("login", scram=self._exchange.first)
+
+    def prove(self) -> None:
+        """Reads the challenge, sends the proof."""
+        challenge = self._stranger.hear("CONTINUE")["scram"]
+        salted = _salted(*self._exchange.salt_of(challenge))
+        self._stranger.say("login", scram=self._exchange.final(challenge, salted))
+
+    def finish(self) -> dict[str, Any]:
+        """The reply, which must be OK."""
+        answer = self._stranger.hear()
+        self._exchange.check(answer["scram"])
+        return answer
+
+
+class Peer(Stranger):
+    """A user who is logged in, as a context."""
+
+    def __init__(self, port: int, user: str, source: str = "127.0.0.1") -> None:
+        super().__init__(port, source)
+        self.user = user
+        login = Login(self, user)
+        login.begin()
+        login.prove()
+        login.finish()
 
     def upload(self, to: str, name: str, size: int) -> str:
         """A ticket, as a word for `Mover`."""

@@ -1,6 +1,6 @@
 """What a measurement needs: the load program, a home, the real server as a process, and what it costs.
 
-Legal order: ``Testbed`` (builds the load program) → ``home`` → ``Server`` (answers hello when entered) → ``run_load``.
+Legal order: ``Testbed`` → ``home`` → ``Server`` (answers hello when entered) → ``run_load`` (builds the load program).
 CPU is what the system charged to the server and all its children, in the measured phase alone: the load program
 says "begin" when its users are in and waits; its connections stay open until the meter has been read.
 """
@@ -8,8 +8,10 @@ says "begin" when its users are in and waits; its connections stay open until th
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -54,20 +56,25 @@ class Measurement:
 
 
 class Testbed:
-    """A folder for one run of the benchmark, on the disk that the tree is on; removed at the end."""
+    """A folder for one run of the benchmark, removed at the end; it lies in `within`, or on the disk of the tree."""
 
-    def __init__(self) -> None:
-        build = ROOT / ".build"
-        build.mkdir(exist_ok=True)
-        (build / ".gitignore").write_text("*\n")
-        self._folder = tempfile.TemporaryDirectory(prefix="bench-", dir=build)
+    def __init__(self, within: Path | None = None) -> None:
+        if within is None:
+            within = ROOT / ".build"
+            within.mkdir(exist_ok=True)
+            (within / ".gitignore").write_text("*\n")
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-", dir=within)
         self.folder = Path(self._folder.name)
         self.verifier = str(scram.make_verifier(PASSWORD, ITERATIONS))
-        self.program = self.folder / "load"
+
+    @functools.cached_property
+    def program(self) -> Path:
+        """The load program. Raises CalledProcessError, or OSError where there is no gcc."""
+        source, program = Path(__file__).with_name("load.c"), self.folder / "load"
+        subprocess.run(["gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-o", program, source], check=True)
+        return program
 
     def __enter__(self) -> Self:
-        source = Path(__file__).with_name("load.c")
-        subprocess.run(["gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-o", self.program, source], check=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,19 +113,20 @@ class Testbed:
 class Server:
     """The real server on a free port, as a context: entered when it answers hello, killed at the end."""
 
-    def __init__(self, home: Path, slow_sync: float = 0.0) -> None:
-        self._home = home
+    def __init__(self, home: Path, slow_sync: float = 0.0, tree: Path = ROOT) -> None:
+        """`tree`: where the server's program lies, to measure another version of it."""
+        self._home, self._tree = home, tree
         self._output = home / "output.txt"
         self._environment = {**os.environ, **({"CHAT_SLOW_SYNC": str(slow_sync)} if slow_sync else {})}
-        self.port = _free_port()
+        self.port = 0  # known when it listens
         self.started_in = 0.0  # seconds, from exec to the answer to hello
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "server.py", str(self.port), "--home", str(self._home)]
+        command = [sys.executable, "server.py", "0", "--home", str(self._home)]
         with open(self._output, "w") as output:
             begun = time.perf_counter()
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command, cwd=self._tree, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         try:
             self._wait_for_hello(begun + START_LIMIT)
@@ -132,7 +140,10 @@ class Server:
         self.kill()
 
     def _wait_for_hello(self, deadline: float) -> None:
-        while not _answers_hello(self.port):
+        while not self.port or not _answers_hello(self.port):
+            said = self._output.read_text(errors="replace")
+            listening = re.search(r"Listening on port (\d+)\.", said)
+            self.port = int(listening[1]) if listening else 0
             if self._process.poll() is not None or time.perf_counter() > deadline:
                 raise Failure(f"the server does not start{self.complaint()}")
             time.sleep(0.005)
@@ -143,6 +154,10 @@ class Server:
         ended = "" if status is None else f"\n    the server ended with status {status}"
         text = self._output.read_text(errors="replace").strip().splitlines()[-12:] if self._output.exists() else []
         return ended + "".join(f"\n    server: {line}" for line in text)
+
+    def processes(self) -> list[int]:
+        """The server's process, and its children."""
+        return _family(self._process.pid)
 
     def cpu(self) -> float:
         """Seconds of CPU of the server, its living descendants, and those that it has waited for."""
@@ -177,11 +192,6 @@ class Server:
         if status != 0:
             raise Failure(f"the server did not stop cleanly{self.complaint()}")
         return time.perf_counter() - begun
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _answers_hello(port: int) -> bool:
