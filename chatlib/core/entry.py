@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from chatlib.core.accounts import FORGET, Account, Presence
+from chatlib.core.accounts import Account, Presence
 from chatlib.core.talk import no_such_user, part_block, refusal
 from chatlib.protocol.framing import encode
 from chatlib.protocol.scram import fingerprint
@@ -16,6 +16,9 @@ from chatlib.protocol.text import RESERVED, fold
 
 if TYPE_CHECKING:
     from chatlib.core.world import Command, Handler, Reply, World
+
+
+LOOKED_AT = 20  # wrong passwords looked at during one lockout, from addresses that the user has logged in from
 
 
 def locked_out(name: str, seconds: float) -> Reply:
@@ -66,6 +69,21 @@ def proof_refusal(world: World, account: Account, command: Command) -> Reply | N
     return refusal("WRONG_PASSWORD", f'"{account.name}" has another password by now.', tries_left=left)
 
 
+def lockout_refusal(world: World, account: Account, address: str, client: str | None, now: float) -> Reply | None:
+    """Why no password is looked at now, or None.
+
+    A stranger behind the user's own address cannot lock the user out: a client that has proven the password there is
+    let in whenever it is right; so is a new one, until LOOKED_AT wrong ones were tried: guessing stays slow.
+    """
+    origin = world.origin(address)
+    seconds = world.lockouts.seconds_left(account.user, origin, now)
+    if not seconds or (client is not None and account.knows(address, client)):
+        return None
+    if account.knows(address) and world.lockouts.looked_at(account.user, origin) < LOOKED_AT:
+        return None
+    return locked_out(account.name, seconds)
+
+
 def _takes_over(presence: Presence, client: str | None) -> bool:
     return client is not None and presence.client == client
 
@@ -79,15 +97,18 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     refused = proof_refusal(world, account, command)
     if refused:
         return refused
-    seconds = world.lockouts.seconds_left(user, world.origin(address), command["at"])
-    if seconds:
-        return locked_out(account.name, seconds)
+    refused = lockout_refusal(world, account, address, client, command["at"])
+    if refused:
+        return refused
     if earlier and not _takes_over(earlier, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
         return already_online(account.name)
     if earlier is None and world.seats_left() == 0:
         return refusal("SERVER_FULL", "All seats are taken; try again later.")
     account.seen = max(account.seen, command.get("seen", 0))
-    world.lockouts.clear(user, world.origin(address))
+    account.came_from(address, client)
+    origin = world.origin(address)
+    if not world.lockouts.seconds_left(user, origin, command["at"]):  # one that goes on is not this client's
+        world.lockouts.clear(user, origin)
     world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
     if earlier is None:
         _announce(world, account, online=True)
@@ -108,6 +129,8 @@ def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
     origin = world.origin(command["address"])
     seconds = world.lockouts.seconds_left(user, origin, command["at"])
     if seconds:
+        if account.knows(command["address"]):
+            world.lockouts.looked_at(user, origin, 1)
         return locked_out(account.name, seconds)
     limit, duration = world.parameters["MAX_FAILURES"], world.parameters["BLOCK_TIME"]
     left = world.lockouts.fail(user, origin, command["at"], limit, duration)
@@ -164,9 +187,12 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
         return refused
     if user in world.online:
         return refusal("ALREADY_ONLINE", f'"{account.name}" is logged in: log out there first.')
-    seconds = world.lockouts.locked(user, command["at"])
-    if seconds:
-        return locked_out(account.name, seconds)
+    if "address" in command:
+        refused = lockout_refusal(world, account, command["address"], command.get("client"), command["at"])
+    elif seconds := world.lockouts.locked(user, command["at"]):  # an earlier version did not say from where
+        refused = locked_out(account.name, seconds)
+    if refused:
+        return refused
     remove_account(world, account)
     return {"status": "OK", "user": account.name}
 
@@ -189,7 +215,7 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
     for user in list(world.online):
         del world.online[user]
         world.accounts[user].left = command["left"]
-    world.lockouts.expire(command["at"] - FORGET)
+    world.lockouts.expire(command["at"])
     return {"status": "OK"}
 
 
@@ -203,6 +229,8 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
             if verifier is not None:
                 world.accounts[user] = Account(name, user, verifier, joined=lsn, seen=lsn)
         elif verifier is not None:
+            if verifier != account.verifier:
+                account.known = ()  # whoever knew the old password proves the new one first
             account.name, account.verifier = name, verifier
         else:
             if user in world.online:

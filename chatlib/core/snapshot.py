@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Any, NamedTuple
 
-from chatlib.core.accounts import Account, Failures, Presence
+from chatlib.core.accounts import Account, Presence
 from chatlib.core.files import File as WaitingFile
 from chatlib.core.files import Waiting
+from chatlib.core.lockouts import Failures
 from chatlib.core.mail import Mailbox
 from chatlib.core.talk import join_block
 from chatlib.core.world import World
@@ -118,7 +119,19 @@ def _dump_lockouts(world: World) -> Iterator[str]:
 
 def _load_lockout(world: World, line: str) -> None:
     user, origin, count, last, until = line.split(" ")
-    world.lockouts.entries[user, origin] = Failures(int(count), float(last), float(until))
+    world.lockouts.add(user, origin, Failures(int(count), float(last), float(until)))
+
+
+def _dump_addresses(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for address, client in account.known:
+            yield f"{account.user} {address} {dumps(client)}"
+
+
+def _load_address(world: World, line: str) -> None:
+    user, address, client = line.split(" ", 2)
+    account = world.accounts[user]
+    account.known += ((address, str(json.loads(client))),)
 
 
 def _dump_replies(world: World) -> Iterator[str]:
@@ -159,6 +172,7 @@ FILES: Mapping[str, File] = {
     ),
     "block_rep.txt": File("who blocks whom", _dump_blocks, _load_block),
     "list_block.txt": File("user, origin, wrong passwords, last one, locked out until", _dump_lockouts, _load_lockout),
+    "addresses.txt": File("user, address from which the password was proven, client", _dump_addresses, _load_address),
     "file_rep.txt": File("receiver, sender, waiting file: number, time, from, name, size, SHA-256, bytes", _dump_files,
                          _load_file),
     "replies.txt": File("user, key and first reply", _dump_replies, _load_reply),

@@ -17,7 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from chatlib.core import entry, files, talk
-from chatlib.core.accounts import Account, Lockouts, Presence
+from chatlib.core.accounts import Account, Presence
+from chatlib.core.lockouts import Lockouts
 from chatlib.core.mail import Mailbox, merged_after, merged_before
 from chatlib.protocol.commands import ACTIONS
 from chatlib.protocol.framing import dumps

@@ -90,8 +90,8 @@ class Console:
 
     def _blocked_users(self, _fields: Fields) -> None:
         world, now = self._server.world, self._server.loop.wall
-        locked = [(user, where, entry.until - now) for (user, where), entry in world.lockouts.entries.items()
-                  if entry.until > now]  # fmt: skip
+        locked = [(user, where, seconds) for (user, where), entry in world.lockouts.entries.items()
+                  if (seconds := entry.seconds_left(now))]  # fmt: skip
         self.say(f"{len(locked)} locked out:")
         for user, where, seconds in sorted(locked):
             origin = "every address" if where == "*" else where

@@ -66,6 +66,8 @@ def step(session: Session, action: str, echo: Any, request_id: Any, request: dic
 
 def _submit(session: Session, echo: Any, request_id: Any, proof: Proof, action: str, **fields: Any) -> Reply:
     command = {"action": action, "at": session.server.loop.wall, "address": session.address, **proof.against, **fields}
+    if session.client is not None:
+        command["client"] = session.client
     session.submit(echo, request_id, command, barrier=True)
     return {}
 
@@ -84,9 +86,10 @@ def _begin(session: Session, action: str, scram: str) -> Reply:
     account = world.accounts.get(user)
     if account is None:
         return no_such_user(name)
-    seconds = world.lockouts.seconds_left(user, world.origin(session.address), session.server.loop.wall)
-    if seconds:
-        return entry.locked_out(account.name, seconds)
+    client = session.client if action != "password" else None  # whoever sits there now may be somebody else
+    refused = entry.lockout_refusal(world, account, session.address, client, session.server.loop.wall)
+    if refused:
+        return refused
     exchange = ServerExchange.begin(scram, parse_verifier(account.verifier), new_nonce())
     session.exchange = Proof(action, user, entry.proof_of(account), exchange)
     return {"status": "CONTINUE", "scram": exchange.challenge}
@@ -99,8 +102,6 @@ def _login(session: Session, echo: Any, request_id: Any, proof: Proof, request: 
         return entry.already_online(proof.user)
     server.entering[proof.user] = session
     fields: dict[str, Any] = {"user": proof.user}
-    if session.client is not None:
-        fields["client"] = session.client
     earlier = server.delivery.sessions.get(proof.user)
     if earlier is not None:
         fields["seen"] = earlier.seen()  # before it is replaced: what it has seen is not told again

@@ -93,7 +93,7 @@ def picture(world: World) -> dict[str, Any]:
         "order": list(world.accounts),
         "accounts": {
             user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.skipped, a.blocks,
-                   a.blocked_by, a.files, None if a.replies is None else list(a.replies.items()))
+                   a.blocked_by, a.files, a.known, None if a.replies is None else list(a.replies.items()))
             for user, a in world.accounts.items()
         },
         "online": {

@@ -187,3 +187,45 @@ def test_a_password_changed_by_hand_ends_a_proof_of_the_old_one(house: House) ->
     house.edit("credentials.txt", f"Columbia {V}", f"Columbia {STRANGERS}")
     house.reload()
     assert columbia.ask("password", verifier=V)["status"] == "WRONG_PASSWORD"
+
+
+# Lockouts behind one address.
+
+
+def test_a_stranger_behind_the_same_address_locks_nobody_out(house: House) -> None:
+    house.login("Columbia", client="mine").ask("logout")
+    stranger = house.greet(client="stranger")
+    statuses = [stranger.prove("login", "Columbia", "guess")["status"] for _ in range(10)]
+    assert statuses == ["WRONG_PASSWORD"] * 2 + ["LOCKED_OUT"] * 8
+    house.crash()
+    house.restart()
+    owner = house.greet(client="a new run")
+    assert owner.prove("login", "Columbia")["status"] == "OK"
+    new = str(make_verifier("better", ITERATIONS, b"new salt new salt"))
+    assert owner.prove("password", "Columbia", verifier=new)["status"] == "OK"
+    owner.ask("logout")
+    assert house.stop() == ""
+    house.restart()
+    stranger = house.greet(client="stranger")
+    for _ in range(100):
+        assert stranger.prove("login", "Columbia", "guess")["status"] == "LOCKED_OUT"
+    assert house.greet(client="stranger").prove("login", "Columbia", "better")["status"] == "LOCKED_OUT", "guessed late"
+    assert house.greet(client="a new run").prove("login", "Columbia", "better")["status"] == "OK"
+
+
+def test_the_owner_removes_the_account_while_a_stranger_is_locked_out(house: House) -> None:
+    house.login("Columbia").ask("logout")
+    for address in ("10.0.0.1", "10.6.6.6"):
+        for _ in range(3):
+            house.greet(address=address).prove("login", "Columbia", "guess")
+    assert house.greet(address="10.6.6.6").prove("deregister", "Columbia")["status"] == "LOCKED_OUT"
+    assert house.greet().prove("deregister", "Columbia")["status"] == "OK"
+
+
+def test_a_clock_set_back_by_a_year_ends_a_lockout(house: House) -> None:
+    for _ in range(3):
+        house.greet().prove("login", "Columbia", "wrong")
+    house.clock.wall_at_start -= 365 * 86_400.0
+    house.settle()
+    assert house.admin("blocked users")[0] == "0 locked out:"
+    assert house.greet().prove("login", "Columbia")["status"] == "OK"
