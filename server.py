@@ -4,10 +4,9 @@
 Exit status: 0 after a clean stop, 1 when it could not start or had to give up, 2 for wrong flags.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -30,7 +29,7 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A group server: chat, mail for people who are away, and more.")
     parser.add_argument("port", type=_port, help="TCP port to listen on, 1 to 65535 (0: any that is free)")
     parser.add_argument("--bind", default="", metavar="ADDRESS", help="listen on this address only (default: all)")
-    parser.add_argument("--home", type=Path, default=Path(), metavar="FOLDER",
+    parser.add_argument("--home", type=Path, metavar="FOLDER",
                         help="folder of para.txt, credentials.txt and data/ (default: the current one)")  # fmt: skip
     return parser.parse_args(arguments)
 
@@ -41,17 +40,51 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def listening_socket(address: str, port: int) -> socket.socket:
-    """A socket that listens; for no address in particular on IPv6 and IPv4 at once where the system can. OSError."""
-    if address:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return socket.create_server((address, port), family=family, backlog=1_024)
-    if socket.has_dualstack_ipv6():
+class NotStarted(Exception):
+    """There will be no server; the message says why."""
+
+
+def home_folder(named: Path | None) -> Path:
+    """Where the home is. A new one is made only where the flag or a person says so: raises NotStarted otherwise."""
+    folder = named or Path()
+    if named or any((folder / name).exists() for name in ("para.txt", "credentials.txt", "data")):
+        return folder
+    where = f"There is no server's home in {Path.cwd()}."
+    if not (os.isatty(0) and os.isatty(1)):
+        raise NotStarted(f"{where} Go to the folder that holds it, or name one with --home FOLDER.")
+    question = f"{where} Make one here? (yes/no) "
+    while True:
+        print(question, end="", flush=True)
         try:
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=1_024, dualstack_ipv6=True)
-        except OSError:
-            pass  # IPv6 is switched off
-    return socket.create_server(("", port), backlog=1_024)
+            answer = sys.stdin.readline().strip().lower()
+        except KeyboardInterrupt:
+            print()
+            answer = ""
+        if answer in ("yes", "y"):
+            return folder
+        if answer in ("no", "n", ""):
+            raise NotStarted("No home was made.")
+        question = 'Please type "yes" or "no": '
+
+
+def listening_socket(address: str, port: int) -> socket.socket:
+    """A socket that listens; for no address in particular on IPv6 and IPv4 at once where the system can.
+
+    Raises NotStarted.
+    """
+    try:
+        if address:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            return socket.create_server((address, port), family=family, backlog=1_024)
+        if socket.has_dualstack_ipv6():
+            with contextlib.suppress(OSError):  # IPv6 may be switched off
+                return socket.create_server(("", port), family=socket.AF_INET6, backlog=1_024, dualstack_ipv6=True)
+        return socket.create_server(("", port), backlog=1_024)
+    except (OSError, UnicodeError) as error:
+        number = 0 if isinstance(error, UnicodeError) else error.errno or 0
+        if address and (number <= 0 or number == errno.EADDRNOTAVAIL):  # below 0: no name that can be looked up
+            raise NotStarted(f"--bind must be an address of this machine, not {address!r}.") from None
+        raise NotStarted(f"Port {port}: {os.strerror(number)}.") from None
 
 
 def raise_descriptor_limit() -> None:
@@ -76,20 +109,27 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)
     open_standard_descriptors()
     raise_descriptor_limit()
-    say = print_at_once
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop hears signals: as Ctrl+C
     try:
-        home = Home(options.home)
-        # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
-        syncer = Syncer(slow=float(os.environ.get("CHAT_SLOW_SYNC", "0")))
-        server = Server(home, syncer, lambda text: say(text))
-        listener = listening_socket(options.bind, options.port)
-    except (FileError, CommitFailed) as error:
-        print(f"Error! {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
-        print(f"Error! Port {options.port}, home {options.home}: {reason}", file=sys.stderr)
-        return 1
+        return serve(options)
+    except KeyboardInterrupt:
+        error: object = "It was stopped before it had started; nothing is lost."
+    except (NotStarted, FileError, CommitFailed) as failure:
+        error = failure
+    except OSError as failure:
+        error = f"{failure.filename or 'The server'}: {failure.strerror or failure}."
+    print(f"Error! {error}", file=sys.stderr)
+    return 1
+
+
+def serve(options: argparse.Namespace) -> int:
+    """From recovery to the clean stop; returns the exit status."""
+    say = print_at_once
+    home = Home(home_folder(options.home))
+    # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
+    syncer = Syncer(slow=float(os.environ.get("CHAT_SLOW_SYNC", "0")))
+    server = Server(home, syncer, lambda text: say(text))
+    listener = listening_socket(options.bind, options.port)
 
     printer = Printer(server.loop)
     console = Console(server, printer.write)

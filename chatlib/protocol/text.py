@@ -41,3 +41,8 @@ def forbidden(text: str) -> bool:
 def printable(text: str) -> str:
     """`text` without anything that moves a cursor, changes direction or cannot be seen. Never raises."""
     return text if text.isascii() and text.isprintable() else _INVISIBLE.sub("", text)
+
+
+def counted(number: object, noun: str) -> str:
+    """A number and what it counts: ``1 user``, ``2 users``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

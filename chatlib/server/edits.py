@@ -12,7 +12,7 @@ from typing import Any
 
 from chatlib.core.world import Command, World
 from chatlib.protocol.scram import MECHANISM, ScramError, make_verifier, parse_verifier, saslprep
-from chatlib.protocol.text import RESERVED, fold, is_name
+from chatlib.protocol.text import RESERVED, counted, fold, is_name
 from chatlib.storage.edited import EditedFile, Line
 from chatlib.storage.home import Home
 from chatlib.storage.parameters import PARAMETERS, defaults, find, template
@@ -88,7 +88,7 @@ class EditedFiles:
         cost = taken.parameters.get("SCRAM_ITERATIONS", iterations or defaults()["SCRAM_ITERATIONS"])
         plain = sum(1 for line in taken.lines[1].values() if line and not line.value.startswith(MECHANISM + "$"))
         if plain:
-            say(f"Turning {plain} password{'s' if plain > 1 else ''} of credentials.txt into verifiers ...")
+            say(f"Turning {counted(plain, 'password')} of credentials.txt into verifiers ...")
         for name, line in taken.lines[1].items():
             taken.accounts[name] = None if line is None else _verifier(name, line.value, cost)
         return taken

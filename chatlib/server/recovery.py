@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from chatlib.core import snapshot
 from chatlib.core.world import World
+from chatlib.protocol.text import counted
 from chatlib.server.edits import EditedFiles
 from chatlib.storage import checkpoint, messages
 from chatlib.storage.home import Home
@@ -80,7 +81,7 @@ def recover(
     if journal.torn:
         say(f"The journal's last record was cut short; nothing acknowledged was in it. Its bytes: {journal.torn}")
     if replayed:
-        say(f"Recovered {replayed} commands from the journal in {time.monotonic() - begun:.1f} s.")
+        say(f"Recovered {counted(replayed, 'command')} from the journal in {time.monotonic() - begun:.1f} s.")
     return world, store
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.text import RESERVED, fold, forbidden, is_name, printable
+from chatlib.protocol.text import RESERVED, counted, fold, forbidden, is_name, printable
 
 
 @pytest.mark.parametrize("name", ["a", "facebook", "csee4119", "A.b_c-d", "-", "..", "0", "x" * 32, "de-register"])
@@ -74,6 +74,11 @@ def test_what_is_not_forbidden(text: str) -> None:
 )
 def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize("number, said", [(0, "0 users"), (1, "1 user"), (2, "2 users"), (1_000_000, "1000000 users")])
+def test_a_number_and_what_it_counts(number: int, said: str) -> None:
+    assert counted(number, "user") == said
 
 
 # Unicode's Default_Ignorable_Code_Point, as of 15.1: what is drawn as nothing at all.
