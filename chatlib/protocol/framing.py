@@ -11,6 +11,8 @@ from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any
 
+from chatlib.protocol.text import printable
+
 MAX_LINE = 65_536  # bytes of one line, its "\n" included
 
 
@@ -23,16 +25,12 @@ class LineTooLong(ValueError):
 
 
 class LineBuffer:
-    """Cuts a byte stream into lines. Legal order: ``feed*``; after ``LineTooLong`` nothing more may be fed.
+    """Cuts a byte stream into lines. Legal order: ``feed*``; after ``LineTooLong`` nothing more may be fed."""
 
-    ``rest()`` hands out what was fed and is not yet a line, for a connection that stops speaking in lines.
-    """
-
-    __slots__ = ("_parts", "_size")
+    __slots__ = ("_part",)
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # the beginning of a line; holds no "\n"
-        self._size = 0
+        self._part = bytearray()  # the beginning of a line; holds no "\n"
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes, in order, without ``\\n`` or ``\\r\\n``. Raises LineTooLong.
@@ -41,14 +39,12 @@ class LineBuffer:
         """
         lines = data.split(b"\n")
         tail = lines.pop()
-        if self._parts:
+        if self._part:
             if not lines:
                 self._keep(tail)
                 return lines
-            self._parts.append(lines[0])
-            lines[0] = b"".join(self._parts)
-            self._parts.clear()
-            self._size = 0
+            lines[0] = bytes(self._part + lines[0])
+            self._part = bytearray()
         if tail:
             self._keep(tail)
         if lines and (len(data) >= MAX_LINE or len(lines[0]) >= MAX_LINE) and max(map(len, lines)) >= MAX_LINE:
@@ -57,19 +53,10 @@ class LineBuffer:
             return [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return lines
 
-    def rest(self) -> bytes:
-        """The beginning of a line that has not ended yet; forgets it."""
-        rest = b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        return rest
-
     def _keep(self, tail: bytes) -> None:
-        self._size += len(tail)
-        if self._size >= MAX_LINE:
+        if len(self._part) + len(tail) >= MAX_LINE:
             raise LineTooLong
-        if tail:
-            self._parts.append(tail)
+        self._part += tail
 
 
 def _refuse_constant(name: str) -> None:
@@ -78,7 +65,9 @@ def _refuse_constant(name: str) -> None:
 
 quote: Callable[[str], str] = encode_basestring  # a text as a JSON string, quotes and all
 
-_scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_constant=_refuse_constant))["scan_once"]
+_Scan = Callable[[str, int], tuple[Any, int]]
+_scan: _Scan = vars(json.JSONDecoder(parse_constant=_refuse_constant))["scan_once"]
+_scan_pairs: _Scan = vars(json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=tuple))["scan_once"]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _make_c_encoder = getattr(json.encoder, "c_make_encoder", None)
 
@@ -104,12 +93,35 @@ def encode(message: dict[str, object]) -> bytes:
 
 def decode(line: bytes) -> dict[str, object]:
     """The JSON object in `line`. Raises BadLine with a sentence that says what is wrong."""
+    value = _decoded(line, _scan)
+    if type(value) is not dict:
+        raise BadLine("The line is not a JSON object.")
+    return value
+
+
+def decode_request(line: bytes) -> dict[str, object]:
+    """As decode, for a line that is kept as it is: no field may be given twice, since no check would see the first.
+
+    An object within the object becomes a tuple of its pairs, which no kind of field accepts.
+    """
+    pairs = _decoded(line, _scan_pairs)
+    if type(pairs) is not tuple:
+        raise BadLine("The line is not a JSON object.")
+    request = dict(pairs)
+    if len(request) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadLine(f'Field "{printable(twice[:64])}" is given twice.')
+    return request
+
+
+def _decoded(line: bytes, scan: _Scan) -> Any:
     try:
         text = line.decode().strip(" \t\r")
     except UnicodeDecodeError as error:
         raise BadLine(f"The line is not UTF-8 (byte {error.start + 1}).") from None
     try:
-        value, end = _scan(text, 0)
+        value, end = scan(text, 0)
     except BadLine:
         raise
     except (StopIteration, ValueError, RecursionError) as error:
@@ -118,6 +130,4 @@ def decode(line: bytes) -> dict[str, object]:
         raise BadLine(f"The line is not JSON{where}.") from None
     if end != len(text):
         raise BadLine(f"The line goes on after its JSON value (character {end + 1}).")
-    if type(value) is not dict:
-        raise BadLine("The line is not a JSON object.")
     return value

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.framing import MAX_LINE, BadLine, LineBuffer, LineTooLong, decode, dumps, encode, quote
+from chatlib.protocol.framing import (
+    MAX_LINE,
+    BadLine,
+    LineBuffer,
+    LineTooLong,
+    decode,
+    decode_request,
+    dumps,
+    encode,
+    quote,
+)
 
 STREAMS = [
     (b"", []),
@@ -35,7 +46,7 @@ def in_pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
 def fed(pieces: list[bytes]) -> tuple[list[bytes], bytes]:
     buffer = LineBuffer()
     lines = [line for piece in pieces for line in buffer.feed(piece)]
-    return lines, buffer.rest()
+    return lines, bytes(buffer._part)
 
 
 @pytest.mark.parametrize("tail", TAILS)
@@ -56,13 +67,28 @@ def test_random_splits(lines: list[bytes], cuts: list[int], windows: bool) -> No
     assert fed(in_pieces(stream + b"tail", cuts)) == (wanted, b"tail")
 
 
-def test_rest_hands_out_the_tail_once_and_forgets_it() -> None:
+def test_a_half_line_in_small_pieces_costs_its_bytes_and_no_more() -> None:
     buffer = LineBuffer()
-    assert buffer.feed(b"upload\nraw by") == [b"upload"]
-    assert buffer.feed(b"tes") == []
-    assert buffer.rest() == b"raw bytes"
-    assert buffer.rest() == b""
-    assert buffer.feed(b"next\n") == [b"next"]
+    tracemalloc.start()
+    try:
+        for _ in range(32_000):
+            buffer.feed(b"xy")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100_000
+    assert buffer.feed(b"\n") == [b"xy" * 32_000]
+
+
+def test_a_request_with_a_field_given_twice_is_refused() -> None:
+    line = b'{"action":"message","to":"bob","text":"a\\u0007b","text":"x"}'
+    assert decode(line)["text"] == "x", "readers of JSON take the last one: no check would see the first"
+    with pytest.raises(BadLine, match='^Field "text" is given twice.$'):
+        decode_request(line)
+    assert decode_request(b'{"a":1,"b":[{"a":1,"a":2}]}')["a"] == 1
+    for wrong in (b"[]", b"7", b'"x"', b"{", b"", b"{} {}"):
+        with pytest.raises(BadLine):
+            decode_request(wrong)
 
 
 # Bounds: a line may have 65,536 bytes with its "\n".
