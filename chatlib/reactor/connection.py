@@ -17,7 +17,7 @@ from typing import Protocol
 
 from chatlib.reactor.loop import READ, WRITE, Loop
 
-RECEIVE = 65_536  # bytes asked of the kernel at once: one bounded read per connection and tick
+RECEIVE = 65_536  # bytes asked of the kernel at once, unless a connection says less: one read per tick
 GATHER = 64  # pieces of the backlog sent with one call
 LINGER = 5.0  # seconds that a closing connection may take to send what waits, and its peer to close
 # Seconds until the first probe, between probes, and how many: where the system lets them be set.
@@ -48,7 +48,7 @@ class Connection:
     """One accepted (or connected) non-blocking socket. `address` is the peer's, without its port."""
 
     __slots__ = ("_again_reading", "_backlog", "_closing", "_ended", "_events", "_fd", "_limit", "_loop", "_open",
-                 "_protocol", "_send", "_socket", "address", "backlog_size", "sent")  # fmt: skip
+                 "_protocol", "_send", "_socket", "address", "backlog_size", "receive", "sent")  # fmt: skip
 
     def __init__(self, loop: Loop, sock: socket.socket, address: str, limit: int) -> None:
         sock.setblocking(False)
@@ -61,6 +61,7 @@ class Connection:
         self.address = address
         self.backlog_size = 0  # bytes that the kernel has not taken
         self.sent = 0  # bytes of backlogs that it has
+        self.receive = RECEIVE  # bytes asked of the kernel at once
         self._loop = loop
         self._socket = sock
         self._fd = sock.fileno()
@@ -87,7 +88,7 @@ class Connection:
             self._discard()
             return
         try:
-            data = self._socket.recv(RECEIVE)
+            data = self._socket.recv(self.receive)
         except BlockingIOError:
             return
         except OSError:
@@ -265,7 +266,7 @@ class Listener:
     """A listening socket: accepts until it would block, and stops for a moment when descriptors run out."""
 
     PAUSE = 0.2  # seconds without accepting after the descriptors ran out
-    BURST = 512  # connections accepted in one tick at most
+    BURST = 64  # connections accepted in one tick at most
 
     def __init__(self, loop: Loop, sock: socket.socket, accepted: Accepted, say: Say) -> None:
         sock.setblocking(False)

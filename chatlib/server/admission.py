@@ -1,16 +1,17 @@
 """Admission: hello, seats and the waiting room.
 
 Seats count users logged in. When all are taken, up to WAITING_ROOM connections wait in order, are told their place and
-each change of it, and are admitted as seats become free, one for each seat; whoever then does not log in within OFFER
-seconds no longer keeps the next one waiting. Someone typing a password holds no seat, and is told when the last one
-goes meanwhile.
+each change of it, and are admitted as seats become free, one for each seat. An admitted connection's seat is held for
+OFFER seconds. A connection that has not logged in holds no seat, and is told when the last one goes meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from chatlib.core.talk import refusal
 from chatlib.core.world import Reply
 from chatlib.protocol.commands import State
 
@@ -19,20 +20,23 @@ if TYPE_CHECKING:
     from chatlib.server.session import Session
 
 SERVER = "chatlib/1"
-OFFER = 30.0  # seconds until who was admitted and has not logged in no longer keeps the next one waiting
+OFFER = 30.0  # seconds that a seat is held for an admitted connection
+TOLD = 256  # connections told something about seats in one tick
+_FULL = "All seats are taken; try again later."
 
 
 def hello(session: Session, request: dict[str, Any]) -> Reply:
     """The first request: in, into the queue, or out."""
     server = session.server
     session.client = request.get("client")
+    session.heartbeat = server.world.parameters["HEARTBEAT"]
     welcome: Reply = {
         "status": "OK",
         "server": SERVER,
         "protocol": 1,
         "epoch": server.epoch,
         "time": server.loop.wall,
-        "heartbeat": server.world.parameters["HEARTBEAT"],
+        "heartbeat": session.heartbeat,
         "iterations": server.world.parameters["SCRAM_ITERATIONS"],
     }
     if server.seats.free() or _comes_back(server, session.client):
@@ -42,14 +46,13 @@ def hello(session: Session, request: dict[str, Any]) -> Reply:
     if position:
         session.state = State.WAITING
         return {**welcome, "status": "WAITING", "position": position}
-    full = "All seats are taken; try again later."
-    server.loop.call_later(0.0, lambda: session.end("SERVER_FULL", full))  # behind the reply
-    return {"status": "SERVER_FULL", "text": full}
+    server.loop.call_later(0.0, lambda: session.end("SERVER_FULL", _FULL))  # behind the reply
+    return refusal("SERVER_FULL", _FULL)
 
 
 def _comes_back(server: Server, client: str | None) -> bool:
     """Whether this client program has a seat already: its connection broke, and the server has not noticed."""
-    return client is not None and any(presence.client == client for presence in server.world.online.values())
+    return client is not None and client in server.delivery.clients
 
 
 class Seats:
@@ -60,59 +63,90 @@ class Seats:
         self._queue: dict[Session, None] = {}
         self._offered: dict[Session, float] = {}  # admitted from the queue, not logged in yet → until when that counts
         self._full = False
-
-    def free(self) -> bool:
-        """Whether someone new may go in: a seat is free, and nobody waits for it."""
-        return not self._queue and self._server.world.seats_left() > 0
+        self._moved = False  # positions have changed since a round of telling them began
+        self._telling: Iterator[tuple[int, Session]] = iter(())  # the rest of a round
+        self._noticing: Iterator[Session] = iter(())  # who is yet to hear that the last seat is gone
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def free(self) -> bool:
+        """Whether someone new may go in: a seat is free that is held for nobody, and nobody waits for it."""
+        return not self._queue and self._left() > 0
+
+    def _left(self) -> int:
+        return self._server.world.seats_left() - len(self._offered)
+
+    def refusal(self, session: Session, user: str) -> Reply:
+        """Why `session` may not log in as `user` now, or nothing: seats that are held for others are not to be had."""
+        server = self._server
+        if user in server.world.online or session in self._offered:
+            return {}
+        entering = sum(1 for other in server.entering.values() if other is not session and other not in self._offered)
+        return {} if self._left() > entering else refusal("SERVER_FULL", _FULL)
 
     def wait(self, session: Session) -> int:
         """Puts `session` into the queue; its position from 1, or 0 when the waiting room is full."""
         if len(self._queue) >= self._server.world.parameters["WAITING_ROOM"]:
             return 0
         self._queue[session] = None
-        return len(self._queue)
+        self._server.strangers.leave(session)
+        session.position = len(self._queue)
+        return session.position
 
     def leave(self, session: Session) -> None:
         """`session` is gone, or logged in: it needs neither place nor offer."""
         self._offered.pop(session, None)
         if session in self._queue:
-            place = list(self._queue).index(session)
             del self._queue[session]
-            self._tell_positions(place)
+            self._moved = True
 
     def admit(self) -> None:
         """Lets in as many as there are seats, one for each seat. Called each tick after commands were carried out."""
         now = self._server.loop.now
-        self._offered = {session: until for session, until in self._offered.items() if until > now}
-        seats = self._server.world.seats_left() - len(self._offered)
-        admitted = list(self._queue)[:seats] if seats > 0 else []
-        for session in admitted:
-            del self._queue[session]
-            self._offered[session] = now + OFFER
-            session.state = State.GREETED
-            session.start_login_time()
-            session.event({"event": "admitted"})
-        if admitted:
-            self._tell_positions()
+        if self._offered:
+            self._offered = {session: until for session, until in self._offered.items() if until > now}
+        if self._queue and (seats := self._left()) > 0:
+            for session in list(islice(self._queue, seats)):
+                self._offer(session, now + OFFER)
         full = self._server.world.seats_left() == 0
         if full and not self._full:
-            self._tell_typing()
+            self._noticing = iter(list(self._server.sessions))
         self._full = full
+        self._tell()
 
-    def _tell_positions(self, unchanged: int = 0) -> None:
-        for place, session in enumerate(self._queue):
-            if place >= unchanged:
-                session.event({"event": "waiting", "position": place + 1})
+    def _offer(self, session: Session, until: float) -> None:
+        self.leave(session)
+        self._offered[session] = until
+        session.state = State.GREETED
+        self._server.strangers.come(session)
+        session.start_login_time()
+        session.event({"event": "admitted"})
 
-    def _tell_typing(self) -> None:
-        """The last seat has gone to someone else while these were typing a password."""
-        notice = {"event": "notice", "time": self._server.loop.wall, "text": "The last seat has just been taken."}
-        for session in self._server.sessions:
+    def _tell(self) -> None:
+        """A round of positions, and of notices, a part in each tick: a crowd that leaves costs its size, once."""
+        told = 0
+        for position, session in islice(self._telling, TOLD):
+            told += 1
+            if session in self._queue and session.position != position:
+                session.position = position
+                session.event({"event": "waiting", "position": position})
+        if told < TOLD and self._moved:
+            self._moved = False
+            self._telling = iter(list(enumerate(self._queue, 1)))
+            told = TOLD
+        for session in islice(self._noticing, TOLD):
+            told = TOLD
             if session.state is State.GREETED and not session.over:
-                session.event(notice)
+                text = "The last seat has just been taken."
+                session.event({"event": "notice", "time": self._server.loop.wall, "text": text})
+        if told == TOLD:
+            self._server.loop.again(self)
+
+    def again(self) -> None:
+        """Another tick, to go on telling."""
+
+    def broken(self) -> None: ...
 
 
 def came_in(session: Session, user: str, login: int, reply: Callable[[], None]) -> None:

@@ -71,7 +71,7 @@ def _blacklist(session: Session, request: dict[str, Any]) -> Reply:
 
 
 def _history(session: Session, request: dict[str, Any]) -> Reply:
-    server, world, count = session.server, session.server.world, request["count"]
+    world, count = session.server.world, request["count"]
     presence = world.online[session.user]
     before, least = request.get("before", world.lsn + 1), 0
     if count == 0:  # what came while away
@@ -81,7 +81,7 @@ def _history(session: Session, request: dict[str, Any]) -> Reply:
     for seq, offset in world.history(session.user, before):
         if seq < least or count == 0:
             break
-        line = server.messages.read(offset)[1]
+        line = session.stored(seq, offset)
         size += len(line)
         if size > PAGE:
             return {"status": "OK", "messages": found[::-1], "more": True}

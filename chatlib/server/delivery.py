@@ -25,6 +25,8 @@ class Delivery:
     def __init__(self, messages: MessageStore, blobs: Blobs) -> None:
         self.sessions: dict[str, Session] = {}  # online, by user
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
+        self.silent: dict[Session, None] = {}  # those online that have never acknowledged anything
+        self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
         self._messages, self._blobs = messages, blobs
@@ -92,6 +94,14 @@ class Delivery:
             session.mark = len(self._common)
         return pieces
 
+    def come(self, session: Session) -> None:
+        """`session` is its user's from now on."""
+        self.sessions[session.user] = session
+        if session.client is not None:
+            self.clients[session.client] = session
+        if not session.reader.acknowledges:
+            self.silent[session] = None
+
     def listen(self, session: Session) -> None:
         """From now on `session` gets events as they happen."""
         self._pull(session)
@@ -105,6 +115,9 @@ class Delivery:
             self._pull(session)
             session.listening = False
             del self.listeners[session.user]
+        self.silent.pop(session, None)
+        if session.client is not None and self.clients.get(session.client) is session:
+            del self.clients[session.client]
         if self.sessions.get(session.user) is session:
             del self.sessions[session.user]
 
@@ -125,7 +138,7 @@ class Delivery:
                 if pieces:
                     self.delivered += len(pieces)
                     if session.push(b"".join(pieces)):
-                        session.up_to_date = session.listening
+                        session.reader.current = session.listening
                     else:
                         session.fell_behind(self.flushed)
         self.flushed = lsn

@@ -28,7 +28,7 @@ class Origin(Protocol):
         """``answered`` has raised: a fault of ours, which costs this origin and nobody else."""
 
 
-Later = Callable[[], Reply]
+Later = Callable[[], "Reply | None"]  # None: the reply comes later, by another way
 Entry = tuple[int, "Origin | None", str, Any, "Command | Later"]
 
 
@@ -72,13 +72,13 @@ class Pipeline:
             if type(command) is dict:
                 self.executed += 1
                 try:
-                    reply = world_execute(lsn, command)
+                    reply: Reply | None = world_execute(lsn, command)
                 except Exception as fault:
                     self._on_fault(fault)
                     reply = INTERNAL
             else:
                 reply, command = self.read(command), {}  # type: ignore[arg-type]
-            if origin is None:
+            if origin is None or reply is None:
                 continue
             try:
                 origin.answered(echo, request_id, command, reply)
@@ -89,7 +89,7 @@ class Pipeline:
                 origin.broken()
         self.messages.flush()
 
-    def read(self, read: Later) -> Reply:
+    def read(self, read: Later) -> Reply | None:
         """Answers a reading request now; a fault of ours becomes INTERNAL."""
         try:
             return read()

@@ -100,6 +100,10 @@ def _login(session: Session, echo: Any, request_id: Any, proof: Proof, request: 
     if _is_given_up(session, proof):
         session.exchange = None
         return entry.already_online(proof.user)
+    full = server.seats.refusal(session, proof.user)
+    if full:
+        session.exchange = None
+        return full
     server.entering[proof.user] = session
     fields: dict[str, Any] = {"user": proof.user}
     earlier = server.delivery.sessions.get(proof.user)
@@ -107,7 +111,7 @@ def _login(session: Session, echo: Any, request_id: Any, proof: Proof, request: 
         fields["seen"] = earlier.seen()  # before it is replaced: what it has seen is not told again
     if "seen" in request:
         # From the first event on: its connection may break before it could say alive.
-        session.acknowledges = True
+        session.reader.acknowledges = True
         fields["seen"] = max(fields.get("seen", 0), min(request["seen"], server.world.lsn))
     return _submit(session, echo, request_id, proof, "login", **fields)
 

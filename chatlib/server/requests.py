@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.talk import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import ACTIONS, Runs, State, check
 from chatlib.protocol.commands import Command as Entry
-from chatlib.protocol.framing import BadLine, decode
+from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.protocol.kinds import ID
 from chatlib.protocol.text import printable
 from chatlib.server import admission, answers, proving
@@ -23,13 +22,14 @@ from chatlib.server import admission, answers, proving
 if TYPE_CHECKING:
     from chatlib.server.session import Session
 
+_CHEAP = frozenset({"alive", "hello"})  # what only reads, and never takes long
 _CHANGES = Runs.CHANGES  # looked up once: an enum's member costs more than a global
 
 
 def take(session: Session, line: bytes) -> None:
     """One line of a session."""
     try:
-        request = decode(line)
+        request = decode_request(line)
     except BadLine as wrong:
         _refuse(session, None, None, "BAD_REQUEST", str(wrong))
         return
@@ -49,7 +49,7 @@ def take(session: Session, line: bytes) -> None:
 
 
 def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, Any]) -> None:
-    server, loop = session.server, session.server.loop
+    server, loop, intake = session.server, session.server.loop, session.intake
     echo, request_id = request["action"], request.get("id")
     name, runs, user = command.name, command.runs, session.user
     if user and name != "alive":
@@ -60,31 +60,31 @@ def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, 
         # refused a line that has these fields itself.
         record = b'{"by":"%b","at":%b,%b' % (user.encode(), loop.wall_text, line.strip()[1:])
         request["by"], request["at"] = user, loop.wall
-        session.submit(echo, request_id, request, record)
+        intake.submit(echo, request_id, request, record)
     elif runs is Runs.PROVES:
         step = partial(proving.step, session, command.name, echo, request_id, request)
-        session.read(echo, request_id, step, barrier=True)
+        intake.read(echo, request_id, step, barrier=True)
     elif runs is Runs.CARRIES:
         _refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
+    elif name in _CHEAP:
+        intake.read(echo, request_id, partial(_answer, session, name, request))
     elif runs is not _CHANGES:
-        session.read(echo, request_id, partial(_answer, session, name, request))
+        intake.read_dearly(echo, request_id, partial(_answer, session, name, request))
     elif name == "logout":
-        session.acked = max(session.acked, min(request.get("seen", 0), server.world.lsn))
-        session.submit(echo, request_id, session.departure(), barrier=True)
+        if "seen" in request:
+            session.acknowledge(request["seen"])
+        intake.submit(echo, request_id, session.departure(), None, barrier=True)
     elif "verifier" not in request:  # register: the question whether the name is free
-        session.read(echo, request_id, partial(_answer, session, name, request))
+        intake.read(echo, request_id, partial(_answer, session, name, request))
     else:  # register: before login, so nobody's key
         changes = {field: value for field, value in request.items() if field not in ("id", "key")}
-        session.submit(echo, request_id, {**changes, "at": loop.wall}, barrier=True)
+        intake.submit(echo, request_id, {**changes, "at": loop.wall}, None, barrier=True)
 
 
 def _answer(session: Session, name: str, request: dict[str, Any]) -> Reply:
     if session.over:  # it ended while this waited behind earlier requests
         return refusal("NOT_ALLOWED", "You are no longer logged in.")
-    begun = perf_counter()
-    reply = answers.READS[name](session, request)
-    session.spent += perf_counter() - begun
-    return reply
+    return answers.READS[name](session, request)
 
 
 def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:
@@ -96,7 +96,8 @@ def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:
 
 
 def _refuse(session: Session, echo: Any, request_id: Any, status: str, text: str) -> None:
-    session.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal(status, text))
+    session.intake.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal(status, text))
+    session.mistaken()
 
 
 def _not_allowed(command: Entry, state: State) -> str:

@@ -6,6 +6,7 @@ commit, execute, flush and reap are the phases here.
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 import traceback
@@ -18,10 +19,12 @@ from chatlib.reactor.loop import READ, Loop
 from chatlib.server import edits
 from chatlib.server.admission import Seats
 from chatlib.server.delivery import Delivery
+from chatlib.server.intake import BURST, Bucket, Budgets
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now, recover
 from chatlib.server.saving import Saver
 from chatlib.server.session import Session
+from chatlib.server.strangers import Strangers
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
@@ -31,6 +34,7 @@ from chatlib.storage.syncer import Syncer
 
 OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
 BEFORE_LOGIN = 4_096  # connections that have not logged in; more are turned away
+RESERVE = 64  # descriptors kept back for files, transfers and jobs
 SECOND = 1.0
 
 
@@ -63,12 +67,14 @@ class Server:
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.fault)
         self.saver = Saver(self)
+        self.budgets = Budgets(self.loop)
         self.seats = Seats(self)
+        self.strangers = Strangers()
         self.transfers = Transfers(self)
         self.sessions: dict[Session, None] = {}  # in the order in which they came
-        self.catching_up: dict[Session, None] = {}
+        self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
         self.entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
-        self.buckets: dict[str, tuple[float, float]] = {}  # of users who are away: rate limits outlive a session
+        self.buckets: dict[str, Bucket] = {}  # of users who are away: rate limits outlive a session
         self.acks: dict[str, int] = {}  # what clients acknowledged in this second
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
@@ -78,6 +84,9 @@ class Server:
         self._sync_due = False  # FSYNC second: a second is over
         self._gathered = 0  # LSN up to which it was looked at who has seen what
         self._listener: Listener | None = None
+        self._buckets_limit = 1_000
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._descriptors = soft - min(RESERVE, soft // 4)
         self._take_in()
 
     def _take_in(self) -> None:
@@ -174,15 +183,6 @@ class Server:
         self.seats.admit()
 
     def _flush(self) -> None:
-        for session in list(self.catching_up):
-            if session.connection.backlog_size:
-                continue
-            try:
-                session.catch_up()
-                self.loop.again(session)
-            except Exception as fault:
-                self.fault(fault)
-                session.broken()
         self.delivery.flush(self.world.lsn)
         self.log.flush(self.loop.wall)
 
@@ -208,11 +208,10 @@ class Server:
         flushed = self.delivery.flushed
         if flushed != self._gathered:
             self._gathered = flushed
-            for user, session in self.delivery.sessions.items():
-                if not session.acknowledges:
-                    account, upto = self.world.accounts[user], session.seen()
-                    if upto > account.seen and self.world.unread(account):
-                        seen[user] = upto
+            for session in self.delivery.silent:
+                account, upto = self.world.accounts[session.user], session.seen()
+                if upto > account.seen and self.world.unread(account):
+                    seen[session.user] = upto
         if seen:
             self.submit({"action": "seen", "at": self.loop.wall, "seen": seen})
 
@@ -242,21 +241,37 @@ class Server:
         session = Session(self, connection)
         connection.attach(session)
         self.sessions[session] = None
-        if len(self.sessions) - len(self.delivery.sessions) - len(self.seats) > BEFORE_LOGIN:
-            # The oldest goes: whoever opens many drives out his own, and the next one gets in.
-            for oldest in self.sessions:
-                if not oldest.login and not oldest.over and oldest.state is not State.WAITING:
-                    oldest.end("SERVER_FULL", "Too many connections that have not logged in.")
-                    break
+        self.strangers.come(session)
+        if len(self.strangers) > BEFORE_LOGIN:
+            self.strangers.superfluous().end("SERVER_FULL", "Too many connections that have not logged in.")
+        if len(self.sessions) + 2 * len(self.transfers) > self._descriptors:
+            self._save_descriptors()
+
+    def _save_descriptors(self) -> None:
+        """Few are left: who is on the way out goes now, else a stranger. Logins and files need the rest."""
+        if self._lingering:
+            next(iter(self._lingering)).connection.abort()
+        elif self.strangers:
+            self.strangers.superfluous().connection.abort()
+
+    def keep_bucket(self, user: str, bucket: Bucket) -> None:
+        """What the rate limit had left of `user`, who goes."""
+        self.buckets[user] = bucket
+        if len(self.buckets) > self._buckets_limit:  # a full bucket need not be kept
+            full = self.loop.now - BURST
+            self.buckets = {user: bucket for user, bucket in self.buckets.items() if bucket[1] > full}
+            self._buckets_limit = 1_000 + 2 * len(self.buckets)
 
     def close_soon(self, session: Session, status: str = "") -> None:
         """Closes the connection when this tick's words are on their way."""
         if status and session.login:
             self.log.write(f"bye {session.user} {status}")
         self._closing.append(session)
+        self._lingering[session] = None
 
     def connection_closed(self, session: Session) -> None:
         """The connection is gone."""
+        self._lingering.pop(session, None)
         if session in self.sessions:
             del self.sessions[session]
             if session.state is State.ONLINE:

@@ -1,45 +1,54 @@
-"""A session: the state machine between one connection and the world.
+"""A session: who one connection is, from its first byte to its last.
 
-Lines come in, are held up where they must be (too many, a peer that does not read, a barrier), become answers or
-commands (:mod:`chatlib.server.requests`); replies go out in the order of the requests. A request that changes who the
-session is (login, logout) is a barrier: what follows it in the same packet waits for its reply.
+Its parts are the :mod:`intake <chatlib.server.intake>` (what holds requests up) and the
+:mod:`reader <chatlib.server.reader>` (what this user was given and has seen); the rest is coming, going and time.
+
+The states of `state`: NEW → GREETED, or WAITING and then GREETED → ONLINE. `over` comes after any of them: bye was
+said, or the connection is gone. Nothing is said after bye.
 
 Must not know how a command is carried out, nor when bytes are sent. Legal calls: those of
-:class:`chatlib.reactor.connection.Receiver`, ``answered`` once for each submitted request, ``end`` at most once.
+:class:`chatlib.reactor.connection.Receiver` and :class:`chatlib.server.intake.Owner`, ``end`` at any time.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import State
-from chatlib.protocol.framing import MAX_LINE, LineBuffer, LineTooLong, dumps, encode, quote
+from chatlib.protocol.framing import dumps, encode, quote
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.timers import Timer
 from chatlib.server import proving, requests
+from chatlib.server.intake import Intake
+from chatlib.server.reader import Reader
+from chatlib.storage.textfile import FileError
 
 if TYPE_CHECKING:
     from chatlib.server.server import Server
 
-BUDGET = 256  # requests of one connection in one tick; the rest waits for the next
-TURN = 0.005  # seconds of long answers to one connection in one tick; then the others have their turn
 CATCH_UP = 256  # stored messages handed to one connection in one tick,
 CATCH_UP_SIZE = 262_144  # or about so many bytes: far less than would make it a slow consumer
 LOGIN_TIME = 180.0  # seconds to log in
-_TOO_LONG: Reply = {"status": "TOO_LONG", "text": "A line may have 65,536 bytes at most."}
+GRACE = 5.0  # seconds that a heartbeat may be late
+MISTAKES = 20  # refused lines until a stranger is sent away
+_TOO_LONG: Reply = {"status": "TOO_LONG", "text": "A line may have 65,536 bytes at most, 4,096 before login."}
+_HTTP = re.compile(rb"[A-Z]+ \S.* HTTP/[0-9.]+\r?")
+_NOT_A_WEB_SERVER = b"This is a chat server, and no web server: use client.py to talk to it.\n"
 
 
 class Session:
     """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
 
     __slots__ = (
-        "_barrier", "_blocked", "_buffer", "_farewell", "_inbox", "_leaving", "_opening", "_over", "_pending", "_sent",
-        "_taken", "_timer", "_tokens", "_tokens_at", "acked", "acknowledges", "address", "born", "client", "connection",
-        "cursor", "departed", "exchange", "heard", "last_command", "listening", "login", "mark", "pieces", "push",
-        "server", "spent", "state", "up_to_date", "user",
+        "_farewell", "_mistakes", "_queued", "_sent", "_timer", "address", "born", "client", "connection", "departed",
+        "ended", "exchange", "heartbeat", "intake", "last_command", "listening", "login", "mark", "over", "pieces",
+        "position", "push", "reader", "received", "server", "state", "take", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -53,140 +62,36 @@ class Session:
         self.user = ""
         self.login = 0
         self.departed = False  # the world has been told, or told us, that this session is over
+        self.over = False
         self.exchange: proving.Proof | None = None  # a SCRAM conversation under way
+        self.position = 0  # in the queue for a seat, as it was last told
+        self.take: Callable[[bytes], None] = partial(requests.take, self)
+        self.intake = Intake(
+            self, connection, server.loop, server.pipeline, server.budgets, server.world.parameters
+        )
+        self.received, self.ended = self.intake.received, self.intake.ended
+        self.reader = Reader()
         # Fan-out, kept by Delivery.
         self.pieces: list[bytes] | None = None
         self.mark = 0
         self.listening = False
-        self.up_to_date = False  # listening, and the kernel has taken all that waited before
-        # What was seen.
-        self.acknowledges = False  # has said seen or alive; otherwise what the kernel took counts as seen
-        self.acked = 0
-        self.cursor = 0  # catching up: the last stored seq handed out
-        self._taken = 0  # while the connection is behind: up to where the kernel had taken all
-        # What holds requests up.
-        self._opening: bytes | None = b""  # what came before the first line ended
-        self._buffer = LineBuffer()
-        self._inbox: list[bytes] | None = None  # lines not yet looked at
-        self._pending = 0  # requests submitted and not answered
-        self._barrier = False
-        self._blocked = False  # the peer does not read
-        self._sent = 0  # bytes of its backlog that it had taken when that was last looked at
-        self._leaving = False  # the peer will send no more
-        self._farewell: tuple[str, str] | None = None  # with what it ends when it leaves
-        self._over = False
-        self.spent = 0.0  # seconds that answers to this connection took in this turn
+        self._queued = False  # its turn to catch up is coming
         # Time.
-        self._tokens = float("inf")  # a full bucket, however large it is
-        self._tokens_at = server.loop.now
-        self.last_command = self.heard = server.loop.now
+        self.heartbeat: float = server.world.parameters["HEARTBEAT"]  # as hello promised it
+        self.last_command = server.loop.now
+        self._sent = 0  # bytes of its backlog that the peer had taken when that was last looked at
         self._timer: Timer = server.loop.call_later(LOGIN_TIME, self._login_time_over)
+        self._mistakes = 0
+        self._farewell: tuple[str, str] | None = None  # with what it ends when the peer has said all
 
-    # From the connection.
-
-    def received(self, data: bytes) -> None:
-        """Bytes: a client says alive by any of them."""
-        if self._over or self._leaving:
-            return
-        self.heard = self.server.loop.now
-        if self._opening is not None:
-            data = self._first_bytes(data)
-        try:
-            lines = self._buffer.feed(data)
-        except LineTooLong:
-            self.read(None, None, lambda: _TOO_LONG)
-            self._farewell = ("PROTOCOL_ERROR", "The line was too long.")
-            self.connection.pause_reading()
-            self.ended()
-            return
-        if self._inbox:
-            self._inbox += lines
-        else:
-            self._take(lines)
-
-    def _first_bytes(self, data: bytes) -> bytes:
-        """The first line tells what the connection speaks: the bytes to go on with, if it is ours."""
-        opening = (self._opening or b"") + data
-        line, end, rest = opening.partition(b"\n")
-        if not end and len(opening) < MAX_LINE:
-            self._opening = opening
-            return b""
-        self._opening = None
-        return b"" if end and self.server.transfers.begin(self, line, rest) else opening
-
-    def hand_over(self) -> socket.socket:
-        """The connection is another protocol's from now on."""
-        self._over = True
-        self._timer.cancel()
-        self.server.connection_closed(self)
-        return self.connection.detach()
-
-    def _take(self, lines: list[bytes]) -> None:
-        """Looks at `lines` until something holds them up; the rest waits in the inbox, unread by the kernel's grace."""
-        taken, self.spent = 0, 0.0
-        rate = self.server.world.parameters["RATE_LIMIT"]
-        for line in lines:
-            if self._barrier or self._blocked or self._over or taken == BUDGET or (rate and not self._spend(rate)):
-                break
-            if self.spent > TURN:
-                break
-            taken += 1
-            requests.take(self, line)
-        if taken == len(lines):
-            self._inbox = None
-            self.connection.resume_reading()
-            if self._leaving:
-                self._finish()
-            return
-        self._inbox = lines[taken:]
-        self.connection.pause_reading()
-        if taken == BUDGET or self.spent > TURN:
-            self.server.loop.again(self)
-
-    def again(self) -> None:
-        """Goes on with what waits in the inbox."""
-        if self._inbox and not self._over:
-            self._take(self._inbox)
-        elif self._leaving:
-            self._finish()
-
-    def broken(self) -> None:
-        """A fault of ours while reading requests."""
-        self.connection.abort()
-
-    def _spend(self, rate: int) -> bool:
-        """One token of the bucket; without one, comes back when there is."""
-        now = self.server.loop.now
-        self._tokens = min(5.0 * rate, self._tokens + (now - self._tokens_at) * rate)
-        self._tokens_at = now
-        if self._tokens < 1.0:
-            self.heard = now  # it is we who do not read
-            self.server.loop.call_later((1.0 - self._tokens) / rate, self.again)
-            return False
-        self._tokens -= 1.0
-        return True
-
-    def ended(self) -> None:
-        """The peer has said all it had to say: it still gets its replies."""
-        self._leaving = True
-        self._finish()
-
-    def _finish(self) -> None:
-        if not self._inbox and not self._pending:
-            if self._farewell:
-                self.end(*self._farewell)
-                return
-            self.depart()
-            self.server.close_soon(self)
+    # From the connection; bytes and their end go to the intake.
 
     def drained(self) -> None:
         """The peer reads again, and has been given everything."""
-        self._blocked = False
-        self.up_to_date = self.listening
-        if not self._inbox:
-            self.connection.resume_reading()
-        elif not self._barrier:
-            self.server.loop.again(self)
+        self.reader.drained(self.listening)
+        self.intake.unblock()
+        if self.login and not self.listening and not self.over:
+            self._go_on_catching_up()
 
     def overflowed(self) -> None:
         """A slow consumer: what it has not acknowledged waits for its next login."""
@@ -195,54 +100,56 @@ class Session:
 
     def disconnected(self) -> None:
         """The connection is gone, for whatever reason."""
-        self._timer.cancel()
-        self._over = True
-        self._inbox = None
+        self._stop()
         self.depart()
         self.server.connection_closed(self)
 
-    # Requests.
+    # The first line.
+
+    def begin(self, line: bytes) -> None:
+        """A connection's first line tells what it speaks."""
+        if _HTTP.fullmatch(line):
+            self._turn_a_browser_away()
+        elif not self.server.transfers.begin(self, line):
+            self.take(line)
+
+    def _turn_a_browser_away(self) -> None:
+        """A web page can make a browser say anything to this port, but not before its own first line."""
+        head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: "
+        self.server.delivery.to(self, f"{head}{len(_NOT_A_WEB_SERVER)}\r\n\r\n".encode() + _NOT_A_WEB_SERVER)
+        self._stop()
+        self.server.close_soon(self)
+
+    def hand_over(self) -> tuple[socket.socket, bytes]:
+        """The connection is another protocol's from now on: its socket, and what came behind the first line."""
+        rest = self.intake.rest()
+        self._stop()
+        self.server.connection_closed(self)
+        return self.connection.detach(), rest
+
+    # From the intake.
 
     def read(self, echo: Any, request_id: Any, read: Callable[[], Reply], barrier: bool = False) -> None:
-        """Answers a request that changes nothing: now, or behind earlier requests of this connection.
-
-        `barrier`: what follows waits for it, since `read` may yet submit a command.
-        """
-        if self._pending:
-            self._pending += 1
-            self._barrier = self._barrier or barrier
-            self.server.pipeline.submit_read(self, echo, request_id, read)
-            return
-        reply = self.server.pipeline.read(read)
-        if reply:
-            self.reply(echo, request_id, reply)
+        """Answers a request that changes nothing. See the intake's."""
+        self.intake.read(echo, request_id, read, barrier)
 
     def submit(
         self, echo: Any, request_id: Any, command: Command, record: bytes | None = None, barrier: bool = False
     ) -> None:
-        """Sends a command on its way; `answered` will be called. `barrier`: what follows waits for it."""
-        self._pending += 1
-        self._barrier = self._barrier or barrier
-        self.server.pipeline.submit(self, echo, request_id, command, record)
+        """Sends a command on its way. See the intake's."""
+        self.intake.submit(echo, request_id, command, record, barrier)
 
-    def answered(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
-        """The pipeline has carried out, or answered, what was submitted."""
-        self._pending -= 1
-        if self._barrier and not self._pending:
-            self._barrier = False
-            if self._inbox:
-                self.server.loop.again(self)
+    def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        """A request was carried out."""
         after = requests.AFTER.get(command["action"]) if command else None
         if after is not None:
             after(self, echo, request_id, command, reply)
         elif reply:
             self.reply(echo, request_id, reply)
-        if self._leaving and not self._pending:
-            self.server.loop.again(self)
 
     def reply(self, echo: Any, request_id: Any, reply: Reply) -> None:
         """A reply, to be sent with the next flush."""
-        if not self.connection.open:
+        if self.over or not self.connection.open:
             return
         if type(request_id) is int:  # nearly always: then no dict has to be built
             head = f'{{"action":{quote(echo) if echo else "null"},"id":{request_id},'
@@ -252,7 +159,38 @@ class Session:
 
     def event(self, event: dict[str, object]) -> None:
         """An event of this connection's own."""
-        self.server.delivery.to(self, encode(event))
+        if not self.over:
+            self.server.delivery.to(self, encode(event))
+
+    def mistaken(self) -> None:
+        """A line was refused. A stranger may be mistaken a few times, and not more."""
+        if not self.login:
+            self._mistakes += 1
+            if self._mistakes == MISTAKES:
+                self._end_behind_replies("PROTOCOL_ERROR", "Too many requests that are none.")
+
+    def too_long(self) -> None:
+        """A line is longer than allowed."""
+        self.intake.read(None, None, lambda: _TOO_LONG)
+        self._end_behind_replies("PROTOCOL_ERROR", "The line was too long.")
+
+    def _end_behind_replies(self, status: str, text: str) -> None:
+        """Takes nothing more, and ends when what is under way is answered."""
+        self._farewell = (status, text)
+        self.intake.rest()
+        self.intake.ended()
+
+    def said_all(self) -> None:
+        """The peer will send no more, and all it sent is answered."""
+        if self._farewell:
+            self.end(*self._farewell)
+            return
+        self.depart()
+        self.server.close_soon(self)
+
+    def broken(self) -> None:
+        """A fault of ours while reading requests."""
+        self.connection.abort()
 
     # Coming.
 
@@ -260,29 +198,59 @@ class Session:
         """The world has let `user` in: hands out what waited, then what comes."""
         server = self.server
         self.user, self.login, self.state = user, login, State.ONLINE
-        self.acked = self.cursor = server.world.accounts[user].seen
-        self.last_command = self.heard = server.loop.now
-        self._tokens, self._tokens_at = server.buckets.pop(user, (self._tokens, self._tokens_at))
-        self._timer.cancel()
+        self.reader.begin(server.world.accounts[user].seen)
+        self.last_command = self.intake.heard = server.loop.now
+        self.intake.admit(server.buckets.pop(user, None))
+        server.strangers.leave(self)
         self.watch_time()
-        server.delivery.sessions[user] = self
-        self.catch_up()
+        server.delivery.come(self)
+        if next(iter(server.world.waiting(user, self.reader.cursor)), None) is None:
+            server.delivery.listen(self)
+        else:
+            self._go_on_catching_up()
+
+    def _go_on_catching_up(self) -> None:
+        if not self._queued:  # twice in one tick, and what was never pushed would count as taken
+            self._queued = True
+            self.server.budgets.catching_up.wait(self.catch_up)
 
     def catch_up(self) -> None:
-        """Hands out stored messages; listens to new ones when there are no more. Legal while there is no backlog."""
-        server = self.server
-        self._taken = self.cursor  # legal only without a backlog: all that was handed out is taken
+        """Hands out stored messages; listens to new ones when there are no more. At most once in a tick."""
+        self._queued = False
+        if self.over or self.departed or self.listening:
+            return
+        if self.connection.backlog_size:
+            return  # goes on when it is drained
+        begun = perf_counter()
+        catching_up = self.server.budgets.catching_up
+        self.reader.took_all()
+        if self._hand_out():
+            self._go_on_catching_up()
+        else:
+            self.server.delivery.listen(self)
+        catching_up.spend(perf_counter() - begun)
+
+    def _hand_out(self) -> bool:
+        """The next stored messages; whether there are more."""
+        server, reader = self.server, self.reader
         size = 0
-        for count, (seq, offset) in enumerate(server.world.waiting(self.user, self.cursor)):
+        for count, (seq, offset) in enumerate(server.world.waiting(self.user, reader.cursor)):
             if count == CATCH_UP or size > CATCH_UP_SIZE:
-                server.catching_up[self] = None
-                return
-            self.cursor = seq
-            _, event = server.messages.read(offset)
+                return True
+            reader.cursor = seq
+            event = self.stored(seq, offset)
             size += len(event)
             server.delivery.to(self, event[:-2] + b',"offline":true}\n' if seq < self.login else event)
-        server.catching_up.pop(self, None)
-        server.delivery.listen(self)
+        return False
+
+    def stored(self, seq: int, offset: int) -> bytes:
+        """The event line of a stored message; a notice in the place of one that the disk has lost."""
+        try:
+            return self.server.messages.read(offset)[1]
+        except (OSError, FileError) as error:  # it concerns this user, and nobody else
+            self.server.tell(f"Message {seq} for {self.user} cannot be read: {error}")
+        text = f"Message {seq} cannot be read: the server's disk has lost it. Its administrator was told."
+        return encode({"event": "notice", "seq": seq, "time": self.server.loop.wall, "text": text})
 
     # Going.
 
@@ -294,68 +262,61 @@ class Session:
 
     def depart(self) -> None:
         """Tells the world, once, that the session is over; the connection may live a little longer."""
+        server = self.server
         if self.login and not self.departed:
-            self.server.pipeline.submit(None, "", None, self.departure())
+            server.pipeline.submit(None, "", None, self.departure())
         if self.login:
             self._timer.cancel()
-            self.server.buckets[self.user] = (self._tokens, self._tokens_at)  # a new login is no new burst
-            self.server.delivery.leave(self)
-            self.server.transfers.leave(self.user, self.login)
-            self.server.catching_up.pop(self, None)
-        self.server.seats.leave(self)
-
-    @property
-    def over(self) -> bool:
-        """Whether bye was said, or the connection is gone."""
-        return self._over
+            server.keep_bucket(self.user, self.intake.bucket)
+            server.delivery.leave(self)
+            server.transfers.leave(self.user, self.login)
+        server.seats.leave(self)
 
     def end(self, status: str, text: str) -> None:
         """Says bye and closes, whoever wants it so."""
-        if self._over:
+        if self.over:
             return
         self.depart()
         self.event({"event": "bye", "status": status, "text": text})
-        self._over = True
-        self._inbox = None
-        self._timer.cancel()
+        self._stop()
         self.server.close_soon(self, status)
+
+    def _stop(self) -> None:
+        self.over = True
+        self.intake.stop()
+        self._timer.cancel()
+        self.server.strangers.leave(self)
 
     def seen(self) -> int:
         """Up to which seq the user has seen everything."""
-        if self.acknowledges:
-            return self.acked
-        return self._taken if self._blocked or not self.up_to_date else self.server.delivery.flushed
+        return self.reader.seen(self.server.delivery.flushed)
 
     def acknowledge(self, seq: int) -> None:
         """The client has shown everything up to `seq`."""
-        if not self.acknowledges:
-            self.acknowledges = True
+        if not self.reader.acknowledges:
+            self.reader.acknowledges = True
+            self.server.delivery.silent.pop(self, None)
             self.watch_time()
-        seq = min(seq, self.server.world.lsn)
-        if seq > self.acked:
-            self.acked = seq
-            self.server.acks[self.user] = seq
+        if self.reader.acknowledge(min(seq, self.server.world.lsn)):
+            self.server.acks[self.user] = self.reader.acked
 
     def fell_behind(self, flushed: int) -> None:
         """The kernel did not take all of this tick; everything up to `flushed` it had taken before."""
-        if not self._blocked:
-            self._blocked = True
-            if self.up_to_date:
-                self._taken = flushed
-            self.connection.pause_reading()
+        self.reader.fell_behind(flushed)
+        self.intake.block()
 
     # Time.
 
     def watch_time(self) -> None:
         """Ends the session when it was silent, or without a command, for too long; looks again when it may be."""
         self._timer.cancel()
-        now, parameters = self.server.loop.now, self.server.world.parameters
-        idle = self.last_command + parameters["TIME_OUT"]
-        lost = self.heard + parameters["HEARTBEAT"] + 5.0 if self.acknowledges else idle
+        now, time_out = self.server.loop.now, self.server.world.parameters["TIME_OUT"]
+        idle = self.last_command + time_out
+        lost = self.intake.heard + self.heartbeat + GRACE if self.reader.acknowledges else idle
         if now >= idle:
-            self.end("TIME_OUT", f"You gave no command for {parameters['TIME_OUT']:g} seconds.")
+            self.end("TIME_OUT", f"You gave no command for {time_out:g} seconds.")
         elif now >= lost and self._still_reads():
-            self.heard = now
+            self.intake.heard = now
             self.watch_time()
         elif now >= lost:
             self.end("HEARTBEAT_LOST", "Nothing was heard from your client.")
@@ -365,7 +326,7 @@ class Session:
     def _still_reads(self) -> bool:
         """Whether a peer that we do not read, because it reads slowly, has taken anything since this was last asked."""
         before, self._sent = self._sent, self.connection.sent
-        return self._blocked and self._sent > before
+        return self.connection.backlog_size > 0 and self._sent > before
 
     def _login_time_over(self) -> None:
         if self.state is not State.WAITING:

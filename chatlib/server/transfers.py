@@ -17,7 +17,7 @@ from chatlib.core.files import Coming, File, Waiting, file_refusal, no_such_file
 from chatlib.core.talk import refusal
 from chatlib.core.world import Reply
 from chatlib.protocol.commands import ACTIONS, Runs, check
-from chatlib.protocol.framing import BadLine, decode
+from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.protocol.text import fold
 from chatlib.server.carriers import Carrier, Download, Ticket, Upload
 from chatlib.storage.blobs import part_key
@@ -156,9 +156,12 @@ class Transfers:
                     ticket.carrier.end()
         return True
 
+    def __len__(self) -> int:
+        return len(self._active)
+
     # On a connection of its own.
 
-    def begin(self, session: Session, line: bytes, rest: bytes) -> bool:
+    def begin(self, session: Session, line: bytes) -> bool:
         """Whether `line`, a connection's first, asks for a transfer. Then the connection is one, or is refused."""
         request = _transfer_request(line)
         if request is None:
@@ -170,7 +173,8 @@ class Transfers:
             refused = start.refuses(self.server, ticket, request["offset"])
             if not refused:
                 del self._tickets[ticket.token[:_NAMED]]
-                transfer = ticket.carrier = start(self, session.hand_over(), ticket, request)
+                sock, rest = session.hand_over()
+                transfer = ticket.carrier = start(self, sock, ticket, request)
                 self._active[transfer] = None
                 transfer.begin(rest)
                 return True
@@ -239,7 +243,7 @@ def _page(waiting: Waiting, before: int) -> Reply:
 
 def _transfer_request(line: bytes) -> dict[str, Any] | None:
     try:
-        request = decode(line)
+        request = decode_request(line)
     except BadLine:
         return None
     action = request.get("action")

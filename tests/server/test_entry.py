@@ -304,8 +304,12 @@ def test_more_seats_by_the_administrator(build: Callable[..., House]) -> None:
 def test_too_many_who_do_not_log_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatlib.server.server.BEFORE_LOGIN", 3)
     columbia = house.login("Columbia")
-    peers = [house.connect() for _ in range(4)]
+    typing = house.greet("typing a password", address="10.0.0.2")
+    greedy = [house.connect(address="10.0.0.3") for _ in range(3)]
     house.settle()
-    assert peers[0].events[-1]["status"] == "SERVER_FULL" and peers[0].closed
-    assert peers[3].hello()["status"] == "OK"
+    assert greedy[2].events[-1]["status"] == "SERVER_FULL" and greedy[2].closed, "the newest of the greediest address"
+    newcomer = house.connect(address="10.0.0.4")
+    assert newcomer.hello()["status"] == "OK"
+    assert greedy[1].events[-1]["status"] == "SERVER_FULL" and not greedy[0].closed
+    assert typing.prove("login", "facebook")["status"] == "OK"
     assert columbia.ask("whoelse")["status"] == "OK"

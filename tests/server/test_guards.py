@@ -228,11 +228,17 @@ def test_a_line_too_long_ends_the_connection_and_no_other(house: House, talk: Ta
     assert other.ask("whoelse")["status"] == "OK"
 
 
-def test_the_longest_line_is_taken(house: House) -> None:
-    peer = house.greet()
+@pytest.mark.parametrize(("logged_in", "longest"), [(True, 65_536), (False, 4_096)])
+def test_the_longest_line_is_taken(house: House, logged_in: bool, longest: int) -> None:
+    peer = house.login("Columbia") if logged_in else house.greet()
     line = b'{"action":"nothing"'
-    peer.say(line + b" " * (65_536 - len(line) - 2) + b"}\n")
-    assert peer.reply("nothing")["status"] == "UNKNOWN_ACTION"
+    for size in (longest - 1, longest):
+        peer.say(line + b" " * (size - len(line) - 2) + b"}\n")
+        assert peer.reply("nothing")["status"] == "UNKNOWN_ACTION"
+    peer.say(line + b" " * (longest + 1 - len(line) - 2) + b"}\n", {"action": "whoelse"})
+    house.settle()
+    assert [message["status"] for message in peer.hear()][-2:] == ["TOO_LONG", "PROTOCOL_ERROR"]
+    assert peer.closed
 
 
 def test_invalid_utf8_is_a_bad_request(house: House) -> None:
@@ -302,10 +308,10 @@ def test_a_mistake_after_the_command_costs_one_connection_and_not_the_server(
     def mistake(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setitem(requests.AFTER, "message", mistake)
-    columbia.say({"action": "message", "to": "facebook", "text": "hi"})
+    monkeypatch.setitem(requests.AFTER, "depart", mistake)
+    columbia.say({"action": "message", "to": "facebook", "text": "hi"}, {"action": "logout"})
     house.settle()
-    assert facebook.texts == ["hi"]
+    assert facebook.texts == ["hi"] and columbia.closed
     assert facebook.ask("whoelse")["status"] == "OK"
     assert "ZeroDivisionError: ours" in house.log()
 

@@ -34,7 +34,7 @@ def mail(house: House, name: str = "SEAS") -> list[str]:
     """All that waits for a user; it is left waiting."""
     peer = house.login(name)
     peer.ask("alive", seen=0)
-    peer.read_until(lambda: not house.server.catching_up and not house.server.delivery.sessions[name.lower()]._blocked)
+    peer.read_until(lambda: house.server.delivery.sessions[name.lower()].reader.current)
     texts = peer.texts
     peer.hang_up()
     house.settle()
