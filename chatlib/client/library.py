@@ -4,11 +4,15 @@
         chat.login("bot", "secret")
         for event in chat.events():
             if event["event"] == "message":
-                chat.message(str(event["from"]), "you said: " + str(event["text"]))
+                try:
+                    chat.message(str(event["from"]), "you said: " + str(event["text"]))
+                except Refused as refused:  # by someone who blocks the bot, say
+                    print(refused)
 
-Must not know terminals. An event is acknowledged when the next one is asked for: a bot that dies while it works on
-one gets it again at its next start. A bot that must not do its work twice then gives its requests a ``key`` that
-depends on the event (``key=f"echo-{event['seq']}"``): the server carries out each key once.
+Must not know terminals. An event is acknowledged when the next one is asked for, at a clean end of the ``with`` block
+(``break``, ``return``, ``sys.exit()``) and by ``logout``. A bot that dies while it works on one, or leaves the block by
+an exception, gets that one again at its next start. A bot that must not do its work twice then gives its requests a
+``key`` that depends on the event (``key=f"echo-{event['seq']}"``): the server carries out each key once.
 Heartbeats are sent while a call waits here; a bot that is busy elsewhere for longer comes back at its next call.
 Events that nobody asks for wait here. Of those without a ``seq`` (who comes and goes) the last MAX_PASSING are kept;
 the others are mail, which is never thrown away unread: a bot that wants none of it asks for it now and then.
@@ -134,7 +138,11 @@ class Client:
         self._proven(old, new)
 
     def logout(self) -> None:
-        """Leaves, after all replies have come; acknowledges the events that were worked on."""
+        """Leaves, after all replies have come; acknowledges all events that were handed out."""
+        self._worked_on()
+        self._leave()
+
+    def _leave(self) -> None:
         self._conversation.logout(self._now())
         while self._conversation.ended is None:
             self._tick(None)
@@ -153,9 +161,14 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # The end of a loop over `events` does not tell: its generator is closed in the same way by `break` and by what
+        # is raised in its body.
+        clean = error is None or (isinstance(error, SystemExit) and not error.code)
         try:
+            if clean:
+                self._worked_on()
             if self._conversation.user and self._conversation.ended is None:
-                self.logout()
+                self._leave()
         finally:
             self.close()
 
@@ -268,11 +281,8 @@ class Client:
 
     def next_event(self, timeout: float | None = None) -> Fields | None:
         """The next event, None when there is none for `timeout` seconds; acknowledges the one before."""
-        now = self._now()
-        if self._told is not None:
-            self._conversation.shown(self._told, now)
-            self._told = None
-        deadline = None if timeout is None else now + timeout
+        self._worked_on()
+        deadline = None if timeout is None else self._now() + timeout
         while not self._events:
             self._raise_if_over()
             if not self._tick(deadline):
@@ -282,6 +292,12 @@ class Client:
         return self._told
 
     # Inside.
+
+    def _worked_on(self) -> None:
+        """The event that was handed out last need not come again."""
+        if self._told is not None:
+            self._conversation.shown(self._told, self._now())
+            self._told = None
 
     def _now(self) -> float:
         return time.monotonic()
