@@ -1,7 +1,5 @@
 """The chat client: ``python client.py IP PORT``. Flags → objects → run; see chatlib/client for the rest."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

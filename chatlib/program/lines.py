@@ -12,7 +12,7 @@ from datetime import datetime
 from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.news import Fields
 from chatlib.protocol import kinds
-from chatlib.protocol.commands import Command, Role, find, typed_by, usage
+from chatlib.protocol.commands import Command, Role, UsageError, find, parse, typed_by, usage
 from chatlib.protocol.text import fold, printable
 from chatlib.terminal.editor import display_width
 from chatlib.terminal.screen import Part, style
@@ -275,16 +275,21 @@ def help_lines(name: str) -> list[Line]:
 
 
 def without_text(line: str) -> str:
-    """A command as the input history on disk keeps it: up to the text of a message."""
-    found = find(line, *ROLES)
-    if found is None:
-        return ""
-    command, _, rest = found
-    for parameter in command.typed:
-        if parameter.kind is kinds.TEXT:
-            return line[: len(line) - len(rest.rstrip())].rstrip() if rest else line
-        rest = rest.partition(" ")[2].lstrip()
-    return line
+    """A command as the input history on disk keeps it: nothing of a message's text, and nothing that is no command.
+
+    Of a line that is not understood only the command's name is kept, since any other word may be part of a text, or a
+    password.
+    """
+    try:
+        command, fields = parse(line, *ROLES)
+    except UsageError:
+        found = find(line, *ROLES)
+        return found[1] if found else ""
+    _, called, rest = find(line, *ROLES) or (command, command.name, "")
+    if all(parameter.kind is not kinds.TEXT for parameter in command.typed):
+        return f"{called} {rest.strip()}".rstrip()
+    words = [str(fields[each.name]) for each in command.typed if each.name in fields and each.kind is not kinds.TEXT]
+    return " ".join([called, *words])
 
 
 class Names:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from chatlib.client import FileMemory
 from chatlib.program import lines
-from chatlib.program.lines import Line, Names
+from chatlib.program.lines import Line, Names, without_text
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
 
@@ -105,12 +110,51 @@ def test_completion_offers_every_command_and_alias() -> None:
     ("message bob  my secret", "message bob"),
     ("send bob x", "send bob"),
     ("broadcast x y", "broadcast"),
+    ("message bob topsecret   ", "message bob"),
+    ("  SEND\t bob \t topsecret\t", "send bob"),
     ("broadcast", "broadcast"),
-    ("message bob", "message bob"),
+    ("broadcast   topsecret  ", "broadcast"),
+    ("message bob", "message"),  # perhaps the text, with the name forgotten
+    ("message ann's topsecret", "message"),
+    ("password topsecret", "password"),
+    ("logout topsecret", "logout"),
+    ("blacklist topsecret", "blacklist"),
+    ("block bob topsecret", "block"),
+    ("file bob 'my photo.jpg'  x", "file bob 'my photo.jpg'  x"),
     ("whoelse", "whoelse"),
     ("blacklist add bob", "blacklist add bob"),
     ("history 5", "history 5"),
     ("my password by mistake", ""),
 ])
 def test_what_the_history_on_disk_keeps(line: str, kept: str) -> None:
-    assert lines.without_text(line) == kept
+    assert without_text(line) == kept
+
+
+BLANKS = st.text(" \t\u00a0\u2003", max_size=4)
+
+
+@given(
+    command=st.sampled_from(["message bob", "send ANN", "Broadcast", "message", "broadcast", "password", "logout",
+                             "quit", "block", "nonsense", "mesage bob", "whoelse", ""]),
+    words=st.lists(st.from_regex("topsecret[a-z0-9!?é中]{0,8}", fullmatch=True), min_size=1, max_size=4),
+    blanks=st.lists(BLANKS, min_size=6, max_size=6),
+)  # fmt: skip
+@example("message anna", ["topsecret"], ["", " ", " ", "", "", " "])
+def test_no_word_of_a_text_is_ever_in_the_history_on_disk(
+    command: str, words: list[str], blanks: list[str]
+) -> None:
+    before, between, after, *more = blanks
+    if command == "block":
+        words = ["bob", *words]  # one word would be a name
+    if command == "message":
+        del words[1:]  # of more than one word, the first is the name
+    line = before + command.replace(" ", between + " ") + " " + (more[0] + " ").join(words) + after
+    with tempfile.TemporaryDirectory() as folder:
+        memory = FileMemory(Path(folder))
+        memory.open("epoch", "carl")
+        memory.typed(without_text(line))
+        memory.typed("whoelse")
+        assert "topsecret" not in "".join(memory.history()) and memory.history()[-1] == "whoelse"
+        memory.close()
+        files = [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
+    assert len(files) == 3 and not any(b"topsecret" in file for file in files)
