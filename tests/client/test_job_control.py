@@ -55,7 +55,7 @@ def test_stopped_at_the_prompt_and_continued(
 def test_stopped_at_the_password(server: Server, shell: Shell, flags: tuple[str, ...]) -> None:
     shell.runs(shell.program(server, "--user", "bob", *flags))
     shell.shows("Please enter your password:")
-    for again in ("fg", "bg; fg"):
+    for again in ("fg", "bg; wait %1; fg"):
         shell.types("\x1a")
         shell.shows("Stopped")
         shell.shows(shell.PROMPT)
