@@ -6,12 +6,15 @@ Accounts are found by their folded name (:func:`chatlib.protocol.text.fold`), ca
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatlib.core.mail import Mailbox
+from chatlib.core.mail import NO_MAIL, Mailbox
+from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
+    from array import array
+
     from chatlib.core.files import Waiting
 
 MAX_KEYS = 1_000  # replies remembered for each user
@@ -29,6 +32,12 @@ class Presence:
     away_from: int  # what the user had seen at login: all between it and `login` came while away
 
 
+def folded(name: str) -> str:
+    """As fold, without a second string where the name is in its folded form already: there are many."""
+    user = fold(name)
+    return name if name == user else user
+
+
 @dataclass(slots=True)
 class Account:
     """A registered user and what stands under this name."""
@@ -39,11 +48,11 @@ class Account:
     joined: int  # the LSN of the registration: earlier broadcasts are not for this account
     seen: int = 0  # every event up to this seq has been seen
     left: float = 0.0  # when the last session ended; 0: never
-    mail: Mailbox = field(default_factory=Mailbox)
+    mail: Mailbox = NO_MAIL
     known: tuple[tuple[str, str], ...] = ()  # addresses of logins, with the client that was there last; newest first
     # These five are None until there is something in them: most users never need them, and there may be many.
-    skipped: set[int] | None = None  # broadcasts that a block kept from this user
-    blocks: set[str] | None = None  # users whom this user blocks
+    refused: dict[str, array[int]] | None = None  # by sender: when a block of that name began, ended, began, ...
+    blocks: list[str] | None = None  # whom this user blocks, in order: names, which outlive their accounts
     blocked_by: set[str] | None = None
     files: Waiting | None = None  # waiting for this user
     replies: OrderedDict[str, str] | None = None  # key → fingerprint of the request + reply, oldest first

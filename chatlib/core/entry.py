@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from chatlib.core.accounts import Account, Presence
+from chatlib.core.accounts import Account, Presence, folded
 from chatlib.core.talk import no_such_user, part_block, refusal
 from chatlib.protocol.framing import encode
 from chatlib.protocol.scram import fingerprint
@@ -51,9 +51,14 @@ def register(world: World, lsn: int, command: Command) -> Reply:
     refused = register_refusal(world, name)
     if refused:
         return refused
-    user = fold(name)
-    world.accounts[user] = Account(name, user, command["verifier"], joined=lsn, seen=lsn)
+    add_account(world, lsn, name, command["verifier"])
     return {"status": "OK", "user": name}
+
+
+def add_account(world: World, lsn: int, name: str, verifier: str) -> None:
+    """A new account, of whoever blocks its name already."""
+    user = folded(name)
+    world.accounts[user] = Account(name, user, verifier, lsn, lsn, blocked_by=world.shunned.pop(user, None))
 
 
 def proof_of(account: Account) -> Command:
@@ -164,8 +169,7 @@ def depart(world: World, lsn: int, command: Command) -> Reply:
 
 def end_session(world: World, account: Account, at: float) -> None:
     """Takes `account` offline and tells the others."""
-    del world.online[account.user]
-    account.left = at
+    world.leave(account, at)
     _announce(world, account, online=False)
 
 
@@ -198,11 +202,15 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def remove_account(world: World, account: Account) -> None:
-    """Every trace of an account that is offline: mail, waiting files, blocks in both directions, lockouts."""
+    """Every trace of an account that is offline: mail, waiting files, lockouts, its blocks.
+
+    Others' blocks are of the name: nobody gets around them by registering anew.
+    """
     for other in list(account.blocks or ()):
-        part_block(account.user, other, world)
-    for other in list(account.blocked_by or ()):
-        part_block(other, account.user, world)
+        part_block(world, account, other)
+    if account.blocked_by:
+        world.shunned[account.user] = account.blocked_by
+    world.forget_departure(account)
     world.lockouts.clear(account.user)
     world.audience.erase(account.mail.offsets)
     for _, file in account.files or ():
@@ -213,8 +221,7 @@ def remove_account(world: World, account: Account) -> None:
 def start(world: World, _lsn: int, command: Command) -> Reply:
     """The server started: whoever was online when it crashed left at the last thing known before."""
     for user in list(world.online):
-        del world.online[user]
-        world.accounts[user].left = command["left"]
+        world.leave(world.accounts[user], command["left"])
     world.lockouts.expire(command["at"])
     return {"status": "OK"}
 
@@ -227,7 +234,7 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
         account = world.accounts.get(user)
         if account is None:
             if verifier is not None:
-                world.accounts[user] = Account(name, user, verifier, joined=lsn, seen=lsn)
+                add_account(world, lsn, name, verifier)
         elif verifier is not None:
             if verifier != account.verifier:
                 account.known = ()  # whoever knew the old password proves the new one first

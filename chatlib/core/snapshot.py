@@ -12,16 +12,18 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple
+from sys import intern
 from typing import Any, NamedTuple
 
-from chatlib.core.accounts import Account, Presence
+from chatlib.core.accounts import Account, Presence, folded
 from chatlib.core.files import File as WaitingFile
 from chatlib.core.files import Waiting
 from chatlib.core.lockouts import Failures
-from chatlib.core.mail import Mailbox
+from chatlib.core.mail import UNKNOWN, Broadcasts, Mailbox
 from chatlib.core.talk import join_block
 from chatlib.core.world import World
 from chatlib.protocol.framing import dumps
+from chatlib.protocol.text import is_name
 
 
 class SnapshotError(ValueError):
@@ -63,8 +65,10 @@ def _dump_users(world: World) -> Iterator[str]:
 
 def _load_users(world: World, line: str) -> None:
     name, verifier, joined, left, session = line.split(" ", 4)
-    account = Account(name, name.lower(), verifier, int(joined), left=float(left))
-    world.accounts[account.user] = account
+    account = Account(name, folded(name), verifier, int(joined), left=float(left))
+    world.accounts.load(account.user, account)
+    if account.left:
+        world.departures.load((account.left, account.user))
     fields = json.loads(session)
     if fields:
         world.online[account.user] = Presence(*fields)
@@ -80,36 +84,49 @@ def _column(text: str) -> array[int]:
 
 def _dump_mailboxes(world: World) -> Iterator[str]:
     box = world.broadcasts
-    yield f"all\t0\t\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
+    yield f"all\t0\t{' '.join(box.senders)}\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
     for account in world.accounts.values():
-        skipped = _numbers(sorted(account.skipped or ()))
-        box = account.mail
-        yield f"{account.user}\t{account.seen}\t{skipped}\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
+        refused = " ".join(f"{name}:{','.join(map(str, edges))}" for name, edges in (account.refused or {}).items())
+        mail = account.mail
+        yield f"{account.user}\t{account.seen}\t{refused}\t{_numbers(mail.seqs)}\t{_numbers(mail.offsets)}"
 
 
 def _load_mailboxes(world: World, line: str) -> None:
-    user, seen, skipped, seqs, offsets = line.split("\t")
-    box = Mailbox(_column(seqs), _column(offsets))
-    if len(box.seqs) != len(box.offsets):
-        raise ValueError("as many offsets as seqs are expected")
+    user, seen, words, seqs, offsets = line.split("\t")
     if user == "all":
-        world.broadcasts = box
+        positions = _column(seqs)
+        senders = map(intern, words.split() or [UNKNOWN] * len(positions))  # an earlier version did not say
+        world.broadcasts = Broadcasts(positions, _column(offsets), senders)
         return
     account = world.accounts[user]
     account.seen = int(seen)
-    account.skipped = set(map(int, skipped.split())) or None
-    account.mail = box
+    account.refused = _refused(world, words.split()) if words else None
+    if seqs or offsets:
+        account.mail = Mailbox(_column(seqs), _column(offsets))
+
+
+def _refused(world: World, words: list[str]) -> dict[str, array[int]]:
+    """When blocks held; an earlier version has kept the seqs of the broadcasts that they hid."""
+    if ":" not in words[0]:
+        return {UNKNOWN: world.broadcasts.edges_of(sorted(map(int, words)))}
+    refused = {}
+    for word in words:
+        name, edges = word.split(":")
+        refused[intern(name)] = array("q", map(int, edges.split(",")))
+    return refused
 
 
 def _dump_blocks(world: World) -> Iterator[str]:
     for account in world.accounts.values():
-        for other in sorted(account.blocks or ()):
+        for other in account.blocks or ():
             yield f"{account.user} {other}"
 
 
 def _load_block(world: World, line: str) -> None:
     blocker, blocked = line.split(" ")
-    join_block(blocker, blocked, world)
+    if not is_name(blocked):
+        raise ValueError("a name is expected")
+    join_block(world, world.lsn, world.accounts[blocker], blocked)
 
 
 def _dump_lockouts(world: World) -> Iterator[str]:
@@ -168,7 +185,8 @@ FILES: Mapping[str, File] = {
     "state.txt": File("the last command in these files, and the parameters", _dump_state, _load_state),
     "users.txt": File("name, verifier, LSN of registration, last departure, open session", _dump_users, _load_users),
     "mailboxes.txt": File(
-        "user, seen up to, skipped broadcasts, seqs and offsets in message_rep.txt", _dump_mailboxes, _load_mailboxes
+        "user, seen up to, when blocks held (all: senders), seqs and offsets in message_rep.txt",
+        _dump_mailboxes, _load_mailboxes,
     ),
     "block_rep.txt": File("who blocks whom", _dump_blocks, _load_block),
     "list_block.txt": File("user, origin, wrong passwords, last one, locked out until", _dump_lockouts, _load_lockout),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from typing import TYPE_CHECKING, Any
 
+from chatlib.core.mail import NO_MAIL, Mailbox
 from chatlib.protocol.framing import quote
 from chatlib.protocol.text import fold
 
@@ -45,6 +47,8 @@ def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
     """An event, as JSON, for one user: now, or at the next login. Whether it is now."""
     # Stored as "<receiver> <event>": encoded once, for the wire and for the disk.
     stored = f"{receiver.name} {event}\n".encode()
+    if receiver.mail is NO_MAIL:
+        receiver.mail = Mailbox()
     receiver.mail.add(lsn, world.store_end)
     world.store_end += len(stored)
     world.audience.store(stored)
@@ -61,63 +65,75 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
         f'all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
-    world.broadcasts.add(lsn, world.store_end)
+    world.broadcasts.add_from(account.user, lsn, world.store_end)
     world.store_end += len(stored)
     world.audience.store(stored)
     excluded = account.blocked_by or ()
-    for user in excluded:
-        blocker = world.accounts[user]
-        if blocker.skipped is None:
-            blocker.skipped = set()
-        blocker.skipped.add(lsn)
     world.audience.fan_out(stored[4:], excluded)
     return {"status": "OK", "seq": lsn, "undelivered": len(excluded)}
 
 
-def block(world: World, _lsn: int, command: Command) -> Reply:
+def block(world: World, lsn: int, command: Command) -> Reply:
     """`by` wants nothing more from `user`."""
-    account, other = world.accounts[command["by"]], world.accounts.get(fold(command["user"]))
-    if other is None:
+    account, user = world.accounts[command["by"]], fold(command["user"])
+    if user in (account.blocks or ()):
+        return refusal("ALREADY_BLOCKED", f'You have blocked "{world.name_of(user)}" already.')
+    if user not in world.accounts:
         return no_such_user(command["user"])
-    if other is account:
+    if user == account.user:
         return refusal("SELF_BLOCK", "You cannot block yourself!")
-    if other.user in (account.blocks or ()):
-        return refusal("ALREADY_BLOCKED", f'You have blocked "{other.name}" already.')
-    join_block(account.user, other.user, world)
-    return {"status": "OK", "user": other.name}
+    join_block(world, lsn, account, user)
+    return {"status": "OK", "user": world.name_of(user)}
 
 
-def unblock(world: World, _lsn: int, command: Command) -> Reply:
-    """Undoes block."""
-    account, other = world.accounts[command["by"]], world.accounts.get(fold(command["user"]))
-    if other is None:
+def unblock(world: World, lsn: int, command: Command) -> Reply:
+    """Undoes block, also of a name that nobody has any more."""
+    account, user = world.accounts[command["by"]], fold(command["user"])
+    if user in (account.blocks or ()):
+        part_block(world, account, user)
+        assert account.refused is not None
+        world.broadcasts.end(account.refused, user, lsn)
+        account.refused = account.refused or None
+        return {"status": "OK", "user": world.name_of(user)}
+    if user not in world.accounts:
         return no_such_user(command["user"])
-    if other is account:
+    if user == account.user:
         return refusal("SELF_UNBLOCK", "You cannot unblock yourself: you never block yourself.")
-    if other.user not in (account.blocks or ()):
-        return refusal("NOT_BLOCKED", f'You have not blocked "{other.name}".')
-    part_block(account.user, other.user, world)
-    return {"status": "OK", "user": other.name}
+    return refusal("NOT_BLOCKED", f'You have not blocked "{world.name_of(user)}".')
 
 
-def join_block(blocker: str, blocked: str, world: World) -> None:
-    """Both sides of a block; also used when a snapshot is read."""
-    one, other = world.accounts[blocker], world.accounts[blocked]
-    if one.blocks is None:
-        one.blocks = set()
-    one.blocks.add(blocked)
+def join_block(world: World, lsn: int, account: Account, user: str) -> None:
+    """Both sides of a block of the name `user`; also used when a snapshot is read."""
+    if account.blocks is None:
+        account.blocks = []
+    insort(account.blocks, user)
+    if account.refused is None:
+        account.refused = {}
+    if len(account.refused.get(user, ())) % 2 == 0:  # a snapshot has said when it began
+        world.broadcasts.begin(account.refused, user, lsn)
+    other = world.accounts.get(user)
+    if other is None:
+        world.shunned.setdefault(user, set()).add(account.user)
+        return
     if other.blocked_by is None:
         other.blocked_by = set()
-    other.blocked_by.add(blocker)
+    other.blocked_by.add(account.user)
 
 
-def part_block(blocker: str, blocked: str, world: World) -> None:
-    """Undoes join_block. Sets that become empty go, so that a world is equal however it came about."""
-    one, other = world.accounts[blocker], world.accounts[blocked]
-    assert one.blocks is not None and other.blocked_by is not None
-    one.blocks.discard(blocked)
-    other.blocked_by.discard(blocker)
-    one.blocks = one.blocks or None
+def part_block(world: World, account: Account, user: str) -> None:
+    """Undoes join_block. What becomes empty goes, so that a world is equal however it came about."""
+    assert account.blocks is not None
+    account.blocks.remove(user)
+    account.blocks = account.blocks or None
+    other = world.accounts.get(user)
+    if other is None:
+        blockers = world.shunned[user]
+        blockers.discard(account.user)
+        if not blockers:
+            del world.shunned[user]
+        return
+    assert other.blocked_by is not None
+    other.blocked_by.discard(account.user)
     other.blocked_by = other.blocked_by or None
 
 

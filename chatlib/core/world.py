@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from heapq import merge
 from typing import Any, Protocol
 
 from chatlib.core import entry, files, talk
 from chatlib.core.accounts import Account, Presence
 from chatlib.core.lockouts import Lockouts
-from chatlib.core.mail import Mailbox, merged_after, merged_before
+from chatlib.core.mail import Broadcasts
+from chatlib.core.ordered import Directory, Ordered
 from chatlib.protocol.commands import ACTIONS
 from chatlib.protocol.framing import dumps
 
@@ -67,6 +69,8 @@ _FINGERPRINT: dict[str, str] = {
     for command in (ACTIONS[name].name if name in ACTIONS else name,)
 }
 
+_LAST = "\x7f"  # behind every name
+_FEW = 2_000  # who left lately are sorted for each page; beyond, all accounts are looked at until the page is full
 _NO_FIELDS = frozenset({"action", "id", "key", "by", "at"})  # what may differ when a request is sent again
 
 
@@ -79,10 +83,12 @@ class World:
         self.lsn = 0  # of the last command executed
         self.at = 0.0  # its time
         self.at_text = "0.0"  # the same, in JSON
-        self.accounts: dict[str, Account] = {}
-        self.online: dict[str, Presence] = {}
+        self.accounts: Directory[Account] = Directory()
+        self.shunned: dict[str, set[str]] = {}  # names without an account → who blocks them
+        self.online: Directory[Presence] = Directory()
+        self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one
         self.lockouts = Lockouts()
-        self.broadcasts = Mailbox()
+        self.broadcasts = Broadcasts()
         self.store_end = 0  # bytes: where the next line of the message store begins
 
     def execute(self, lsn: int, command: Command) -> Reply:
@@ -125,45 +131,57 @@ class World:
     def waiting(self, user: str, after: int) -> Iterable[tuple[int, int]]:
         """The positions of what `user` has not been given, later than `after`, oldest first."""
         account = self.accounts[user]
-        skipped = account.skipped or ()
-        positions = merged_after(account.mail, self.broadcasts, max(after, account.joined))
-        return (position for position in positions if position[0] not in skipped)
+        return self.broadcasts.merged_after(account.mail, account.refused, max(after, account.joined))
 
     def unread(self, account: Account) -> int:
         """How many messages `account` has not seen."""
         after = max(account.seen, account.joined)
-        skipped = sum(1 for seq in account.skipped if seq > after) if account.skipped else 0
-        return account.mail.count_after(after) + self.broadcasts.count_after(after) - skipped
+        hidden = self.broadcasts.hidden_after(account.refused, after) if account.refused else 0
+        return account.mail.count_after(after) + self.broadcasts.count_after(after) - hidden
 
     def history(self, user: str, before: int) -> Iterable[tuple[int, int]]:
         """The positions of what `user` was sent, earlier than `before`, newest first."""
         account = self.accounts[user]
-        skipped = account.skipped or ()
-        for position in merged_before(account.mail, self.broadcasts, before):
+        for position in self.broadcasts.merged_before(account.mail, account.refused, before):
             if position[0] <= account.joined:
                 return
-            if position[0] not in skipped:
-                yield position
+            yield position
 
-    def visible(self, asker: str) -> list[Account]:
-        """The accounts online besides the asker's, without those who block the asker, by name."""
+    def visible(self, asker: str, after: str = "") -> Iterator[str]:
+        """The users online besides `asker`, without those who block the asker, in order, from behind `after`."""
         hidden = self.accounts[asker].blocked_by or ()
-        return sorted(
-            (self.accounts[user] for user in self.online if user != asker and user not in hidden),
-            key=_by_name,
-        )
+        return (user for user in self.online.after(after) if user != asker and user not in hidden)
 
-    def seen_lately(self, asker: str, since: float) -> list[Account]:
-        """As visible, and those who left after `since`."""
-        hidden = self.accounts[asker].blocked_by or ()
-        return sorted(
-            (
-                account
-                for user, account in self.accounts.items()
-                if user != asker and user not in hidden and (user in self.online or account.left > since)
-            ),
-            key=_by_name,
-        )
+    def seen_lately(self, asker: str, since: float, now: float, after: str = "") -> Iterator[str]:
+        """As visible, and those who left after `since`; not those of whom a clock set back says that they will."""
+        hidden, online = self.accounts[asker].blocked_by or (), self.online
+        count, departures = self.departures.between((since, _LAST), (now, _LAST))
+        if count > _FEW:
+            users = (user for user in self.accounts.after(after)
+                     if user in online or since < self.accounts[user].left <= now)  # fmt: skip
+        else:
+            left = sorted(user for _, user in departures if user > after and user not in online)
+            users = merge(left, online.after(after))
+        return (user for user in users if user != asker and user not in hidden)
+
+    def name_of(self, user: str) -> str:
+        """How `user` is written: as registered, while there is an account."""
+        account = self.accounts.get(user)
+        return account.name if account else user
+
+    def leave(self, account: Account, at: float) -> None:
+        """`account` is not online any more."""
+        del self.online[account.user]
+        self.forget_departure(account)
+        account.left = at
+        if at:
+            self.departures.add((at, account.user))
+
+    def forget_departure(self, account: Account) -> None:
+        """As if `account` had never been online."""
+        if account.left:
+            self.departures.remove((account.left, account.user))
+            account.left = 0.0
 
     def origin(self, address: str) -> str:
         """Under what wrong passwords from `address` are counted."""
@@ -173,10 +191,6 @@ class World:
         """How many more users may log in."""
         limit: int = self.parameters["MaxCon"]
         return max(0, limit - len(self.online))
-
-
-def _by_name(account: Account) -> str:
-    return account.user
 
 
 __all__ = ["Account", "Audience", "Command", "Presence", "Reply", "World"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core import entry
-from chatlib.core.world import Account, Reply
+from chatlib.core.world import Reply
 from chatlib.protocol.framing import MAX_LINE, decode
 from chatlib.protocol.text import fold
 from chatlib.server import admission
@@ -19,18 +20,17 @@ PAGE = MAX_LINE - 4_096  # bytes that the entries of one page may have
 _PER_PAGE = 1_000  # names of one page
 
 
-def _page(accounts: Iterable[Account], request: dict[str, Any], show: Callable[[Account], Any]) -> Reply:
-    """`accounts`, sorted by name, from after the one that the request names."""
-    after = fold(request.get("after", ""))
-    page = list(islice((account for account in accounts if account.user > after), _PER_PAGE + 1))
-    reply: Reply = {"status": "OK", "users": [show(account) for account in page[:_PER_PAGE]]}
-    if len(page) > _PER_PAGE:
+def _page(users: Iterator[str], show: Callable[[str], Any]) -> Reply:
+    """The first of `users`, who are sorted."""
+    reply: Reply = {"status": "OK", "users": [show(user) for user in islice(users, _PER_PAGE)]}
+    if next(users, None) is not None:
         reply["more"] = True
     return reply
 
 
-def _name(account: Account) -> str:
-    return account.name
+def _after(request: dict[str, Any]) -> str:
+    """Behind which name the page begins."""
+    return fold(request.get("after", ""))
 
 
 def _register(session: Session, request: dict[str, Any]) -> Reply:
@@ -44,30 +44,32 @@ def _alive(session: Session, request: dict[str, Any]) -> Reply:
 
 
 def _whoelse(session: Session, request: dict[str, Any]) -> Reply:
-    return _page(session.server.world.visible(session.user), request, _name)
+    world = session.server.world
+    return _page(world.visible(session.user, _after(request)), world.name_of)
 
 
 def _list_users(session: Session, request: dict[str, Any]) -> Reply:
     world = session.server.world
     hidden = world.accounts[session.user].blocked_by or ()
 
-    def show(account: Account) -> dict[str, object]:
-        return {"user": account.name, "online": account.user in world.online and account.user not in hidden}
+    def show(user: str) -> dict[str, object]:
+        return {"user": world.accounts[user].name, "online": user in world.online and user not in hidden}
 
-    return _page((world.accounts[user] for user in sorted(world.accounts)), request, show)
+    return _page(world.accounts.after(_after(request)), show)
 
 
 def _wholasthr(session: Session, request: dict[str, Any]) -> Reply:
-    world = session.server.world
+    world, now = session.server.world, session.server.loop.wall
     minutes = request.get("minutes")
     seconds = world.parameters["LAST_HOUR"] if minutes is None else minutes * 60.0
-    return _page(world.seen_lately(session.user, session.server.loop.wall - seconds), request, _name)
+    return _page(world.seen_lately(session.user, now - seconds, now, _after(request)), world.name_of)
 
 
 def _blacklist(session: Session, request: dict[str, Any]) -> Reply:
     world = session.server.world
-    blocked = sorted(world.accounts[session.user].blocks or ())
-    return _page((world.accounts[user] for user in blocked), request, _name)
+    blocks = world.accounts[session.user].blocks or []
+    places = range(bisect_right(blocks, _after(request)), len(blocks))
+    return _page((blocks[place] for place in places), world.name_of)
 
 
 def _history(session: Session, request: dict[str, Any]) -> Reply:

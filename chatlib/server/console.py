@@ -96,7 +96,7 @@ class Console:
         for user, where, seconds in sorted(locked):
             origin = "every address" if where == "*" else where
             self.say(f"  {world.accounts[user].name} from {origin} for another {seconds:.0f} seconds")
-        blocks = [(account.name, world.accounts[other].name) for account in world.accounts.values()
+        blocks = [(account.name, world.name_of(other)) for account in world.accounts.values()
                   for other in account.blocks or ()]  # fmt: skip
         self.say(f"{len(blocks)} blocked by other users:")
         for blocker, blocked in sorted(blocks):

@@ -92,7 +92,7 @@ def picture(world: World) -> dict[str, Any]:
         "parameters": world.parameters,
         "order": list(world.accounts),
         "accounts": {
-            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.skipped, a.blocks,
+            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.refused, a.blocks,
                    a.blocked_by, a.files, a.known, None if a.replies is None else list(a.replies.items()))
             for user, a in world.accounts.items()
         },
@@ -100,7 +100,8 @@ def picture(world: World) -> dict[str, Any]:
             user: (p.login, p.since, p.address, p.client, p.away_from) for user, p in world.online.items()
         },
         "lockouts": {key: (f.count, f.last, f.until) for key, f in world.lockouts.entries.items()},
-        "broadcasts": _box(world.broadcasts),
+        "broadcasts": (_box(world.broadcasts), world.broadcasts.senders),
+        "shunned": world.shunned,
     }  # fmt: skip
 
 
@@ -242,9 +243,9 @@ class Stage:
         return str(self.world.unread(self.world.accounts[user]))
 
     def sees(self, user: str) -> str:
-        return ", ".join(account.name for account in self.world.visible(user))
+        return ", ".join(map(self.world.name_of, self.world.visible(user)))
 
     def saw(self, user: str, since: float) -> str:
-        return ", ".join(account.name for account in self.world.seen_lately(user, since))
+        return ", ".join(map(self.world.name_of, self.world.seen_lately(user, since, self.now)))
 
     READS = {"gets": gets, "history": history, "unread": unread, "sees": sees, "saw": saw}

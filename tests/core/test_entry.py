@@ -522,7 +522,7 @@ def test_an_edit_by_hand(three: Stage) -> None:
 # Leaving for good.
 
 
-def test_deregistering_takes_mail_blocks_and_lockouts_along(three: Stage) -> None:
+def test_deregistering_takes_mail_lockouts_and_its_own_blocks_along(three: Stage) -> None:
     three.play("""
         > alice: message to=carol text=secret
         < OK seq=6 delivered=False
@@ -550,7 +550,7 @@ def test_deregistering_takes_mail_blocks_and_lockouts_along(three: Stage) -> Non
     """)
     world = three.world
     assert set(world.accounts) == {"alice", "bob"}
-    assert world.accounts["bob"].blocks is None
+    assert world.accounts["bob"].blocks == ["carol"] and world.shunned == {"carol": {"bob"}}
     assert world.accounts["alice"].blocked_by is None
     assert not world.lockouts.entries
     assert b"secret" not in three.recorder.messages
@@ -602,9 +602,9 @@ def test_a_name_registered_again_gets_nothing_of_the_old(three: Stage) -> None:
         =
         > carol: unblock user=alice
         < NOT_BLOCKED: You have not blocked "Alice".
-        > carol: message to=bob text=hello
+        > carol: message to=alice text=hello
         < OK seq=16 delivered=True
-          bob <- message seq=16 from=CAROL: hello
+          alice <- message seq=16 from=CAROL: hello
         > carol: block key=k1 user=bob
         < OK user=Bob
         > alice: broadcast text=new
@@ -612,4 +612,84 @@ def test_a_name_registered_again_gets_nothing_of_the_old(three: Stage) -> None:
           alice, bob, carol <- broadcast seq=18 from=Alice: new
         > carol unread
         = 1
+    """)
+
+
+def test_a_name_that_is_removed_and_registered_anew_stays_blocked_by_those_who_blocked_it(three: Stage) -> None:
+    three.play("""
+        > bob: block user=carol
+        < OK user=Carol
+        > deregister user=carol
+        < OK user=Carol
+        > save
+        > bob: block user=carol
+        < ALREADY_BLOCKED: You have blocked "carol" already.
+        > bob: block user=nobody
+        < NO_SUCH_USER: There is no user "nobody".
+        > register user=carol
+        < OK user=carol
+        > save
+        > login user=carol
+        < OK user=carol unread=0 seq=11
+          alice, bob <- presence user=carol online=True
+        > carol: message to=bob text='me again'
+        < BLOCKED: "Bob" has blocked you: your message was not delivered.
+        > carol: broadcast text='me again'
+        < OK seq=13 undelivered=1
+          alice, carol <- broadcast seq=13 from=carol: me again
+        > carol sees
+        = Alice
+        > bob gets
+        =
+        > bob: unblock user=carol
+        < OK user=carol
+        > carol: message to=bob text='at last'
+        < OK seq=15 delivered=True
+          bob <- message seq=15 from=carol: at last
+        > bob gets
+        = carol: at last
+    """)
+
+
+def test_a_block_of_a_name_that_nobody_has_can_be_undone_and_goes_with_who_made_it(three: Stage) -> None:
+    three.do("block", "alice", user="carol")
+    three.do("block", "bob", user="carol")
+    three.do("deregister", user="carol")
+    three.save()
+    three.play("""
+        > alice: unblock user=Carol
+        < OK user=carol
+        > alice: unblock user=Carol
+        < NO_SUCH_USER: There is no user "Carol".
+        > edit accounts='{"bob": null}'
+        < OK
+          alice <- presence user=Bob online=False
+          bob (login 5) ends: KICKED: The administrator logged you off.
+        > save
+        > register user=Carol
+        < OK user=Carol
+    """)
+    assert not three.world.shunned and three.world.accounts["carol"].blocked_by is None
+
+
+def test_a_clock_set_back_makes_nobody_one_who_was_here_lately(three: Stage) -> None:
+    three.play("""
+        > at 90000
+        > depart user=bob session=5
+        < OK
+          alice <- presence user=Bob online=False
+        > alice saw since=86400
+        = Bob
+        > at 1000
+        > save
+        > alice saw since=0
+        =
+        > login user=bob
+        < OK user=Bob unread=0 seq=7
+          alice <- presence user=Bob online=True
+        > depart user=bob session=7
+        < OK
+          alice <- presence user=Bob online=False
+        > alice saw since=0
+        = Bob
     """)

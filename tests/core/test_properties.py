@@ -79,14 +79,22 @@ def consistent(stage: Stage) -> None:
     """What holds in any world."""
     world = stage.world
     assert set(world.online) <= set(world.accounts)
+    assert not set(world.shunned) & set(world.accounts)
+    for index in (world.accounts, world.online):
+        assert list(index.after("")) == sorted(index)
+    gone = sorted((account.left, one) for one, account in world.accounts.items() if account.left)
+    assert list(world.departures.between((-1.0, ""), (1e99, ""))[1]) == gone
     for one, account in world.accounts.items():
         assert account.user == one == account.name.lower()
         for other in account.blocks or ():
-            assert one in (world.accounts[other].blocked_by or ())
+            there = world.accounts[other].blocked_by if other in world.accounts else world.shunned[other]
+            assert one in (there or ())
+            assert len((account.refused or {})[other]) % 2, "a block that holds has no end"
         for other in account.blocked_by or ():
             assert one in (world.accounts[other].blocks or ())
-        for empty in (account.blocks, account.blocked_by, account.skipped):
+        for empty in (account.blocks, account.blocked_by, account.refused):
             assert empty is None or empty
+        assert account.blocks is None or account.blocks == sorted(set(account.blocks))
         waiting = list(world.waiting(one, account.seen))
         assert [seq for seq, _ in waiting] == sorted({seq for seq, _ in waiting})
         assert world.unread(account) == len(waiting)

@@ -90,8 +90,12 @@ BAD = [
     ("users.txt", "Alice"), ("users.txt", "Alice v x 0.0 null"), ("users.txt", "Alice v 1 soon null"),
     ("users.txt", "Alice v 1 0.0 [1]"), ("users.txt", "Alice v 1 0.0 7"), ("users.txt", ""),
     ("mailboxes.txt", "all"), ("mailboxes.txt", "all\t0\t\t1 2\t5"), ("mailboxes.txt", "nobody\t0\t\t\t"),
-    ("mailboxes.txt", "all\t0\t\tx\t5"), ("mailboxes.txt", "all\t0\t\t99999999999999999999\t5"),
-    ("block_rep.txt", "alice"), ("block_rep.txt", "alice nobody"), ("block_rep.txt", "nobody alice"),
+    ("mailboxes.txt", "all\t0\t\tx\t5"), ("mailboxes.txt", "all\t0\tann bob\t1\t5"),
+    ("mailboxes.txt", "alice\t0\tbob\t\t"), ("mailboxes.txt", "alice\t0\tbob:\t\t"),
+    ("mailboxes.txt", "alice\t0\tbob:1,x\t\t"), ("addresses.txt", "alice 10.0.0.1"),
+    ("addresses.txt", "nobody 1.1.1.1 \"\""),
+    ("mailboxes.txt", "all\t0\t\t99999999999999999999\t5"),
+    ("block_rep.txt", "alice"), ("block_rep.txt", "alice no+body"), ("block_rep.txt", "nobody alice"),
     ("list_block.txt", "alice 10.0.0.1 1 2"), ("list_block.txt", "alice 10.0.0.1 x 0.0 0.0"),
     ("replies.txt", "alice"), ("replies.txt", "nobody [1,2]"), ("replies.txt", "alice [1"),
     ("replies.txt", "alice [1]"), ("replies.txt", "alice [[],1]"),
@@ -116,3 +120,37 @@ def test_a_line_is_read_or_named(name: str, line: str) -> None:
         snapshot.load(world, files)
     except SnapshotError as wrong:
         assert f"{name}, line 3" in str(wrong)  # noqa: PT017
+
+
+def test_a_home_of_an_earlier_version_is_read_and_hides_what_it_hid() -> None:
+    """Its broadcasts have no senders, its blocks no beginnings, and it kept the broadcasts that a block hid."""
+    stage = Stage()
+    stage.world = loaded(
+        {
+            "state.txt": ["lsn 9", "at 1.0", "store_end 500"],
+            "users.txt": [f"{name} v-{name} {number} 0.0 null" for number, name in enumerate(("Alice", "Bob"), 1)],
+            "mailboxes.txt": ["all\t0\t\t5 6 8\t100 200 300", "alice\t2\t5 8\t7\t250", "bob\t2\t\t\t"],
+            "block_rep.txt": ["alice bob"],
+        },
+        stage.recorder,
+    )
+    stage.lsn, world = 9, stage.world
+
+    def gets(user: str) -> list[int]:
+        found = [seq for seq, _ in world.waiting(user, 0)]
+        assert world.unread(world.accounts[user]) == len(found)
+        assert [seq for seq, _ in world.history(user, 99)] == found[::-1]
+        return found
+
+    assert gets("alice") == [6, 7] and gets("bob") == [5, 6, 8]
+    stage.recorder.messages += b" " * 500
+    stage.do("login", user="alice", address="x")
+    stage.do("login", user="bob", address="x")
+    stage.do("broadcast", "bob", text="hidden")
+    assert stage.do("unblock", "alice", user="bob")["status"] == "OK"
+    stage.do("broadcast", "bob", text="shown")
+    stage.save()
+    world = stage.world
+    assert gets("alice") == [6, 7, 14] and gets("bob") == [5, 6, 8, 12, 14]
+    assert saved(world)["mailboxes.txt"][0].startswith("all\t0\t? ? ? bob bob\t5 6 8 12 14\t")
+    assert saved(world)["mailboxes.txt"][1].startswith("alice\t2\t?:4,5,7,8 bob:9,13\t7\t")

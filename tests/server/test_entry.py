@@ -201,7 +201,7 @@ def test_an_account_is_removed_with_its_mail(house: House, talk: Talk) -> None:
     assert peer.prove("deregister", "facebook", "wrong")["status"] == "WRONG_PASSWORD"
     assert peer.prove("deregister", "facebook")["status"] == "OK"
     assert peer.ask("login", scram="n,,n=facebook,r=12345678")["status"] == "NO_SUCH_USER"
-    assert columbia.ask("blacklist")["users"] == []
+    assert columbia.ask("blacklist")["users"] == ["facebook"], "the name, whoever has it next"
     assert seas.ask("message", to="facebook", text="hi")["status"] == "NO_SUCH_USER"
     house.register("facebook")
     assert house.login("facebook").texts == [], "a namesake gets nothing of it"
@@ -213,6 +213,30 @@ def test_an_account_is_removed_with_its_mail(house: House, talk: Talk) -> None:
     assert house.greet().prove("deregister", "Google")["status"] == "OK"
     assert house.stop() == ""
     assert "Google" not in house.read("credentials.txt")
+
+
+def test_a_blocked_name_stays_blocked_when_it_is_registered_anew(house: House) -> None:
+    columbia = house.login("Columbia")
+    columbia.ask("block", user="facebook")
+    assert house.greet().prove("deregister", "facebook")["status"] == "OK"
+    for end in (house.crash, house.stop):
+        end()
+        house.restart()
+        assert house.login("Columbia").ask("blacklist")["users"] == ["facebook"]
+        assert house.admin("blocked users")[-1] == "  Columbia blocks facebook"
+    house.register("FaceBook")
+    for end in (house.crash, house.stop):
+        facebook = house.login("facebook")
+        assert facebook.ask("message", to="Columbia", text="it is me again")["status"] == "BLOCKED"
+        assert facebook.ask("broadcast", text="it is me again")["undelivered"] == 1
+        end()
+        house.restart()
+    columbia = house.login("Columbia")
+    assert columbia.texts == []
+    assert columbia.ask("blacklist")["users"] == ["FaceBook"]
+    assert columbia.ask("unblock", user="facebook")["status"] == "OK"
+    house.login("facebook").ask("message", to="Columbia", text="it is me again")
+    assert columbia.texts == ["it is me again"]
 
 
 def test_deregister_and_login_of_the_same_user_cross(house: House) -> None:
