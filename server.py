@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
 def serve(options: argparse.Namespace) -> int:
     """From recovery to the clean stop; returns the exit status."""
     say = print_at_once
-    home = Home(home_folder(options.home))
+    home = Home(home_folder(options.home), say)
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     syncer = Syncer(slow=float(os.environ.get("CHAT_SLOW_SYNC", "0")))
     server = Server(home, syncer, lambda text: say(text))

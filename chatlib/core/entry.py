@@ -223,11 +223,14 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
     for user in list(world.online):
         world.leave(world.accounts[user], command["left"])
     world.lockouts.expire(command["at"])
+    world.by_hand.forget(command.get("written", (0, 0)))
     return {"status": "OK"}
 
 
 def edit(world: World, lsn: int, command: Command) -> Reply:
     """What a person changed in para.txt and credentials.txt, or with `change`: names → values, None: removed."""
+    if "written" in command:  # not with `change`
+        world.by_hand.take(lsn, command)
     world.parameters.update(command.get("parameters", {}))
     for name, verifier in command.get("accounts", {}).items():
         user = fold(name)

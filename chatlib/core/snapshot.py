@@ -16,6 +16,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from chatlib.core.accounts import Account, Presence, folded
+from chatlib.core.byhand import ByHand
 from chatlib.core.files import File as WaitingFile
 from chatlib.core.files import Waiting
 from chatlib.core.lockouts import Failures
@@ -42,6 +43,8 @@ def _dump_state(world: World) -> Iterator[str]:
     yield f"lsn {world.lsn}"
     yield f"at {world.at!r}"
     yield f"store_end {world.store_end}"
+    if world.by_hand.parameters or world.by_hand.accounts:
+        yield f"by_hand {dumps([world.by_hand.parameters, world.by_hand.accounts])}"
     for name, value in world.parameters.items():
         yield f"{name} {dumps(value)}"
 
@@ -50,6 +53,9 @@ def _load_state(world: World, line: str) -> None:
     name, value = line.split(" ", 1)
     if name in ("lsn", "at", "store_end"):
         setattr(world, name, json.loads(value))
+    elif name == "by_hand":
+        taken = [{user: (lsn, held) for user, (lsn, held) in one.items()} for one in json.loads(value)]
+        world.by_hand = ByHand(*taken)
     elif name in world.parameters:  # one that a later version no longer has is forgotten
         world.parameters[name] = json.loads(value)
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from chatlib.core import entry, files, talk
 from chatlib.core.accounts import Account, Presence
+from chatlib.core.byhand import ByHand
 from chatlib.core.lockouts import Lockouts
 from chatlib.core.mail import Broadcasts
 from chatlib.core.ordered import Directory, Ordered
@@ -89,6 +90,7 @@ class World:
         self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one
         self.lockouts = Lockouts()
         self.broadcasts = Broadcasts()
+        self.by_hand = ByHand()
         self.store_end = 0  # bytes: where the next line of the message store begins
 
     def execute(self, lsn: int, command: Command) -> Reply:

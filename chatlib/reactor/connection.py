@@ -243,7 +243,6 @@ class Connection:
         self._socket.close()
         if self._protocol is not None:
             self._protocol.disconnected()
-            self._protocol = None
 
     def again(self) -> None: ...
 
@@ -255,7 +254,6 @@ class Connection:
         self._loop.forget(self._fd, self)
         self._open = False
         self._closing = True
-        self._protocol = None
         return self._socket
 
     def _set_events(self, events: int) -> None:

@@ -15,7 +15,7 @@ Done = Callable[[bytes, str], None]  # what the work returned, and why it failed
 
 
 class Job:
-    """One child at work. `done` is called once, in the tick's input."""
+    """One child at work. `done` is called once, in the tick's input, unless ``end`` comes before it."""
 
     def __init__(self, loop: Loop, work: Callable[[], bytes], done: Done) -> None:
         """Forks. Raises OSError when there can be no child."""
@@ -47,6 +47,13 @@ class Job:
         else:  # never without a reason: that would mean that it went well
             reason = answer.decode(errors="replace") if code == 1 else ""
             self._done(b"", reason or f"the child ended with status {code}")
+
+    def end(self) -> None:
+        """Kills the child, which may be stopped or stuck; `done` is not called any more."""
+        os.kill(self._pid, signal.SIGKILL)
+        self._loop.forget(self._fd, self)
+        os.close(self._fd)
+        os.waitpid(self._pid, 0)
 
     def writable(self) -> None: ...
 

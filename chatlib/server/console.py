@@ -65,6 +65,7 @@ class Console:
             self.say(f"Error! {reply['text']}")
         elif command["action"] == "edit":
             self._server.parameters_changed()
+            self._server.saver.rewrite()
             for name, value in command["parameters"].items():
                 self.say(f"{name} is now {PARAMETERS[name].show(value)}.")
         else:

@@ -5,18 +5,20 @@ Checks every value before any is taken: a bad one names file, line and what is a
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatlib.core.byhand import ByHand
 from chatlib.core.world import Command, World
 from chatlib.protocol.scram import MECHANISM, ScramError, make_verifier, parse_verifier, saslprep
 from chatlib.protocol.text import RESERVED, counted, fold, is_name
 from chatlib.storage.edited import EditedFile, Line
 from chatlib.storage.home import Home
 from chatlib.storage.parameters import PARAMETERS, defaults, find, template
-from chatlib.storage.textfile import FileError, replace
+from chatlib.storage.textfile import FileError
 
 # The users that come with the program, so that it can be tried at once. Their passwords are public.
 SAMPLES: Mapping[str, str] = {
@@ -53,13 +55,16 @@ class Taken:
     parameters: dict[str, Any] = field(default_factory=dict)
     accounts: dict[str, str | None] = field(default_factory=dict)
     lines: list[dict[str, Line | None]] = field(default_factory=lambda: [{}, {}])
+    written: tuple[int, int] = (0, 0)  # LSNs up to which the files had been written before
+    unknown: list[str] = field(default_factory=list)  # a sentence for each name in para.txt that is no parameter's
 
     def __bool__(self) -> bool:
         return bool(self.parameters or self.accounts)
 
     def command(self, at: float) -> Command:
         """What takes them into the world."""
-        return {"action": "edit", "at": at, "parameters": self.parameters, "accounts": self.accounts}
+        return {"action": "edit", "at": at, "parameters": self.parameters, "accounts": self.accounts,
+                "written": self.written}  # fmt: skip
 
 
 class EditedFiles:
@@ -71,12 +76,33 @@ class EditedFiles:
         )
         self.credentials = EditedFile(home.credentials, home.data / "credentials.base", fold, lambda name: True)
 
-    def read(self, iterations: int | None = None, say: Callable[[str], None] = lambda text: None) -> Taken:
+    def recall(self, by_hand: ByHand) -> None:
+        """At the start: edits that a crash kept from being written anew, but that the world has, are taken already.
+
+        Takes 0.1 to 1 s for each password among them. Raises FileError.
+        """
+        for file, known, same in (
+            (self.parameters, by_hand.parameters, _same_value),
+            (self.credentials, by_hand.accounts, _same_secret),
+        ):
+            file.take({
+                name: line
+                for name, line in file.edits().items()
+                if fold(name) in known and known[fold(name)][0] > file.lsn and same(name, line, known[fold(name)][1])
+            })  # fmt: skip
+
+    def read(
+        self,
+        iterations: int | None = None,
+        say: Callable[[str], None] = lambda text: None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Taken:
         """Checks and converts what was changed by hand. Takes 0.1 to 1 s for each password. Raises FileError.
 
-        `iterations`: for new verifiers; by default what para.txt says.
+        `iterations`: for new verifiers; by default what para.txt says. Raises InterruptedError when it is not `wanted`.
         """
-        taken = Taken(lines=[self.parameters.edits(), self.credentials.edits()])
+        taken = Taken(lines=[self.parameters.edits(), self.credentials.edits()], written=self.written,
+                      unknown=[self._unknown(line) for line in self.parameters.unknown()])  # fmt: skip
         for name, line in taken.lines[0].items():
             parameter = find(name)
             assert parameter is not None
@@ -90,8 +116,21 @@ class EditedFiles:
         if plain:
             say(f"Turning {counted(plain, 'password')} of credentials.txt into verifiers ...")
         for name, line in taken.lines[1].items():
+            if not wanted():
+                raise InterruptedError("the server that asked for it is gone")
             taken.accounts[name] = None if line is None else _verifier(name, line.value, cost)
         return taken
+
+    def _unknown(self, line: Line) -> str:
+        close = difflib.get_close_matches(line.name.upper(), [name.upper() for name in PARAMETERS], 1)
+        meant = find(close[0]) if close else None
+        hint = f"; {meant.name} perhaps?" if meant else ""
+        return f"{self.parameters.path}, line {line.number}: there is no parameter {line.name[:64]!r}{hint}"
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """The LSNs up to which both files have been written."""
+        return self.parameters.lsn, self.credentials.lsn
 
     def _check_accounts(self, lines: Mapping[str, Line | None]) -> None:
         for name, line in lines.items():
@@ -114,13 +153,26 @@ class EditedFiles:
         self.parameters.take(taken.lines[0])
         self.credentials.take(taken.lines[1])
 
-    def write(self, world: World) -> None:
-        """Makes both files say what the world says. Raises OSError, FileError."""
-        if not self.parameters.path.exists():
-            replace(self.parameters.path, template())
-            self.parameters.take(self.parameters.edits())  # nobody's edits: the world's values go into it
-        self.parameters.write(self._parameter_lines(world))
-        self.credentials.write({account.name: account.verifier for account in world.accounts.values()})
+    def write(self, world: World) -> list[str]:
+        """Makes both files say what the world says. Raises OSError.
+
+        Returns what people must know: what cannot be read is left as it is, and keeps nothing else from being written.
+        """
+        notes: list[str] = []
+        for file, write in ((self.parameters, self._write_parameters), (self.credentials, self._write_credentials)):
+            try:
+                write(world)
+                notes += file.left_alone
+            except FileError as wrong:
+                notes.append(str(wrong))
+        return notes
+
+    def _write_parameters(self, world: World) -> None:
+        self.parameters.begin(template())
+        self.parameters.write(self._parameter_lines(world), world.lsn)
+
+    def _write_credentials(self, world: World) -> None:
+        self.credentials.write({account.name: account.verifier for account in world.accounts.values()}, world.lsn)
 
     def _parameter_lines(self, world: World) -> dict[str, str]:
         """Only what the file names already or what is not the default; a value is not rewritten for its looks."""
@@ -137,9 +189,28 @@ class EditedFiles:
         return wanted
 
     def refresh(self) -> None:
-        """Another process of this server has written the files."""
+        """Another process of this server may have written the files. Raises FileError."""
         self.parameters.refresh()
         self.credentials.refresh()
+
+
+def _same_value(name: str, line: Line | None, value: Any) -> bool:
+    parameter = find(name)
+    assert parameter is not None
+    return _parses_as(parameter.parse, line.value, value) if line else bool(value == parameter.default)
+
+
+def _same_secret(_name: str, line: Line | None, verifier: str | None) -> bool:
+    if line is None or verifier is None:
+        return line is None and verifier is None
+    known = parse_verifier(verifier)
+    try:
+        given = line.value
+        if given.startswith(MECHANISM + "$"):
+            return parse_verifier(given) == known
+        return make_verifier(given, known.iterations, known.salt) == known
+    except ScramError:
+        return False
 
 
 def _parses_as(parse: Callable[[str], Any], text: str, value: Any) -> bool:

@@ -87,8 +87,8 @@ def recover(
 
 def checkpoint_now(
     home: Home, world: World, store: MessageStore, edited: EditedFiles, wanted: Callable[[], bool] = lambda: True
-) -> None:
-    """Writes all text files from `world`. Raises OSError, FileError."""
+) -> list[str]:
+    """Writes all text files from `world`. Returns what people must know of the two that are theirs. Raises OSError."""
     store.sync()
     checkpoint.write(home.data, snapshot.dump(world), wanted)
-    edited.write(world)
+    return edited.write(world)

@@ -2,20 +2,26 @@
 
 ``save``, and a journal grown past JOURNAL_LIMIT: first take in what was changed by hand, then, when the journal stands
 still for a moment, go on in a new segment and fork; the child writes the world as it was then; when it is done the old
-segments go. ``reload`` is the first half. Legal: any call at any time; one job runs at a time, a second wish waits.
+segments go. ``reload`` takes in what was changed by hand, and writes only the two files that people edit; so does
+`rewrite`, without taking anything in. Legal: any call at any time; one job runs at a time, a second wish waits. `end`
+comes last: it ends the child, and what the child was to do is the stop's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
 from chatlib.reactor.jobs import Job
 from chatlib.server.edits import Taken
 from chatlib.server.recovery import checkpoint_now
+from chatlib.storage import textfile
 from chatlib.storage.edited import Line
 from chatlib.storage.parameters import PARAMETERS
 
@@ -23,122 +29,195 @@ if TYPE_CHECKING:
     from chatlib.server.server import Server
 
 Tell = Callable[[str], None]
+# For tests: a child's disk on which each change of a name takes so many seconds longer.
+_SLOW = min(5.0, float(os.environ.get("CHAT_SLOW_CHECKPOINT", "0")))
+
+
+class What(Enum):
+    """What is wished for."""
+
+    RELOAD = "take in edits by hand, then write the two edited files if there were any"
+    REWRITE = "write the two edited files"
+    SAVE = "take in edits by hand, then write all text files"
+
+
+@dataclass(slots=True)
+class Wish:
+    """`tell` hears how it went, `warn` what went wrong."""
+
+    what: What
+    tell: Tell
+    warn: Tell
+    warned: str = ""  # said already
 
 
 class Saver:
-    """The jobs of one server. `tell` of each wish hears how it went."""
+    """The jobs of one server."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._job: Job | None = None
-        self._wishes: list[tuple[bool, Tell]] = []  # (write the files too?, whom to tell)
-        self._write: Tell | None = None  # the world is to be written as soon as the journal stands still
+        self._wishes: deque[Wish] = deque()
+        self._taking = False  # edits are on their way into the world
+        self._write: Wish | None = None  # its files are to be written, as soon as they may be
+        self._ended = False
         self._limit_from = 0  # a failed checkpoint is tried again when the journal has grown by this much more
 
     def reload(self, tell: Tell) -> None:
         """Takes in what was changed by hand, and writes verifiers for plain passwords."""
-        self._wishes.append((False, tell))
+        self._wishes.append(Wish(What.RELOAD, tell, tell))
 
     def save(self, tell: Tell) -> None:
         """Takes in what was changed by hand, then writes all text files."""
-        self._wishes.append((True, tell))
+        self._wishes.append(Wish(What.SAVE, tell, tell))
+
+    def rewrite(self) -> None:
+        """A parameter was changed at the console: para.txt says so, too."""
+        if not any(wish.what is What.REWRITE for wish in self._wishes):
+            self._wishes.append(Wish(What.REWRITE, lambda text: None, self._server.tell))
 
     @property
     def busy(self) -> bool:
         """Whether a child is at work, or a wish waits."""
-        return self._job is not None or self._write is not None or bool(self._wishes)
+        return not self._ended and bool(self._job or self._taking or self._write or self._wishes)
+
+    def end(self) -> None:
+        """The server stops: no more wishes. A child at work is killed, since it may be stopped or slow."""
+        self._ended = True
+        if self._job is not None:
+            self._job.end()
+            self._job = None
+            self._tidy(self._server.tell)
 
     def step(self) -> None:
         """A phase of the tick: before a commit, when everything committed has been carried out."""
         server = self._server
-        if self._job is not None:
+        if self._job is not None or self._taking or self._ended:
             return
         if self._write is not None:
-            if server.journal.at_rest:  # and what is committed is carried out: this is that LSN's world
-                tell, self._write = self._write, None
-                self._start_writing(tell)
+            # At rest, and with everything committed carried out, the world is that of the segment's last LSN.
+            if self._write.what is not What.SAVE or server.journal.at_rest:
+                wish, self._write = self._write, None
+                self._start_writing(wish)
             return
         limit = server.world.parameters["JOURNAL_LIMIT"]
-        if not self._wishes and server.journal.size > limit + self._limit_from and not server.stopping:
+        if not self._wishes and server.journal.size > limit + self._limit_from:
             server.log.write("checkpoint: the journal has reached its limit")
-            self.save(server.log.write)
+            self._wishes.append(Wish(What.SAVE, server.log.write, server.tell))
         if self._wishes:
-            self._start_reading(*self._wishes.pop(0))
+            wish = self._wishes.popleft()
+            if wish.what is What.REWRITE:
+                self._write = wish
+            else:
+                self._start_reading(wish)
 
     # Reading what was changed by hand.
 
-    def _start_reading(self, write: bool, tell: Tell) -> None:
+    def _start_reading(self, wish: Wish) -> None:
         server, iterations = self._server, self._server.world.parameters["SCRAM_ITERATIONS"]
 
         def work() -> bytes:
-            taken = server.edited.read(iterations)
+            taken = server.edited.read(iterations, wanted=server.home.writer.wanted)
             lines = [{k: v and (v.number, v.name, v.value) for k, v in one.items()} for one in taken.lines]
-            return json.dumps([taken.parameters, taken.accounts, lines]).encode()
+            return json.dumps([taken.parameters, taken.accounts, lines, taken.written, taken.unknown]).encode()
 
         def done(answer: bytes, failure: str) -> None:
             self._job = None
             if failure:
-                tell(f"Nothing was changed: {failure}")
-                if write:  # lines with an edit are left alone
-                    self._write = tell
+                wish.warned = failure
+                wish.warn(f"Nothing was changed: {failure}")
+                if wish.what is What.SAVE:  # lines with an edit are left alone
+                    self._write = wish
                 return
-            parameters, accounts, lines = json.loads(answer)
+            parameters, accounts, lines, written, unknown = json.loads(answer)
             known = [{k: v and Line(*v) for k, v in one.items()} for one in lines]
-            self._take(Taken(parameters, accounts, known), write, tell)
+            for sentence in unknown:
+                wish.tell(sentence)
+            self._take(Taken(parameters, accounts, known, written), wish)
 
-        self._fork(work, done, tell)
+        self._fork(work, done, wish)
 
-    def _take(self, taken: Taken, write: bool, tell: Tell) -> None:
+    def _take(self, taken: Taken, wish: Wish) -> None:
         if not taken:
-            if write:
-                self._write = tell
+            if wish.what is What.SAVE:
+                self._write = wish
             else:
-                tell("Nothing was changed by hand.")
+                wish.tell("Nothing was changed by hand.")
             return
         server = self._server
 
         def carried_out(reply: Reply) -> None:
-            server.edited.take(taken)
+            self._taking = False
+            if reply["status"] == "OK":
+                server.edited.take(taken)
+                shown = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in taken.parameters.items()]
+                for name, value in taken.accounts.items():
+                    shown.append(f"{name} was {'removed' if value is None else 'taken in'}")
+                wish.tell("Read: " + ", ".join(shown) + ".")
+            else:
+                wish.warn(f"Not taken in: {reply['text']}")
             server.parameters_changed()
-            shown = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in taken.parameters.items()]
-            for name, value in taken.accounts.items():
-                shown.append(f"{name} was {'removed' if value is None else 'taken in'}")
-            tell("Read: " + ", ".join(shown) + ".")
-            # Written at once, so that no plain password stays in the file.
-            self._write = tell if write else lambda text: None
+            self._write = wish  # written at once, so that no plain password stays in the file
 
+        self._taking = True
         server.pipeline.submit(_Once(carried_out), "", None, taken.command(server.loop.wall))
 
     # Writing.
 
-    def _start_writing(self, tell: Tell) -> None:
-        server = self._server
-        server.journal.cut_segment()
-        parent = os.getpid()
+    def _start_writing(self, wish: Wish) -> None:
+        server, everything = self._server, wish.what is What.SAVE
+        if everything:
+            server.journal.cut_segment()
 
         def work() -> bytes:
-            checkpoint_now(server.home, server.world, server.messages, server.edited, lambda: os.getppid() == parent)
-            return b""
+            textfile.slow = _SLOW
+            home, edited = server.home, server.edited
+            with home.writer.held():
+                if everything:
+                    notes = checkpoint_now(home, server.world, server.messages, edited, home.writer.wanted)
+                else:
+                    notes = edited.write(server.world)
+            return json.dumps(notes).encode()
 
-        def done(_answer: bytes, failure: str) -> None:
+        def done(answer: bytes, failure: str) -> None:
             self._job = None
-            server.edited.refresh()
             if failure:
-                self._limit_from = server.journal.size + server.world.parameters["JOURNAL_LIMIT"]
-                tell(f"The text files could not be written: {failure}. The journal keeps everything.")
+                self._tidy(wish.warn)
+                self._failed(wish, failure)
                 return
-            self._limit_from = 0
-            server.journal.drop_older()
-            tell("Saved.")
+            server.edited.refresh()
+            for note in json.loads(answer):
+                if note not in wish.warned:
+                    wish.warn(f"Left as it is: {note}")
+            if everything:
+                self._limit_from = 0
+                server.journal.drop_older()
+                wish.tell("Saved.")
 
-        self._fork(work, done, tell)
+        self._fork(work, done, wish)
 
-    def _fork(self, work: Callable[[], bytes], done: Callable[[bytes, str], None], tell: Tell) -> None:
+    def _failed(self, wish: Wish, failure: str) -> None:
+        if wish.what is What.SAVE:
+            self._limit_from = self._server.journal.size + self._server.world.parameters["JOURNAL_LIMIT"]
+            wish.warn(f"The text files could not be written: {failure}. The journal keeps everything.")
+        else:
+            wish.warn(f"para.txt and credentials.txt could not be written: {failure}. The journal keeps everything.")
+
+    def _tidy(self, warn: Tell) -> None:
+        """After a child that was to write is gone, and perhaps in the middle of it."""
+        try:
+            for note in self._server.home.tidy():
+                warn(note)
+            self._server.edited.refresh()
+        except (OSError, ValueError) as error:  # whatever is left over, the next start finds it
+            warn(f"What a child left over stays until the next start: {error}")
+
+    def _fork(self, work: Callable[[], bytes], done: Callable[[bytes, str], None], wish: Wish) -> None:
         try:
             self._job = Job(self._server.loop, work, done)
         except OSError as error:
             self._limit_from = self._server.journal.size  # by itself only when it has grown by as much again
-            tell(f"Not now: {error.strerror}.")
+            wish.warn(f"Not now: {error.strerror}.")
 
 
 class _Once:

@@ -6,7 +6,6 @@ commit, execute, flush and reap are the phases here.
 
 from __future__ import annotations
 
-import gc
 import resource
 import socket
 import time
@@ -92,16 +91,17 @@ class Server:
 
     def _take_in(self) -> None:
         """The first commands of a run: sessions that a crash left open end, and edits by hand are taken in."""
+        self.edited.recall(self.world.by_hand)
         taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"], self.say)
         at = self.loop.wall
-        self.submit({"action": "start", "at": at, "left": self.world.at})
+        self.submit({"action": "start", "at": at, "left": self.world.at, "written": self.edited.written})
         if taken:
             self.submit(taken.command(at))
         self.pipeline.settle()
         self.edited.take(taken)
-        self.edited.write(self.world)
+        notes = self.edited.write(self.world)
         self.parameters_changed()
-        for text in filter(None, [edits.warning(edits.samples_in_use(self.world))]):
+        for text in filter(None, [*taken.unknown, *notes, edits.warning(edits.samples_in_use(self.world))]):
             self.tell(text)
 
     def parameters_changed(self) -> None:
@@ -122,9 +122,6 @@ class Server:
 
     def run(self) -> None:
         """Serves until it is stopped, or cannot go on (`failure` then says why)."""
-        # A search for garbage among everything that lives takes longer than a tick may: 100 ms with 6,000 connections.
-        # What comes and goes leaves none (see Intake.let_go); the youngest objects are searched as ever.
-        gc.set_threshold(700, 5, 1_000_000)
         try:
             self.loop.run()
         except CommitFailed as failure:
@@ -141,16 +138,20 @@ class Server:
         self.log.write("stop")
         if self._listener:
             self._listener.close()
+        self.saver.end()
         self.transfers.end_all()
         for session in list(self.sessions):
             session.end("SHUTTING_DOWN", "The server is shutting down.")
 
     def close(self) -> str:
         """After ``run``: writes the text files when the stop was a clean one. Returns why it could not, or ""."""
+        self.saver.end()
         if not self.failure:
             try:
-                self._take_in_at_stop()
-                checkpoint_now(self.home, self.world, self.messages, self.edited)
+                wrong = self._take_in_at_stop()
+                for note in checkpoint_now(self.home, self.world, self.messages, self.edited):
+                    if note != wrong:
+                        self.tell(f"Left as it is: {note}")
                 self.journal.empty()
             except (OSError, ValueError, CommitFailed) as error:
                 self.failure = f"The text files could not be written; the journal keeps everything: {error}"
@@ -160,16 +161,18 @@ class Server:
         self._syncer.close()
         return self.failure
 
-    def _take_in_at_stop(self) -> None:
+    def _take_in_at_stop(self) -> str:
+        """Returns what kept edits from being taken in, or ""."""
         try:
             taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"])
         except ValueError as wrong:  # the line is left as it is; the next start names it again
             self.tell(f"Not taken in: {wrong}")
-            return
+            return str(wrong)
         if taken:
             self.submit(taken.command(self.loop.wall))
             self.pipeline.settle()
             self.edited.take(taken)
+        return ""
 
     # The phases of a tick.
 

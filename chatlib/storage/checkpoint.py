@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from chatlib.storage import textfile
 from chatlib.storage.textfile import flat_lines, read_flat, sync_folder, write_new
 
 Files = Iterable[tuple[str, str, Iterable[str]]]  # name, what it is about, lines
@@ -31,6 +32,7 @@ def write(folder: Path, files: Files, still_wanted: Callable[[], bool] = lambda:
             raise InterruptedError("the server that asked for it is gone")
         if (folder / ".next").exists():  # whoever was to move an earlier set was killed
             _move(folder)
+        textfile.pause()
         beside.rename(folder / ".next")
     except OSError:
         shutil.rmtree(beside, ignore_errors=True)
@@ -42,6 +44,7 @@ def write(folder: Path, files: Files, still_wanted: Callable[[], bool] = lambda:
 def _move(folder: Path) -> None:
     ready = folder / ".next"
     for path in sorted(ready.iterdir()):
+        textfile.pause()
         with contextlib.suppress(FileNotFoundError):  # two may finish the same checkpoint
             path.replace(folder / path.name)
     sync_folder(folder)

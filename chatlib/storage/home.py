@@ -8,15 +8,19 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+from chatlib.storage.exchange import mend
 from chatlib.storage.textfile import FileError, replace
+from chatlib.storage.writerlock import WriterLock
 
 
 class Home:
     """A home folder, locked until this process ends. Raises FileError when it cannot be used."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, say: Callable[[str], None] = lambda text: None) -> None:
         self.path = path
         self.data = path / "data"
         self.parameters = path / "para.txt"
@@ -29,9 +33,10 @@ class Home:
             self.data.mkdir(mode=0o700, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self._lock()
-            for folder in (path, self.data):
-                for left in folder.glob(".*.txt.*.new"):  # half written when a server was killed
-                    left.unlink()
+            self.writer = WriterLock(self.data / "writer.lock", say)
+            self.writer.claim()
+            for note in self.tidy():
+                say(note)
         except OSError as error:
             raise FileError(f"{self.data}: {error.strerror}") from None
 
@@ -45,6 +50,22 @@ class Home:
             raise FileError(f"{self.path}: another server (process {pid}) uses this home") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+    def tidy(self) -> list[str]:
+        """Clears away what was half written when its writer was killed: it holds verifiers. Legal while nobody writes.
+
+        Returns what people must know. Raises OSError.
+        """
+        notes = []
+        for path in (self.parameters, self.credentials):
+            notes += mend(path)
+            for left in self.path.glob(f".{path.name}.*.new"):
+                left.unlink()
+        for left in self.data.glob(".*.new"):
+            left.unlink()
+        for folder in self.data.glob(".next.*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        return notes
 
     def epoch(self) -> str:
         """The name of this home's journal: random, made once."""

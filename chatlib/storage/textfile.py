@@ -6,14 +6,23 @@ A flat file's first line names its format: ``# block_rep.txt 1: who blocks whom`
 from __future__ import annotations
 
 import os
+import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 FORMAT = 1
+slow = 0.0  # seconds that each change of a name takes longer, for tests with a disk that is not there
 
 
 class FileError(ValueError):
     """A file that cannot be used as it is; the message names file, line and what is allowed."""
+
+
+def pause() -> None:
+    """Comes before each change of a name."""
+    if slow:
+        time.sleep(slow)
 
 
 def sync_folder(folder: Path) -> None:
@@ -39,11 +48,23 @@ def replace(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         write_new(beside, [text])
+        pause()
         os.replace(beside, path)
     except OSError:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sealed(text: str) -> str:
+    """`text`, one line without its end, with a checksum behind it."""
+    return f"{text} {zlib.crc32(text.encode()):08x}\n"
+
+
+def unsealed(text: str) -> str | None:
+    """What was sealed; None when it is damaged."""
+    line = text[:-10]
+    return line if sealed(line) == text else None
 
 
 def flat_lines(name: str, about: str, lines: Iterable[str]) -> Iterator[str]:

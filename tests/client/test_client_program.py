@@ -15,8 +15,7 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
-from tests.client.programs import WELCOME, Terminal, command, environment, script
-from tests.patience import LIMIT
+from tests.client.programs import LIMIT, WELCOME, Terminal, command, environment, script
 
 
 @pytest.mark.parametrize("end", ["logout\n", "", "exit"])

@@ -9,8 +9,7 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import USERS, Server
-from tests.client.programs import Shell
-from tests.patience import LIMIT
+from tests.client.programs import LIMIT, Shell
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("--plain",)], ids=["drawn", "plain"])
 

@@ -102,6 +102,7 @@ def picture(world: World) -> dict[str, Any]:
         "lockouts": {key: (f.count, f.last, f.until) for key, f in world.lockouts.entries.items()},
         "broadcasts": (_box(world.broadcasts), world.broadcasts.senders),
         "shunned": world.shunned,
+        "by_hand": (world.by_hand.parameters, world.by_hand.accounts),
     }  # fmt: skip
 
 

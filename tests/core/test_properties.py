@@ -55,6 +55,8 @@ COMMANDS = st.one_of(
     fields("unlock", user=name),
     fields("seen", seen=st.dictionaries(user, st.integers(0, 40), max_size=2)),
     fields("edit", parameters=PARAMETERS, accounts=st.dictionaries(user, st.sampled_from(["w", None]), max_size=2)),
+    fields("edit", parameters=PARAMETERS, accounts=st.dictionaries(user, st.sampled_from(["w", None]), max_size=2),
+           written=st.lists(st.integers(0, 40), min_size=2, max_size=2)),
     maybe_keyed("message", to=name, text=text),
     maybe_keyed("message", to=name, text=text),
     maybe_keyed("broadcast", text=text),

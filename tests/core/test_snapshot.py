@@ -32,6 +32,7 @@ def lively() -> Stage:
     stage.do("broadcast", "carol", text="not for two")
     stage.do("depart", user="carol", session=12, seen=10)
     stage.do("edit", parameters={"BLOCK_SCOPE": "user", "TIME_OUT": 0.1 + 0.2, "MaxCon": 7})
+    stage.do("edit", parameters={"TIME_OUT": 0.7}, accounts={"Dan": "v-dan", "eve": None}, written=[3, 4])
     stage.do("seen", seen={"alice": 9})
     waiting = WaitingFile(7, 1.5, "Alice", 'a "file".txt', 2**33, "0" * 64, "blob7")
     files = stage.world.accounts["bob"].files = Waiting()
@@ -57,6 +58,21 @@ def test_waiting_files_go_with_their_receiver() -> None:
     stage.do("edit", accounts={"bob": None})
     assert ("unlinked", "blob7") in stage.recorder.take()
     assert saved(stage.world)["file_rep.txt"] == []
+
+
+def test_edits_by_hand_are_known_until_the_files_are_written() -> None:
+    stage = Stage()
+    stage.do("edit", parameters={"MaxCon": 7}, accounts={"Amy": "v", "bob": None}, written=[0, 0])
+    stage.do("edit", parameters={"MaxCon": 8})
+    by_hand = stage.world.by_hand
+    assert (by_hand.parameters, by_hand.accounts) == ({"maxcon": (1, 7)}, {"amy": (1, "v"), "bob": (1, None)})
+    stage.do("edit", parameters={"TIME_OUT": 9.0}, accounts={}, written=[1, 0])
+    assert (by_hand.parameters, by_hand.accounts) == ({"time_out": (3, 9.0)}, {"amy": (1, "v"), "bob": (1, None)})
+    stage.save()
+    stage.do("start", left=0.0, written=[0, 1])
+    stage.save()
+    by_hand = stage.world.by_hand
+    assert (by_hand.parameters, by_hand.accounts) == ({"time_out": (3, 9.0)}, {})
 
 
 def test_every_file_says_what_it_is() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from chatlib.protocol.framing import decode, encode
 from chatlib.protocol.scram import ClientExchange, new_nonce, salted_password
-from tests.patience import LIMIT
-from tests.program.survival_house import password
+from tests.program.survival_house import LIMIT, password
 
 
 class Peer:

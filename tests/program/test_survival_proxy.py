@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.patience import LIMIT
 from tests.program.cutting_proxy import CuttingProxy, Fault, Plan
 
 
@@ -36,7 +35,7 @@ class Bench:
         return True
 
     def until(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + 20
         while not true():
             assert time.monotonic() < deadline
             self.proxy.step(0.005)

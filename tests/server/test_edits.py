@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chatlib.protocol.scram import make_verifier
+from chatlib.server.edits import EditedFiles
 from chatlib.storage.textfile import FileError
 from tests.server.house import ITERATIONS, VERIFIER, House
 
@@ -106,19 +107,154 @@ def test_a_bad_line_keeps_the_old_and_is_named(house: House, file: str, old: str
     assert house.server.world.parameters["MaxCon"] == 55
 
 
-def test_a_name_that_stands_twice_is_named_and_nothing_is_lost(house: House) -> None:
-    house.edit("para.txt", "RATE_LIMIT 0", "RATE_LIMIT 0\nrate_limit 1")
+@pytest.mark.parametrize("file, line, twice", [
+    ("para.txt", "RATE_LIMIT 0\n", "rate_limit 1\n"), ("credentials.txt", f"facebook {V}\n", f"Facebook {OTHER}\n")
+])  # fmt: skip
+def test_a_name_that_stands_twice_is_named_and_keeps_nothing_from_being_saved(
+    house: House, file: str, line: str, twice: str
+) -> None:
+    house.edit(file, line, line + twice)
     columbia = house.login("Columbia")
     columbia.ask("message", to="SEAS", text="kept")
-    place = "para.txt, line 3: rate_limit stands in line 2 already; keep one"
-    assert place in house.reload()[0]
-    assert place in house.save()[-1]
-    text = house.read("para.txt")
-    assert place in house.stop(), "the file cannot be written: said, and the journal keeps everything"
-    assert house.read("para.txt") == text
-    house.edit("para.txt", "rate_limit 1\n", "")
+    place = f"{file}, line 3: {twice.split()[0]} stands in line 2 already; keep one"
+    assert house.reload() == [f"Nothing was changed: {house.folder}/{place}"]
+    columbia.prove("password", "Columbia", verifier=OTHER)
+    house.admin("change MaxCon 55")
+    said = house.save()
+    assert place in said[-2] and said[-1] == "Saved.", said
+    assert (house.folder / "data" / "journal.txt").read_text().count("\n") < 3, "the journal is not needed any more"
+    assert f"Columbia {OTHER}\n" in house.read("credentials.txt") and "MaxCon 55\n" in house.read("para.txt")
+    assert house.stop() == ""
+    assert line + twice in house.read(file)
+    assert sum(place in told for told in house.heard_by_admin()) == 1
+    with pytest.raises(FileError, match="keep one"):
+        house.restart()
+    house.edit(file, twice, "")
     house.restart()
     assert house.login("SEAS").texts == ["kept"]
+    house.login("facebook")
+
+
+def test_a_file_that_cannot_be_read_keeps_nothing_from_being_saved(house: House) -> None:
+    (house.folder / "credentials.txt").write_bytes(b"Columbia caf\xe9\n")
+    house.register("newcomer")
+    assert "credentials.txt: not UTF-8 (byte 13)" in house.reload()[0]
+    assert house.save()[-1] == "Saved."
+    assert house.stop() == ""
+    assert (house.folder / "credentials.txt").read_bytes() == b"Columbia caf\xe9\n"
+    (house.folder / "credentials.txt").unlink()
+    house.restart()
+    house.login("newcomer")
+
+
+# Taken in, and then a crash before the files are written anew.
+
+
+def _crash_before_writing(house: House, monkeypatch: pytest.MonkeyPatch, then: Take) -> None:
+    """A reload, what follows it, and a crash; the files are as the person left them."""
+    with monkeypatch.context() as patch:
+        patch.setattr(EditedFiles, "write", lambda self, world: [])
+        house.reload()
+        then(house)
+    house.crash()
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("by_hand", ["a plain password", OTHER])
+def test_a_password_changed_after_a_reload_stays_changed(
+    house: House, monkeypatch: pytest.MonkeyPatch, by_hand: str, checkpoint: bool
+) -> None:
+    """Acknowledged, and then a crash before the file is written: what stands there was taken in already."""
+    newest = str(make_verifier("newest", ITERATIONS, b"newest newest ne"))
+    house.edit("credentials.txt", f"Columbia {V}\n", f"Columbia {by_hand}\n")
+    house.edit("credentials.txt", f"SEAS {V}\n", f"SEAS {V}\nadded {OTHER}\n")
+    house.edit("credentials.txt", f"Google {V}\n", "")
+    house.edit("para.txt", "RATE_LIMIT 0\n", "RATE_LIMIT 9\n")
+
+    def then(house: House) -> None:
+        password = "another" if by_hand == OTHER else by_hand
+        columbia = house.login("Columbia", password=password)
+        assert columbia.prove("password", "Columbia", password, verifier=newest)["status"] == "OK"
+        assert house.greet().prove("deregister", "added", "another")["status"] == "OK"
+        house.register("Google")
+        columbia.ask("message", to="Google", text="for the new one")
+        house.admin("change RATE_LIMIT 8")
+        if checkpoint:
+            assert house.save()[-1] == "Saved."
+
+    _crash_before_writing(house, monkeypatch, then)
+    for _ in range(2):
+        house.restart()
+        assert house.greet().prove("login", "Columbia", "newest")["status"] == "OK"
+        assert house.greet().prove("login", "added", "another")["status"] == "NO_SUCH_USER"
+        assert house.login("Google").texts == ["for the new one"]
+        assert house.server.world.parameters["RATE_LIMIT"] == 8
+        assert f"Columbia {newest}\n" in house.read("credentials.txt")
+        assert "added" not in house.read("credentials.txt") and "RATE_LIMIT 8\n" in house.read("para.txt")
+        house.crash()
+
+
+def test_an_edit_after_one_that_was_taken_in_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.edit("credentials.txt", f"Columbia {V}\n", "Columbia first password\n")
+    _crash_before_writing(house, monkeypatch, lambda house: None)
+    house.edit("credentials.txt", "Columbia first password\n", "Columbia second password\n")
+    house.restart()
+    assert house.greet().prove("login", "Columbia", "second password")["status"] == "OK"
+    # And the same words again, once the file has been written, are a new edit.
+    for password in ("first password", "second password"):
+        text = house.read("credentials.txt").splitlines()
+        house.write("credentials.txt", "\n".join([f"Columbia {password}", *text[1:]]) + "\n")
+        assert house.reload() == ["Read: Columbia was taken in."]
+        house.crash()
+        house.restart()
+        assert house.greet().prove("login", "Columbia", password)["status"] == "OK"
+
+
+# What the console changes stands in para.txt at once.
+
+
+def test_a_changed_parameter_reaches_para_txt_at_once(house: House) -> None:
+    house.edit("para.txt", "RATE_LIMIT 0\n", "RATE_LIMIT 0\n# mine\nLAST_HOUR 60\n")
+    assert house.admin("change rate_limit 7", "change MaxCon 55", "change MaxCon 56") == [
+        "RATE_LIMIT is now 7.", "MaxCon is now 55.", "MaxCon is now 56."
+    ]  # fmt: skip
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert house.heard_by_admin() == []
+    lines = house.read("para.txt").splitlines()
+    assert lines[lines.index("# mine") - 1] == "RATE_LIMIT 7" and "MaxCon 56" in lines
+    assert "LAST_HOUR 60" in lines and house.server.world.parameters["LAST_HOUR"] == 3600.0, "an edit waits to be read"
+    assert "edit" in house.read("data/journal.txt"), "and nothing else was written"
+    house.crash()
+    house.restart()
+    assert (house.server.world.parameters["MaxCon"], house.server.world.parameters["LAST_HOUR"]) == (56, 60.0)
+
+
+def test_a_changed_parameter_that_cannot_be_written_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EditedFiles, "write", full)
+    house.admin("change MaxCon 55")
+    house.wait_for(lambda: not house.server.saver.busy)
+    (said,) = house.heard_by_admin()
+    assert said.startswith("para.txt and credentials.txt could not be written: ") and "No space left" in said
+    house.crash()
+    monkeypatch.undo()
+    house.restart()
+    assert house.server.world.parameters["MaxCon"] == 55
+
+
+def test_unknown_names_in_para_txt_are_named_and_refuse_nothing(house: House) -> None:
+    house.edit("para.txt", "RATE_LIMIT 0\n", "RATE_LIMIT 3\nRATELIMIT 4\n# NO_NAME 1\nzzz\n")
+    named = [f"{house.folder}/para.txt, line 3: there is no parameter 'RATELIMIT'; RATE_LIMIT perhaps?",
+             f"{house.folder}/para.txt, line 5: there is no parameter 'zzz'"]  # fmt: skip
+    assert house.reload() == [*named, "Read: RATE_LIMIT is 3."]
+    assert house.reload() == [*named, "Nothing was changed by hand."]
+    assert house.stop() == ""
+    house.heard_by_admin()
+    house.restart()
+    assert house.heard_by_admin()[:2] == named
+    assert "RATELIMIT 4\n# NO_NAME 1\nzzz\n" in house.read("para.txt")
 
 
 def test_sighup_is_reload(house: House) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 
 from chatlib.reactor import jobs
 from chatlib.server import saving
-from chatlib.storage import checkpoint
+from chatlib.server.edits import EditedFiles
+from chatlib.storage import checkpoint, textfile
 from tests.chance import new_chance
-from tests.server.house import House, Peer
+from tests.server.house import PASSWORD, VERIFIER, House, Peer
 
 TEXT = "x" * 1_000
 
@@ -144,6 +146,36 @@ def test_a_checkpoint_that_fails_is_said_and_tried_again_later(
     assert mail(house) == texts
 
 
+def test_a_checkpoint_of_its_own_that_fails_is_told_at_the_console(
+    build: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = build(JOURNAL_LIMIT="64 KiB")
+    columbia = house.login("Columbia")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    texts: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "checkpoint_now", full)
+        house.heard_by_admin()
+        while "checkpoint: the journal has reached its limit" not in house.log():
+            texts += load(house, columbia, 5, len(texts))
+        house.wait_for(lambda: not house.server.saver.busy)
+    (said,) = house.heard_by_admin()
+    assert "could not be written" in said and "No space left" in said and "The journal keeps everything" in said
+    assert said in house.log()
+    while house.log().count("checkpoint: the journal has reached its limit") < 2:
+        texts += load(house, columbia, 5, len(texts))
+        assert len(texts) < 1_000
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert house.heard_by_admin() == [], "what goes well is for the log"
+    assert segments(house) == ["journal.txt"]
+    house.crash()
+    house.restart()
+    assert mail(house) == texts
+
+
 def test_no_child_is_to_be_had(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_fork() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -164,14 +196,88 @@ def test_two_wishes_at_once_are_both_fulfilled(house: House) -> None:
     assert house.heard_by_admin() == ["Saved.", "Nothing was changed by hand.", "Saved."]
 
 
-def test_a_stop_during_a_checkpoint_waits_for_it(house: House) -> None:
+@pytest.mark.parametrize("child", ["at work", "stopped"])
+@pytest.mark.parametrize("wish", ["save", "reload", "change MaxCon 55"])
+def test_a_stop_waits_for_no_child(
+    house: House, monkeypatch: pytest.MonkeyPatch, wish: str, child: str
+) -> None:
+    """It does itself what the child was to do."""
     texts = load(house, house.login("Columbia"), 5)
-    house.console.line("save")
-    house.tick(2)
-    assert house.stop() == ""
+    house.edit("credentials.txt", f"facebook {VERIFIER}\n", "facebook a new password\n")
+
+    def stuck(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    server = os.getpid()
+    real = EditedFiles.read
+    with monkeypatch.context() as patch:
+        if child == "stopped":
+            patch.setattr(saving, "checkpoint_now", stuck)
+            patch.setattr(EditedFiles, "write", stuck)
+            patch.setattr(EditedFiles, "read", lambda *words, **names: (
+                stuck() if os.getpid() != server and wish == "reload" else real(*words, **names)))  # fmt: skip
+        house.console.line(wish)
+        job = None
+        while job is None:
+            house.tick()
+            job = house.server.saver._job
+            if job and child == "stopped":
+                state = os.waitid(os.P_PID, job._pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                if not state or state.si_code != os.CLD_STOPPED:  # one that just reads
+                    job = None
+        patch.undo()
+        assert house.stop() == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(job._pid, 0)
     assert segments(house) == ["journal.txt"] and len(house.read("data/journal.txt").splitlines()) == 1
+    assert not list(house.folder.rglob(".*"))
     house.restart()
     assert mail(house) == texts
+    house.login("facebook", password="a new password")
+    if wish.startswith("change"):
+        assert "MaxCon 55\n" in house.read("para.txt")
+
+
+def test_a_stop_after_a_child_was_killed_in_the_middle_of_moving_names(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each name that it changes, in turn."""
+    columbia = house.login("Columbia")
+    texts: list[str] = []
+    for step in range(1, 40):
+        texts += load(house, columbia, 1, len(texts))
+        house.write("credentials.txt", house.read("credentials.txt") + f"# {step}\nuser{step} {PASSWORD}\n")
+        count = 0
+
+        def killed() -> None:
+            nonlocal count
+            count += 1
+            if count == step:  # noqa: B023
+                os._exit(9)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(textfile, "pause", killed)
+            said = house.save()
+        if said[-1] == "Saved.":
+            break
+        assert "could not be written: the child ended with status 9" in said[-1]
+        assert not list(house.folder.glob(".*")) and not list((house.folder / "data").glob(".*.new"))
+        assert (house.folder / "credentials.txt").exists() and (house.folder / "para.txt").exists()
+        assert not list(house.folder.glob("*.kept*"))
+        if step % 2:
+            assert house.save()[-1] == "Saved."
+        else:
+            columbia.hang_up()
+            assert house.stop() == "" if step % 4 else not house.crash()
+            house.restart()
+            columbia = house.login("Columbia")
+        assert mail(house) == texts
+        assert f"# {step}\n" in house.read("credentials.txt")
+        house.login(f"user{step}").hang_up()
+        house.settle()
+    else:
+        raise AssertionError("it never ends")
+    assert step > 12
 
 
 def test_crashes_and_saves_at_random_moments(build: Callable[..., House]) -> None:

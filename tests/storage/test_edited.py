@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatlib.storage import edited as module
 from chatlib.storage import textfile
 from chatlib.storage.edited import EditedFile, Line
+from chatlib.storage.exchange import mend
 from chatlib.storage.textfile import FileError
 
 
@@ -116,9 +117,24 @@ def test_a_name_that_stands_twice(tmp_path: Path) -> None:
     write(tmp_path, "# users\nBob one\namy x\nBOB two\n")
     with pytest.raises(FileError, match=r"file\.txt, line 4: BOB stands in line 2 already; keep one"):
         opened(tmp_path).edits()
-    with pytest.raises(FileError):
-        opened(tmp_path).write({"Bob": "one"})
-    assert text(tmp_path) == "# users\nBob one\namy x\nBOB two\n"
+
+
+def test_a_name_that_stands_twice_is_left_alone_and_keeps_nothing_else_from_being_written(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.write({"Bob": "1", "amy": "2"})
+    write(tmp_path, text(tmp_path) + "BOB two\n")
+    file = opened(tmp_path)
+    assert file.write({"Bob": "new", "amy": "new", "cyd": "3"})
+    assert file.left_alone == [f"{tmp_path}/file.txt, line 3: BOB stands in line 1 already; keep one"]
+    assert text(tmp_path) == "Bob 1\namy new\nBOB two\ncyd 3\n"
+    assert file.write({"Bob": "new", "amy": "new", "cyd": "3"}) is False
+    assert len(file.left_alone) == 1, "it is said each time"
+    write(tmp_path, text(tmp_path).replace("Bob 1\n", ""))
+    assert changes(file) == changes(opened(tmp_path)) == {"BOB": "two"}, "once one is left, it is an edit"
+    write(tmp_path, text(tmp_path).replace("BOB two", "Bob 1"))
+    assert changes(file) == changes(opened(tmp_path)) == {}, "or none"
+    file.write({"Bob": "new", "amy": "new", "cyd": "3"})
+    assert (text(tmp_path), file.left_alone) == ("amy new\nBob new\ncyd 3\n", [])
 
 
 def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
@@ -149,7 +165,7 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("step", range(1, 11))
+@pytest.mark.parametrize("step", range(1, 14))
 @pytest.mark.parametrize("by_hand", ["", "dan 4\n", "bob by-hand\n"])
 def test_a_crash_at_any_step_of_a_write_makes_no_edit_and_loses_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, by_hand: str
@@ -174,7 +190,7 @@ def test_a_crash_at_any_step_of_a_write_makes_no_edit_and_loses_none(
 
     wanted = {"amy": "one", "bob": "2", "eve": "5"}  # one changed, one removed, one new
     with monkeypatch.context() as patched:
-        for name in ("open", "fsync", "replace"):
+        for name in ("open", "fsync", "replace", "rename", "link"):
             patched.setattr(textfile.os, name, counted(getattr(os, name)))
         assert module.os is textfile.os
         try:
@@ -183,6 +199,7 @@ def test_a_crash_at_any_step_of_a_write_makes_no_edit_and_loses_none(
             pass
         else:
             assert count < step
+    mend(tmp_path / "file.txt")  # as each start does
     again = opened(tmp_path)
     assert changes(again) == edits
     again.write(wanted)
@@ -193,6 +210,82 @@ def test_a_crash_at_any_step_of_a_write_makes_no_edit_and_loses_none(
     lines = sorted(line for line in text(tmp_path).splitlines())
     assert lines == sorted(f"{name} {value}" for name, value in world.items())
     assert not (tmp_path / "file.next").exists()
+
+
+# A person saves while the server writes.
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+@pytest.mark.parametrize("kind", ["changed", "removed", "new"])
+@pytest.mark.parametrize("again", [False, True], ids=["", "and again"])
+def test_an_edit_at_any_step_of_a_write_is_there_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, kind: str, again: bool
+) -> None:
+    file = opened(tmp_path)
+    file.write({"amy": "1", "bob": "2", "cyd": "3"})
+    count = 0
+
+    def save() -> None:
+        nonlocal count
+        count += 1
+        if count != step and not (again and count == step + 6):
+            return
+        try:
+            held = text(tmp_path)
+        except FileNotFoundError:  # for an instant, and an editor that was quicker has the file open
+            held = (tmp_path / ".file.txt.old").read_text()
+        if kind == "changed":
+            held = held.replace("bob 2\n", "bob by-hand\n")
+        elif kind == "removed":
+            held = held.replace("bob 2\n", "")
+        elif "dan" not in held:
+            held += "dan by-hand\n"
+        write(tmp_path, held + f"# {count}\n")
+
+    monkeypatch.setattr(textfile, "pause", save)
+    wanted = {"amy": "one", "bob": "2", "eve": "5"}
+    file.write(wanted)
+    edit = {"changed": {"bob": "by-hand"}, "removed": {"bob": None}, "new": {"dan": "by-hand"}}[kind]
+    found = changes(file)
+    assert found == changes(opened(tmp_path)) == edit
+    assert f"# {step}\n" in text(tmp_path) and file.left_alone == []
+    count = 100
+    file.write(wanted)
+    assert "amy one\n" in text(tmp_path) and "eve 5\n" in text(tmp_path) and "cyd" not in text(tmp_path)
+    assert changes(file) == found
+
+
+def test_a_file_that_is_saved_all_the_time_is_left_to_its_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = opened(tmp_path)
+    file.write({"amy": "1"})
+    monkeypatch.setattr(textfile, "pause", lambda: (tmp_path / "file.txt").open("a").write("#"))
+    with pytest.raises(FileError, match="was saved again and again while the server was about to write it"):
+        file.write({"amy": "2"})
+    monkeypatch.undo()
+    assert text(tmp_path).startswith("amy 1\n#")
+    assert changes(opened(tmp_path)) == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.base", "file.txt"]
+
+
+def test_a_flipped_bit_of_a_base_is_found(tmp_path: Path) -> None:
+    opened(tmp_path).write({"amy": "1", "bob": "2"}, 7)
+    whole = (tmp_path / "file.base").read_bytes()
+    assert opened(tmp_path).lsn == 7
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "file.base").write_bytes(flipped)
+        with pytest.raises(FileError, match=r"file\.base: damaged .*it may be removed"):
+            opened(tmp_path)
+
+
+def test_a_base_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file.base").write_text('{"amy": "1", "lines": "2"}')
+    write(tmp_path, "amy 1\nlines 3\n")
+    file = opened(tmp_path)
+    assert (file.lsn, changes(file)) == (0, {"lines": "3"})
 
 
 # Hands and server at once: a model in which the server takes in what it reads, and people write what they want.
@@ -214,6 +307,8 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example([("hand", "amy", "1"), ("take",), ("hand", "amy", None), ("comment", 0, "1"), ("world", "amy", None),
+          ("write",), ("take",)])  # fmt: skip
 def test_an_edit_by_hand_is_never_lost(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]]
 ) -> None:
@@ -227,6 +322,14 @@ def test_an_edit_by_hand_is_never_lost(
 
     def lines() -> list[str]:
         return text(folder).splitlines()
+
+    def written() -> None:
+        """What was removed by hand, and is gone from the world by itself, is not waited for any more."""
+        for name in [name for name, value in pending.items() if value is None and name not in world]:
+            del pending[name]
+        for name in [name for name in base if name not in pending]:
+            del base[name]
+        base.update({name: value for name, value in world.items() if name not in pending})
 
     for act, *words in steps:
         if act == "hand":
@@ -264,12 +367,10 @@ def test_an_edit_by_hand_is_never_lost(
             # Before a stop the server writes; edits that wait are found again.
             file.write(world)
             file = opened(folder)
-            base = {name: value for name, value in base.items() if name in pending}
-            base.update({name: value for name, value in world.items() if name not in pending})
+            written()
         else:
             file.write(world)
-            base = {name: value for name, value in base.items() if name in pending}
-            base.update({name: value for name, value in world.items() if name not in pending})
+            written()
         held = dict(line.split(None, 1) for line in lines() if not line.startswith("#"))
         for name, value in pending.items():
             assert held.get(name) == value, "what a hand wrote is as the hand wrote it"

@@ -1,0 +1,137 @@
+"""Replaces a file that a person may be saving in the same moment, so that nothing anyone wrote is lost.
+
+A rename overwrites whatever has the name by then. So the file is first moved aside, and looked at where it cannot
+change its name any more:
+
+1. the new text is written beside (``.NAME.<pid>.new``);
+2. NAME is renamed to ``.NAME.old``: what a person saved last, were it in this very moment, is there now;
+3. if that is not what was read, or somebody has it open for writing, it gets its name back, and nothing was changed;
+4. the new text gets the name, unless a person has made a new file of that name meanwhile;
+5. ``.NAME.old`` goes; if it was changed after all, it is kept as ``NAME.kept``, and that is said.
+
+`mend` finishes what a crash cut short: a file is never without its name for longer than until the next start or write.
+One process does this at a time, under the home's writer lock. Must not know what the text means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+from pathlib import Path
+
+from chatlib.storage import textfile
+from chatlib.storage.textfile import sync_folder, write_new
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # what such a file system says
+
+
+def exchange(path: Path, held: bytes | None, text: str, notes: list[str]) -> bool:
+    """Makes `path`, which held `held` (None: it was not there), hold `text`. Raises OSError.
+
+    False: it holds something else by now, and nothing was changed. What people must know is added to `notes`.
+    """
+    notes += mend(path)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        write_new(new, [text])
+        done = _give(new, path) if held is None else _exchange(path, new, held, notes)
+        sync_folder(path.parent)
+        return done
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _exchange(path: Path, new: Path, held: bytes, notes: list[str]) -> bool:
+    aside = _aside(path)
+    textfile.pause()
+    try:
+        if path.read_bytes() != held:  # as a rule nobody is at work, or was some time ago: then the name stays in place
+            return False
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return False
+    fd = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        textfile.pause()
+        if not _holds(fd, held):
+            notes += mend(path)
+            return False
+        if not _give(new, path):
+            aside.unlink()  # it was read, and a person has written a newer one
+            return False
+        textfile.pause()
+        if _holds(fd, held):
+            aside.unlink()
+        else:
+            notes.append(_keep(aside, path))
+        return True
+    except OSError:
+        notes += mend(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def mend(path: Path) -> list[str]:
+    """Brings back what a crash left aside. Returns what people must know. Raises OSError."""
+    aside = _aside(path)
+    if not aside.exists():
+        return []
+    if _give(aside, path):
+        aside.unlink(missing_ok=True)
+        return []
+    if any(new.samefile(path) for new in path.parent.glob(f".{path.name}.*.new")):
+        aside.unlink()  # it had been looked at, and the new text has its name
+        return []
+    if aside.read_bytes() == path.read_bytes():
+        aside.unlink()
+        return []
+    return [_keep(aside, path)]
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _give(file: Path, name: Path) -> bool:
+    """Gives a file another name (it may keep its old one, too); False when the name is taken."""
+    textfile.pause()
+    try:
+        os.link(file, name)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if name.exists():
+            return False
+        os.rename(file, name)
+    return True
+
+
+def _keep(aside: Path, path: Path) -> str:
+    kept, count = path.with_name(f"{path.name}.kept"), 1
+    while not _give(aside, kept):
+        count += 1
+        kept = path.with_name(f"{path.name}.kept-{count}")
+    aside.unlink(missing_ok=True)
+    return f"{kept}: a version of {path.name} that somebody saved while the server wrote it, and that is not in it."
+
+
+def _holds(fd: int, held: bytes) -> bool:
+    """Whether a file holds just that, and nobody has it open for writing (which Linux tells, in most file systems)."""
+    if hasattr(fcntl, "F_SETLEASE"):
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored: whoever opens it later just waits
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file of somebody else's, or a file system without leases
+    with contextlib.suppress(OSError):
+        os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", closefd=False) as file:
+        return file.read() == held
