@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from chatlib.protocol.kinds import MAX_FILE_NAME
-from chatlib.protocol.text import printable
+from chatlib.protocol.text import visible
 
 _MAX_EXTENSION = 64  # bytes; what is longer is no extension
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
@@ -23,7 +23,7 @@ _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
 def safe_name(name: str) -> str:
     """A sender's file name as it may lie in a folder of the receiver's."""
-    base = re.split(r"[/\\]", printable(name))[-1]
+    base = re.split(r"[/\\]", visible(name))[-1]
     base = re.sub(r"^[\s.]+|[\s.]+$", "", base) or "file"
     return fitted("_" + base if _DEVICE.match(base) else base)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from chatlib.client.filenames import free_names, part_name, safe_name
 from chatlib.protocol import kinds
+from chatlib.protocol.text import visible
 from chatlib.reactor.loop import Loop
 from chatlib.storage.textfile import sync_folder
 
@@ -46,12 +47,17 @@ class Source:
         """Raises FileError for what cannot be sent."""
         self.typed = path
         self.path = os.path.abspath(os.path.expanduser(path))
-        self.name = os.path.basename(self.path)
+        self.name = visible(os.path.basename(self.path))  # as it is sent: nothing that cannot be seen
         self.fd = -1
         self.open()
         self.close()
-        if not kinds.FILE_NAME.accepts(self.name):
-            raise FileError(f'The name of "{path}" cannot be sent: it must be {kinds.FILE_NAME.allowed}.')
+        if not kinds.NEW_FILE_NAME.accepts(self.name):
+            raise FileError(f'The name of "{path}" cannot be sent: it must be {kinds.NEW_FILE_NAME.allowed}.')
+
+    @property
+    def renamed(self) -> bool:
+        """Whether it is sent under another name than it has here."""
+        return self.name != os.path.basename(self.path)
 
     def open(self) -> None:
         """Raises FileError."""

@@ -23,6 +23,7 @@ class Upload(Transfer):
             raise FileError("You cannot send a file to yourself!")
         self._source = Source(path)
         super().__init__(transfers, to, self._source.name, self._source.size)
+        self.renamed = self._source.renamed  # what cannot be seen is not sent in a name
         self._hashing: Hashing | None = None
         self._sha256 = ""
         self._all_sent = False  # once: the server may have the file, whatever happens to its reply

@@ -12,7 +12,7 @@ from chatlib.client.filenames import last_word, quoted
 from chatlib.program.lines import ROLES
 from chatlib.program.waiting import Waiting
 from chatlib.protocol.commands import find
-from chatlib.protocol.text import fold, printable
+from chatlib.protocol.text import fold, printable, visible
 
 
 def complete_file(before: str, waiting: Waiting) -> list[str] | None:
@@ -46,7 +46,7 @@ def _fitting(before: str, words: list[str]) -> list[str]:
     return [
         before[:start] + _typed(word, quote) + " "
         for word in words
-        if fold(word).startswith(fold(begun)) and printable(word) == word
+        if fold(word).startswith(fold(begun)) and visible(word) == word
     ]
 
 

@@ -6,6 +6,8 @@ tick, ``leave`` before the end. Invariant: each transfer that a person asked for
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -44,7 +46,7 @@ class FileTalk:
         self._downloads = downloads
         self._drawn = bars
         self._bars = Bars()
-        self._wanted: list[tuple[Request, list[str]]] = []  # what to fetch, once it is known what waits
+        self._wanted: list[tuple[Request, Callable[[], None]]] = []  # what to do once it is known what waits
         self._quiet: list[Request] = []  # lists that nobody wants to see
         self._begun: set[Transfer] = set()  # those whose beginning was told
         self._left = False
@@ -63,17 +65,24 @@ class FileTalk:
             if name == "file":
                 self._send(str(fields["to"]), split_words(str(fields["path"])))
             elif name == "fileget" and "file" in fields:
-                words = split_words(str(fields["file"]))
-                self._wanted.append((self._conversation.request(name, {}, now), words))
+                self._when_known(partial(self._fetch, split_words(str(fields["file"]))), now)
+            elif name == "filedecline" and not self.waiting.knows(str(fields["from"]), str(fields["name"])):
+                self._when_known(partial(self._decline, str(fields["from"]), str(fields["name"])), now)
             else:
                 self._conversation.request(name, fields, now)
         except (FileError, BadQuotes) as wrong:
             self._show(lines.error(wrong))
 
+    def _when_known(self, then: Callable[[], None], now: float) -> None:
+        self._wanted.append((self._conversation.request("fileget", {}, now), then))
+
     def _send(self, to: str, words: list[str]) -> None:
         for path in counted(words, lambda word: Path(word).expanduser().exists()):
             try:
-                self._transfers.add(Upload(self._transfers, to, path))
+                upload = Upload(self._transfers, to, path)
+                self._transfers.add(upload)
+                if upload.renamed:
+                    self._show(lines.renamed(path, upload.name))
             except FileError as wrong:
                 self._show(lines.error(wrong))
 
@@ -84,6 +93,14 @@ class FileTalk:
                 self._transfers.add(Download(self._transfers, *file, self._downloads, size))
         except FileError as wrong:
             self._show(lines.error(wrong))
+
+    def _decline(self, sender: str, word: str) -> None:
+        try:
+            sender, name = self.waiting.from_sender(sender, word)
+        except FileError as wrong:
+            self._show(lines.error(wrong))
+        else:
+            self._conversation.request("filedecline", {"from": sender, "name": name}, self._transfers.loop.now)
 
     def refresh(self, now: float) -> None:
         """Asks what waits, for completion."""
@@ -120,7 +137,7 @@ class FileTalk:
             if asked[0] is item.request:
                 self._wanted.remove(asked)
                 if item.status == "OK":
-                    self._fetch(asked[1])
+                    asked[1]()
                 return item.status == "OK"
         if any(request is item.request for request in self._quiet):
             self._quiet.clear()

@@ -13,9 +13,9 @@ from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.news import Fields
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Command, Role, UsageError, find, parse, typed_by, usage
-from chatlib.protocol.text import fold, printable
-from chatlib.terminal.editor import display_width
+from chatlib.protocol.text import fold, visible
 from chatlib.terminal.screen import Part, style
+from chatlib.terminal.width import display_width
 
 Line = tuple[Part, ...]
 
@@ -82,6 +82,10 @@ def sent(name: str, to: str, size: str) -> Line:
     return (style(f'"{name}" ({size}) has been sent to {to}.', "green"),)
 
 
+def renamed(path: str, name: str) -> Line:
+    return (f'"{path}" is sent as "{name}": what cannot be seen stays out of names.',)
+
+
 def fetched(name: str, sender: str, path: str) -> Line:
     return (style(f'"{name}" from {sender} has been saved as {path}', "green"),)
 
@@ -140,7 +144,7 @@ def _presence(fields: Fields) -> Line:
 def _file(fields: Fields) -> Line:
     sender, name = str(fields.get("from")), str(fields.get("name"))
     sent = f" has sent you a file: {name} ({readable_size(fields.get('size'))})."
-    return (style(sender, "cyan"), f"{sent} Type: fileget {sender} {quoted(printable(name))}")
+    return (style(sender, "cyan"), f"{sent} Type: fileget {sender} {quoted(visible(name))}")
 
 
 _OUTCOMES = {
@@ -217,7 +221,7 @@ def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
 def _files(_asked: Fields, reply: Fields, now: float) -> list[Line]:
     files = reply.get("files")
     found = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
-    rows = [[printable(str(each.get(field))) for field in ("from", "name")] for each in found]
+    rows = [[visible(str(each.get(field))) for field in ("from", "name")] for each in found]
     for row, each in zip(rows, found, strict=True):
         row.append(readable_size(each.get("size")))
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]

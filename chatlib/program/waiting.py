@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from chatlib.client.filenames import quoted
+from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.localfiles import FileError
 from chatlib.client.news import Fields
-from chatlib.protocol.text import fold, printable
+from chatlib.protocol.text import fold, visible
 
 File = tuple[str, str]  # sender and name, as the server knows them
 
@@ -48,28 +48,52 @@ class Waiting:
 
     def meant(self, words: list[str]) -> list[File]:
         """``<sender> <name>...`` or ``[count] <name>...``. Raises FileError with a sentence that says what is wrong."""
-        names = counted(words, lambda word: bool(self._named(word)))
+        names = counted(words, lambda word: any(word in (name, visible(name)) for _, name in self))
         if len(names) == len(words) > 1:
             first, *rest = words
             from_first = [(word, self._named(word, first)) for word in rest]
             missing = next((word for word, found in from_first if not found), None)
             if missing is None:
-                return [found[0] for _, found in from_first]
+                return [self._single(word, found) for word, found in from_first]
             if not self._named(first):
                 raise FileError(f'No file "{missing}" from "{first}" waits for you.')
         return [self._only(name) for name in names]
 
+    def knows(self, sender: str, name: str) -> bool:
+        """Whether exactly this one waits."""
+        return (fold(sender), name) in self._files
+
+    def from_sender(self, sender: str, word: str) -> File:
+        """The one that `word` means of those that `sender` has sent. Raises FileError."""
+        found = self._named(word, sender)
+        if not found:
+            raise FileError(f'No file "{word}" from "{sender}" waits for you. Type "fileget" for what does.')
+        return self._single(word, found)
+
     def _named(self, word: str, sender: str = "") -> list[File]:
-        return [file for file in self if _is(file[1], word) and (not sender or fold(file[0]) == fold(sender))]
+        """Those called `word`; if there are none, those that look so; if there are none, the one with that number."""
+        files = [file for file in self if not sender or fold(file[0]) == fold(sender)]
+        forms: list[Callable[[File], str]] = [lambda file: file[1], lambda file: visible(file[1]), self._number]
+        return next((found for form in forms if (found := [file for file in files if form(file) == word])), [])
+
+    def _number(self, file: File) -> str:
+        return str(self._files[fold(file[0]), file[1]].get("seq"))
+
+    def _single(self, word: str, found: list[File]) -> File:
+        """Of one sender's files that look the same, none is meant. Raises FileError."""
+        if len(found) > 1:
+            sizes = " or ".join(f"{self._number(file)} ({readable_size(self.size(file))})" for file in found)
+            raise FileError(f'Several files from {found[0][0]} look like "{word}". Type its number instead: {sizes}')
+        return found[0]
 
     def _only(self, word: str) -> File:
         found = self._named(word)
         if not found:
             raise FileError(f'No file "{word}" waits for you. Type "fileget" for what does.')
-        if len(found) > 1:
-            ways = " or ".join(f"fileget {quoted(sender)} {quoted(printable(name))}" for sender, name in found)
+        if len({fold(sender) for sender, _ in found}) > 1:
+            ways = " or ".join(f"fileget {quoted(sender)} {quoted(visible(name))}" for sender, name in found)
             raise FileError(f'"{word}" waits from more than one user. Type {ways}')
-        return found[0]
+        return self._single(word, found)
 
 
 def counted(words: Iterable[str], is_file: Callable[[str], bool]) -> list[str]:
@@ -81,10 +105,6 @@ def counted(words: Iterable[str], is_file: Callable[[str], bool]) -> list[str]:
         named = f"{len(rest)} {'is' if len(rest) == 1 else 'are'}"
         raise FileError(f"You announced {first} file{'' if first == '1' else 's'}, but {named} named.")
     return rest
-
-
-def _is(name: str, word: str) -> bool:
-    return word in (name, printable(name))
 
 
 def _key(file: Fields) -> tuple[str, str]:

@@ -122,7 +122,7 @@ COMMANDS: tuple[Command, ...] = (
             (Parameter("count", kinds.COUNT), Parameter("before", kinds.SEQ, required=False, typed=False))),
     Command("file", "put files on the server for a user, who may be away", aliases=("sendfile",), parameters=(
         Parameter("to", kinds.NAME), Parameter("path", kinds.PATHS, sent=False),
-        Parameter("name", kinds.FILE_NAME, typed=False), Parameter("size", kinds.COUNT, typed=False),
+        Parameter("name", kinds.NEW_FILE_NAME, typed=False), Parameter("size", kinds.COUNT, typed=False),
         Parameter("sha256", kinds.SHA256, typed=False))),
     Command("fileget", "fetch files: from a sender by name, or just by name; alone: what waits for you",
             aliases=("getfile",), parameters=(

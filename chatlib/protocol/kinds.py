@@ -40,7 +40,12 @@ def _is_name(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return type(value) is str and 0 < len(value) <= words.MAX_TEXT and not words.forbidden(value)
+    return (
+        type(value) is str
+        and 0 < len(value) <= words.MAX_TEXT
+        and not words.forbidden(value)
+        and (value.isascii() or not words.heaped(value))
+    )
 
 
 def _is_token(value: object) -> bool:
@@ -85,6 +90,10 @@ def _is_file_name(value: object) -> bool:
     )
 
 
+def _is_new_file_name(value: object) -> bool:
+    return _is_file_name(value) and words.visible(value) == value  # type: ignore[arg-type]
+
+
 def _is_sha256(value: object) -> bool:
     return type(value) is str and _SHA256.fullmatch(value) is not None
 
@@ -94,7 +103,13 @@ def _minutes(word: str) -> float:
 
 
 NAME = Kind("name", "a user's name: 1 to 32 of A-Z a-z 0-9 _ . -", _is_name)
-TEXT = Kind("text", "a text of 1 to 4,096 characters without control characters", _is_text, rest_of_line=True)
+TEXT = Kind(
+    "text",
+    "a text of 1 to 4,096 characters without control characters, with at most"
+    f" {words.MAX_MARKS} combining marks in a row",
+    _is_text,
+    rest_of_line=True,
+)
 COUNT = Kind("count", "a whole number from 0", _is_integer, int)
 MINUTES = Kind("minutes", "a number of minutes above 0, at most 1,000,000", _is_minutes, _minutes)
 SEQ = Kind("seq", "an event's number: a whole number from 0", _is_integer, int)
@@ -113,6 +128,12 @@ FILE_NAME = Kind(
     _is_file_name,
     parse=lambda text: text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text,
     rest_of_line=True,
+)
+NEW_FILE_NAME = Kind(
+    "new file name",
+    "a file's name: 1 to 255 bytes, without a path, control or invisible characters or backslashes, with at most"
+    f" {words.MAX_MARKS} combining marks in a row",
+    _is_new_file_name,
 )
 SHA256 = Kind("sha256", "a SHA-256 digest: 64 of 0-9 a-f", _is_sha256)
 TICKET = Kind("ticket", "a ticket that the server gave", _is_token)

@@ -3,8 +3,9 @@
 Must not know terminals, descriptors, what a command means, or how the line is shown: :mod:`.screen` reads ``text``,
 ``cursor`` and ``secret``. Legal order: ``feed*``, then ``finish`` once. Invariants:
 
-- ``text`` is :func:`~chatlib.protocol.text.printable` and at most MAX_LENGTH characters, wherever it came from (keys,
-  paste, history, completion), so showing it can never move a cursor;
+- ``text`` is :func:`~chatlib.protocol.text.unfinished` and at most MAX_LENGTH characters, wherever it came from (keys,
+  paste, history, completion), so showing it can never move a cursor; a finished line is printable;
+- no key moves the cursor into a character that is made of several, as joined emoji are;
 - a paste never submits: the newlines in it become spaces;
 - nothing typed while ``secret`` reaches the history or the kill buffer, and a line never changes between the two;
 - bytes may be cut anywhere (:mod:`.keyboard`).
@@ -12,15 +13,14 @@ Must not know terminals, descriptors, what a command means, or how the line is s
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from functools import lru_cache
 from os.path import commonprefix
 from typing import NamedTuple
 
-from chatlib.protocol.text import printable
+from chatlib.protocol.text import printable, unfinished
 from chatlib.terminal.keyboard import Keyboard
+from chatlib.terminal.width import JOINER, joins
 
 MAX_LENGTH = 16_384  # characters of one line
 MAX_HISTORY = 1_000  # lines
@@ -43,27 +43,8 @@ class Action(NamedTuple):
     text: str = ""
 
 
-@lru_cache(maxsize=8_192)
-def _character_width(char: str) -> int:
-    category = unicodedata.category(char)
-    # Vowels and finals of conjoining Hangul are drawn into the cell of their leading consonant.
-    if category in ("Mn", "Me", "Cc", "Cf", "Cs") or "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7ff":
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def display_width(text: str) -> int:
-    """How many cells of a terminal `text` takes."""
-    return len(text) if text.isascii() and text.isprintable() else sum(map(_character_width, text))
-
-
-def _joins(char: str) -> bool:
-    """Whether a cursor never stands before `char`, because it belongs to the character before it."""
-    return not char.isascii() and (_character_width(char) == 0 or unicodedata.category(char) == "Mc")
-
-
 def _in_word(char: str) -> bool:
-    return char.isalnum() or _joins(char)
+    return char.isalnum() or joins(char)
 
 
 class Editor:
@@ -147,9 +128,10 @@ class Editor:
 
     def insert(self, text: str) -> None:
         """Put `text` before the cursor, as far as the line has room."""
-        text = printable(text)[: MAX_LENGTH - len(self.text)]
-        self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
-        self.cursor += len(text)
+        after = self.text[self.cursor :]
+        before = unfinished(self.text[: self.cursor] + text)[: MAX_LENGTH - len(after)]
+        self.text = before + after
+        self.cursor = len(before)
 
     def _set(self, text: str) -> None:
         self.text = printable(text)[:MAX_LENGTH]
@@ -173,21 +155,27 @@ class Editor:
 
     def _left_of(self, index: int) -> int:
         index = max(index - 1, 0)
-        while index and _joins(self.text[index]):
+        while self._inside(index):
             index -= 1
         return index
 
     def _right_of(self, index: int) -> int:
         index = min(index + 1, len(self.text))
-        while index < len(self.text) and _joins(self.text[index]):
+        while self._inside(index):
             index += 1
         return index
+
+    def _inside(self, index: int) -> bool:
+        """Whether no cursor stands there, because what is before and after belongs together."""
+        if not 0 < index < len(self.text):
+            return False
+        return joins(self.text[index]) or self.text[index - 1] == JOINER
 
     def _back_over(self, index: int, inside: Callable[[str], bool]) -> int:
         """The start of the word before `index`: first over what is not a word, then over what is."""
         while index and not inside(self.text[index - 1]):
             index -= 1
-        while index and inside(self.text[index - 1]):
+        while index and (inside(self.text[index - 1]) or self._inside(index)):
             index -= 1
         return index
 
@@ -195,7 +183,7 @@ class Editor:
         index, end = self.cursor, len(self.text)
         while index < end and not _in_word(self.text[index]):
             index += 1
-        while index < end and _in_word(self.text[index]):
+        while index < end and (_in_word(self.text[index]) or self._inside(index)):
             index += 1
         return index
 
@@ -304,7 +292,7 @@ class Editor:
         self.insert(completion)
 
     def enter(self) -> Action:
-        line = self.text
+        line = printable(self.text)
         if line and self.keep_history and not self._secret and self.history[-1:] != [line]:
             self.history.append(line)
             del self.history[:-MAX_HISTORY]

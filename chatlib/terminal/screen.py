@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 from chatlib.protocol.text import printable
-from chatlib.terminal.editor import Editor, display_width
+from chatlib.terminal.editor import Editor
 from chatlib.terminal.modes import LineReader
+from chatlib.terminal.width import display_width, drawn
 
 Write = Callable[[str], object]
 
@@ -238,7 +239,7 @@ class Screen(Display):
         # The row with the cursor comes first, then the status lines, then the rest of a long line.
         status = self._status[: self._rows // 2]
         line = self._line(self._rows - len(status))
-        texts = [clip(printable(part if isinstance(part, str) else part.text), self._columns) for part in status]
+        texts = [clip(drawn(printable(part if isinstance(part, str) else part.text)), self._columns) for part in status]
         rows = [
             text if isinstance(part, str) else _paint(text, part.style, self._colour)
             for text, part in zip(texts, status, strict=True)
@@ -250,7 +251,7 @@ class Screen(Display):
         editor, columns = self._editor, self._columns
         prompt = self._prompt + (self._note + " " if self._note else "")
         typed, cursor = ("", 0) if editor.secret else (editor.text, editor.cursor)
-        text, cursor = prompt + typed, len(prompt) + cursor
+        text, cursor = prompt + drawn(typed), len(prompt + drawn(typed[:cursor]))
         starts = break_rows(text, columns)
         row = bisect_right(starts, cursor) - 1
         if display_width(text[starts[row] : cursor]) >= columns:

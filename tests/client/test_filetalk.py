@@ -62,6 +62,58 @@ def test_what_cannot_be_meant(words: list[str], why: str) -> None:
     assert str(wrong.value) == why
 
 
+ODD: list[dict[str, Any]] = [
+    {"from": "carl", "name": "a\u200b.txt", "size": 1, "time": NOON, "seq": 12},
+    {"from": "carl", "name": "a\u2060.txt", "size": 2_000, "time": NOON, "seq": 11},
+    {"from": "carl", "name": "می\u200cخواهم", "size": 1, "time": NOON, "seq": 10},
+]
+
+
+@pytest.mark.parametrize(("words", "name"), [
+    (["carl", "میخواهم"], "می\u200cخواهم"), (["می\u200cخواهم"], "می\u200cخواهم"),
+    (["12"], "a\u200b.txt"), (["carl", "11"], "a\u2060.txt"),
+])  # fmt: skip
+def test_a_name_with_what_cannot_be_seen_is_meant_as_it_looks_or_by_its_number(words: list[str], name: str) -> None:
+    known = waiting()
+    known.see([*ODD, *FILES])
+    assert known.meant(words) == [("carl", name)]
+    assert known.from_sender("CARL", words[-1]) == ("carl", name)
+
+
+def test_names_that_look_the_same() -> None:
+    known = waiting()
+    known.see([*ODD, *FILES])
+    for asked in (lambda: known.meant(["a.txt"]), lambda: known.meant(["carl", "a.txt"]),
+                  lambda: known.from_sender("carl", "a.txt")):  # fmt: skip
+        with pytest.raises(FileError) as wrong:
+            asked()
+        assert str(wrong.value) == (
+            'Several files from carl look like "a.txt". Type its number instead: 12 (1 byte) or 11 (2.0 kB)'
+        )
+    known.add({"from": "carl", "name": "a.txt", "seq": 13})
+    assert known.from_sender("carl", "a.txt") == ("carl", "a.txt"), "exactly so"
+
+
+def test_declining_what_cannot_be_typed() -> None:
+    person = logged_in()
+    person.wire.server.scripted["fileget"] = [{"status": "OK", "files": [*ODD, *FILES]}] * 3
+    person.wire.server.scripted["filedecline"] = [{"status": "OK"}]
+    person.types("filedecline CARL میخواهم", "filedecline carl a.txt", "filedecline carl nope")
+    declined = [request for request in person.wire.server.requests if request["action"] == "filedecline"]
+    assert [(request["from"], request["name"]) for request in declined] == [("carl", "می\u200cخواهم")]
+    said = person.read()
+    assert 'You have declined "می\u200cخواهم" from carl.' in said
+    assert 'Error! Several files from carl look like "a.txt".' in said
+    assert 'Error! No file "nope" from "carl" waits for you.' in said
+
+
+def test_a_file_is_sent_under_a_name_that_can_be_seen(folder: Path) -> None:
+    (folder / "می\u200cخواهم.txt").touch()
+    person = logged_in()
+    person.types("file ann می\u200cخواهم.txt")
+    assert '"می\u200cخواهم.txt" is sent as "میخواهم.txt": what cannot be seen stays out of names.' in person.read()
+
+
 def test_counts() -> None:
     assert counted(["2", "a", "b"], lambda _: False) == ["a", "b"]
     assert counted(["2", "a"], lambda _: True) == ["2", "a"]
@@ -179,7 +231,7 @@ def test_what_is_wrong_with_a_local_file(folder: Path, monkeypatch: pytest.Monke
         "Error! You cannot send a file to yourself!",
         'Error! A quote is not closed: put a \\ before it, or quote the whole path ("it\'s.pdf").',
         'Error! The name of "back\\slash" cannot be sent: it must be a file\'s name: 1 to 255 bytes, without a path, '
-        "control characters or backslashes.",
+        "control or invisible characters or backslashes, with at most 16 combining marks in a row.",
         "Error! You announced 3 files, but 2 are named.",
         "Error! Usage: file <to> <path>...",
         'Error! No file "nope" from "ann" waits for you.',

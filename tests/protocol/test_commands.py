@@ -34,7 +34,7 @@ VERIFIER = str(make_verifier("pencil", 4096))
 EXAMPLES: dict[Kind, object] = {
     kinds.PROTOCOL: 1, kinds.CLIENT: "c1", kinds.NAME: "Bob", kinds.VERIFIER: VERIFIER, kinds.SEQ: 812,
     kinds.SCRAM: "n,,n=bob,r=abcdefgh", kinds.TEXT: "hi there", kinds.MINUTES: 5, kinds.COUNT: 10,
-    kinds.FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
+    kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
 }  # fmt: skip
 FIELDS = {parameter.name for command in COMMANDS for parameter in command.parameters}
 WIRE = [command for command in COMMANDS if command.role in (Role.WIRE, Role.USER)]

@@ -16,8 +16,8 @@ VERIFIER = str(make_verifier("pencil", 4096))
 
 BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.NAME, ["a", "x" * 32, "A-Z_0.9"], ["", "x" * 33, "a b", "é", 7, None, True, ["a"]]),
-    (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028"],
-     ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", 7, None]),
+    (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028", "👨\u200d⚕\ufe0f", "a" + "\u0301" * 16],
+     ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", "a" + "\u0301" * 17, 7, None]),
     (kinds.COUNT, [0, 1, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.0, "1", True, False, None, 10**400]),
     (kinds.SEQ, [0, 812, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.5, True, "812"]),
     (kinds.MINUTES, [0.001, 1, 90, 1_000_000], [0, -1, 1_000_000.5, math.inf, math.nan, True, "5", None, 10**400]),
@@ -29,6 +29,9 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.VERIFIER, [VERIFIER], ["", "pencil", VERIFIER + "x", VERIFIER.replace("4096", "4095"), "x" * 2_000, 7]),
     (kinds.FILE_NAME, ["a.txt", "x" * 255, "é" * 127, "two words", "..."],
      ["", "x" * 256, "é" * 128, ".", "..", "a/b", "a\\b", "a\n", "\ud800", 7, None]),
+    (kinds.NEW_FILE_NAME, ["a.txt", "x" * 255, "é" * 127, "e\u0301", "文 书"],
+     ["", "x" * 256, ".", "a/b", "a\n", "a\u200bb", "می\u200cخواهم", "❤\ufe0f", "\u202egnp.exe",
+      "e" + "\u0301" * 17, "\ud800", 7, None]),
     (kinds.SHA256, ["0" * 64, "af" * 32], ["", "0" * 63, "0" * 65, "AF" * 32, "g" * 64, "٠" * 64, 7]),
     (kinds.TICKET, ["t", "x" * 64], ["", "x" * 65, "\n", 7]),
     (kinds.PATHS, ["/tmp/a b"], [7, None]),

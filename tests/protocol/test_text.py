@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.text import RESERVED, counted, fold, forbidden, is_name, printable
+from chatlib.protocol.text import RESERVED, counted, fold, forbidden, heaped, is_name, printable, unfinished, visible
 
 
 @pytest.mark.parametrize("name", ["a", "facebook", "csee4119", "A.b_c-d", "-", "..", "0", "x" * 32, "de-register"])
@@ -93,6 +93,54 @@ def test_nothing_that_cannot_be_seen_is_shown() -> None:
     for first, last in IGNORABLE:
         for code in (first, last):
             assert printable(f"a{chr(code)}b") == "ab", f"U+{code:04X}"
+            assert visible(f"ل{chr(code)}ل") == "لل", f"U+{code:04X}"
+
+
+@pytest.mark.parametrize("text", [
+    "می\u200cخواهم کتاب\u200cها را", "PDF\u200cها", "۵\u200cتا", "۱۳۴۵ ه\u200d", "(ه\u200d)",  # Persian
+    "क्\u200dष", "क्\u200cष", "র\u200d্য", "ශ්\u200dරී ලංකා", "ബസ്\u200c വന്നു", "ന്\u200d", "ಬಸ್\u200c, ಬಸ್\u200c",  # Indic
+    "👨\u200d⚕\ufe0f", "👩🏽\u200d⚕\ufe0f ok", "👨\u200d👩\u200d👧\u200d👦", "🏳\ufe0f\u200d🌈!",
+    "❤\ufe0f\u200d🔥", "I ❤\ufe0f U",
+    "1\ufe0f\u20e3 #\ufe0f\u20e3", "👁\ufe0f\u200d🗨\ufe0f", "🧔🏻\u200d♂\ufe0fx",
+    "™\ufe0f ‼\ufe0f ↔\ufe0f ℹ\ufe0f ㊗\ufe0f 〰\ufe0f",
+    "a" + "\u0301" * 16 + "b" + "\u0301" * 16,
+])  # fmt: skip
+def test_scripts_and_emoji_survive_whole(text: str) -> None:
+    assert printable(text) == text == unfinished(text)
+    assert not forbidden(text) and not heaped(text)
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("\u200cا", "ا"), ("\ufe0f❤", "❤"), (" \u200dا", " ا"), ("\u3000\u200c中", "\u3000中"),  # behind nothing
+    ("face\u200dbook", "facebook"), ("a\u200d", "a"), ("a\u200c b", "a b"), ("a\ufe0f1\ufe0f2+\ufe0f", "a12+"),
+    ("ا\u200c\u200cب", "ا\u200cب"), ("😀\u200d\u200c\u200d😀", "😀\u200d😀"),  # one at a time
+    ("ا\u200d\ufe0fب", "ا\u200dب"),
+    ("😀\u200d", "😀"), ("❤\ufe0f\u200d ", "❤\ufe0f "), ("1\ufe0f\u200da", "1a"), ("中\ufe0f", "中"),
+    ("ا\u2060\u200c\u202eب", "ا\u200cب"), ("\u2060\u200cب", "ب"), ("\u200b\u200c\u200d\ufe0f", ""),
+    ("a" + "\u0301" * 17 + "b", "a" + "\u0301" * 16 + "b"), ("a" + "\u0301\u2060" * 99, "a" + "\u0301" * 16),
+    ("ا" + "\u064b\u200d" * 99 + "ب", "ا" + "\u064b\u200d" * 8 + "ب"),
+])  # fmt: skip
+def test_joiners_that_join_nothing_and_heaps_of_marks_are_not_shown(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert not set("\u200c\u200d\ufe0f") & set(visible(text))
+
+
+def test_heaps_of_marks() -> None:
+    assert not heaped("e\u0301" * 4_000) and not heaped("😀" * 4_000) and not heaped("\u0301" * 16)
+    assert all(heaped("e" * before + "\u0301" * 17 + "e" * after) for before in range(40) for after in range(40))
+    assert heaped("x" * 4_000 + "\u20dd" * 17) and heaped("क" + "\u093f\u200d" * 9)
+
+
+@given(st.lists(st.sampled_from("aا1#क्❤😀👩🏽 \u200c\u200d\ufe0f\u0301\u20e3\u2060\u3000+中")).map("".join))
+def test_what_is_shown_is_the_same_in_any_pieces(text: str) -> None:
+    shown = printable(text)
+    assert printable(shown) == shown and not heaped(shown)
+    assert shown.replace("\u200c", "").replace("\u200d", "").replace("\ufe0f", "") == visible(shown)
+    assert visible(visible(text)) == visible(text)
+    begun = ""
+    for char in text:
+        begun = unfinished(begun + char)
+    assert begun == unfinished(text) and printable(begun) == shown
 
 
 @given(st.text())

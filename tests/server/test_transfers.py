@@ -369,6 +369,7 @@ def test_each_refusal_before_a_byte_is_sent(build: Callable[..., House], dial: D
     upload(dial, columbia, b"1" * 1_024)
     for status, fields in (
         ("NO_SUCH_USER", {"to": "nobody"}), ("SELF_FILE", {"to": "COLUMBIA"}), ("BLOCKED", {"to": "Google"}),
+        ("BAD_REQUEST", {"name": "gpj\u202e.exe"}), ("BAD_REQUEST", {"name": "a\u200cb"}),
         ("FILE_EXISTS", {"size": 3}), ("FILE_TOO_LARGE", {"size": 1_025, "name": "b"}),
         ("QUOTA_EXCEEDED", {"size": 513, "name": "b"}), ("OK", {"size": 512, "name": "b"}),
     ):  # fmt: skip

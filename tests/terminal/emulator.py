@@ -15,7 +15,7 @@ _SEQUENCE = re.compile(r"\x1b\[(\??)(\d*)([A-Za-z])")
 
 
 def cells(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Me"):
+    if unicodedata.category(char) in ("Mn", "Me") or char in "\u200c\u200d":
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
@@ -124,7 +124,7 @@ class Emulator:
             self.waits = False
             self._down()
         else:
-            assert char.isprintable(), f"{char!r} reached the terminal"
+            assert char.isprintable() or char in "\u200c\u200d", f"{char!r} reached the terminal"
             self._draw(char, cells(char))
 
     def _down(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.text import printable
+from chatlib.protocol.text import printable, visible
 from chatlib.terminal.editor import (
     _BINDINGS,
     KEYS,
@@ -19,8 +19,8 @@ from chatlib.terminal.editor import (
     Complete,
     Editor,
     Kind,
-    display_width,
 )
+from chatlib.terminal.width import display_width, drawn
 
 LEFT, RIGHT, UP, DOWN, HOME, END = (f"\x1b[{final}" for final in "DCABHF")
 COMBINED = "e\u0301"  # é in two characters
@@ -296,9 +296,48 @@ def test_display_width(text: str, width: int) -> None:
     assert display_width(text) == width
 
 
+DOCTOR, FAMILY = "👩🏽\u200d⚕\ufe0f", "👨\u200d👩\u200d👧"
+
+
+@pytest.mark.parametrize(("keys", "shown"), [
+    ((DOCTOR, LEFT), f"|{DOCTOR}"),
+    (("a", DOCTOR, "b", LEFT, LEFT), f"a|{DOCTOR}b"),
+    ((FAMILY, HOME, RIGHT, "x"), f"{FAMILY}x|"),
+    (("a", FAMILY, "\x7f"), "a|"),
+    ((FAMILY, DOCTOR, HOME, "\x04"), f"|{DOCTOR}"),
+    ((f"one {FAMILY}", "\x1bb"), f"one |{FAMILY}"),
+    ((f"{FAMILY} one", HOME, "\x1bf"), f"{FAMILY}| one"),
+    ((f"a{FAMILY}", "\x1b\x7f"), "|"),
+    (("❤\ufe0f", "1\ufe0f\u20e3", LEFT), "❤\ufe0f|1\ufe0f\u20e3"),
+    (("می", "\u200c", "خواهم", LEFT, LEFT, LEFT, LEFT, LEFT, LEFT), "م|ی\u200cخواهم"),
+    (("\u200d", "a", "\u200d", "\u200d", "b"), "a\u200db|"),
+    ((FAMILY, DOCTOR, "\x14"), f"{DOCTOR}{FAMILY}|"),
+])  # fmt: skip
+def test_a_cursor_never_stands_inside_a_character_of_several(keys: tuple[str, ...], shown: str) -> None:
+    assert line(*keys) == shown
+
+
+def test_a_finished_line_is_printable() -> None:
+    for key in ("a\u200d\r", "a\u200db\r", f"{DOCTOR}\u200d\r", f"می\u200c{LEFT}\x7f\r"):
+        (action,) = Editor().feed(key.encode())
+        assert printable(action.text) == action.text
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    (DOCTOR, "👩⚕"), (FAMILY, "👨👩👧"), ("❤\ufe0f", "❤"), ("1\ufe0f\u20e3", "1\u20e3"), ("👍🏽", "👍"),
+    ("🏽 a", "🏽 a"),
+    ("می\u200cخواهم", "می\u200cخواهم"), ("क्\u200dष", "क्\u200dष"), ("😀中e\u0301", "😀中e\u0301"),
+])  # fmt: skip
+def test_what_is_drawn_has_one_width_on_every_terminal(text: str, shown: str) -> None:
+    assert drawn(text) == shown
+    for end in range(len(text)):
+        assert drawn(text).startswith(drawn(text[:end]))
+
+
 pieces = st.lists(
     st.one_of(
-        st.sampled_from([*KEYS, "\x1b", "\x1b[", "\x1b[200~", "\x1b[201~", "\x1b[1;", "\x1b[99~", COMBINED, "中", " "]),
+        st.sampled_from([*KEYS, "\x1b", "\x1b[", "\x1b[200~", "\x1b[201~", "\x1b[1;", "\x1b[99~", COMBINED, "中", " ",
+                         DOCTOR, "\u200c", "\u200d", "\ufe0f", "❤"]),
         st.text(max_size=5),
     ),
     max_size=30,
@@ -311,7 +350,7 @@ def test_anything_typed_leaves_a_sound_line(keys: list[str]) -> None:
     for key in keys:
         for action in editor.feed(key.encode("utf-8", "replace")):
             assert "\x1b" not in action.text and "\n" not in action.text
-        assert printable(editor.text) == editor.text
+        assert visible(editor.text) == re.sub("[\u200c\u200d\ufe0f]", "", editor.text)
         assert 0 <= editor.cursor <= len(editor.text)
     assert all(printable(each) == each != "" for each in editor.history)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chatlib.terminal.editor import Editor, Kind
 from chatlib.terminal.modes import LineReader
 from chatlib.terminal.screen import STYLES, Part, PlainScreen, Screen, break_rows, style
+from chatlib.terminal.width import drawn
 from tests.chance import examples
 from tests.terminal.emulator import Emulator
 
@@ -60,7 +61,7 @@ class Person:
         self.lines_above = len(self.printed)
         terminal = self.terminal
         typed, cursor = ("", 0) if self.editor.secret else (self.editor.text, self.editor.cursor)
-        text, before = self.prompt + typed, self.prompt + typed[:cursor]
+        text, before = self.prompt + drawn(typed), self.prompt + drawn(typed[:cursor])
         if self.scrolled_off:
             # Old pieces of the prompt are among what has scrolled off, and a line may look like the continuation of
             # one; yet nothing printed is lost, or out of order.
@@ -130,6 +131,18 @@ def test_wide_characters_are_not_cut(person: Person) -> None:
     person.look()
     assert person.terminal.screen() == ["facebook> 012345678", "中文"]
     assert person.terminal.x == 2
+
+
+def test_joined_emoji_leave_the_prompt_whole(person: Person) -> None:
+    """Drawn in parts while they are typed; sent and printed whole."""
+    person.set_prompt(">> ")
+    person.type("👩🏽\u200d⚕\ufe0f" * 9 + LEFT + "x" + LEFT * 3)
+    person.look()
+    person.print("می\u200cخواهم")
+    person.look()
+    person.type("\r")
+    person.look()
+    assert person.printed[-1] == ">> " + "👩🏽\u200d⚕\ufe0f" * 8 + "x" + "👩🏽\u200d⚕\ufe0f"
 
 
 def test_an_entered_line_stays(person: Person) -> None:

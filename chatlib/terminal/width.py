@@ -1,0 +1,50 @@
+"""How wide text is in a terminal, and which characters belong together there. Pure functions on strings.
+
+Must not know lines or cursors.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+JOINER = "\u200d"
+_COMPOSING = re.compile(f"[{JOINER}\ufe0f\U0001f3fb-\U0001f3ff]")
+
+
+@lru_cache(maxsize=8_192)
+def _character_width(char: str) -> int:
+    category = unicodedata.category(char)
+    # Vowels and finals of conjoining Hangul are drawn into the cell of their leading consonant.
+    if category in ("Mn", "Me", "Cc", "Cf", "Cs") or "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7ff":
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def display_width(text: str) -> int:
+    """How many cells of a terminal `text` takes."""
+    return len(text) if text.isascii() and text.isprintable() else sum(map(_character_width, text))
+
+
+def drawn(text: str) -> str:
+    """`text` as it is drawn while it is typed: of joined or coloured emoji, the parts without their colour.
+
+    Terminals disagree about how wide such an emoji is, and all of them have to agree where the cursor stands.
+    What is drawn of a beginning of `text` is the beginning of what is drawn of it.
+    """
+    return text if text.isascii() else _COMPOSING.sub(_drawn, text)
+
+
+def _drawn(char: re.Match[str]) -> str:
+    before = char.string[char.start() - 1] if char.start() else " "
+    if char[0] == JOINER:
+        return char[0] if unicodedata.category(before)[0] in "LM" and before != "\ufe0f" else ""
+    return "" if char[0] == "\ufe0f" or unicodedata.category(before) == "So" else char[0]
+
+
+def joins(char: str) -> bool:
+    """Whether a cursor never stands before `char`, because it belongs to the character before it."""
+    return not char.isascii() and (
+        _character_width(char) == 0 or unicodedata.category(char) == "Mc" or "\U0001f3fb" <= char <= "\U0001f3ff"
+    )
