@@ -176,6 +176,7 @@ class Screen(Display):
         self._status: tuple[Part, ...] = ()
         self._opened = False
         self._empty = False  # the screen is to be emptied
+        self._moved = False  # the terminal may have moved the cursor, even if it is as wide as before by now
         self._shown = _NOTHING
         self.resize(columns, rows)
 
@@ -191,6 +192,7 @@ class Screen(Display):
     def resize(self, columns: int, rows: int) -> None:
         self._columns = max(columns, 2)  # a wide character has to fit
         self._rows = max(rows, 1)
+        self._moved = True
 
     def redraw(self) -> None:
         self._empty = True
@@ -211,11 +213,11 @@ class Screen(Display):
         if not self._opened:
             return
         block = self._block()
-        if self._printed or self._empty or block != self._shown:
+        if self._printed or self._empty or self._moved or block != self._shown:
             hide = "\x1b[H\x1b[2J" if self._empty else self._hide()
             self._write(hide + self._take_printed() + _show(block))
             self._shown = block
-            self._empty = False
+            self._empty = self._moved = False
 
     def _take_printed(self) -> str:
         lines = "".join([line + "\r\n" for line in self._printed])

@@ -288,6 +288,18 @@ def test_another_width(width: int, rows: int, reflows: bool) -> None:
     assert len([row for row in below if row.cells]) == -(-40 // width)
 
 
+@pytest.mark.parametrize("reflows", [True, False])
+def test_narrower_and_as_wide_as_before_at_once(reflows: bool) -> None:
+    person = Person(3, reflows=reflows)
+    person.type("中")
+    person.look()
+    person.resize(2, 8)
+    person.resize(3, 8)
+    person.look()
+    person.type("a")
+    person.look()
+
+
 alphabet = st.sampled_from(["a", "b ", "中", "e\u0301", "😀", "0123456789", "字字字字字"])
 text = st.lists(alphabet, max_size=8).map("".join)
 keys = st.one_of(text, st.sampled_from([LEFT, LEFT * 5, HOME, "\x05", "\x7f", "\x17", "\x15", "\r", "\x1b[A"]))
