@@ -11,6 +11,7 @@ import pytest
 
 from chatlib.protocol.scram import make_verifier
 from tests.client.programs import ROOT, Shell, Terminal
+from tests.patience import LIMIT
 
 __all__ = ["ROOT", "USERS", "Server"]
 USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
@@ -57,7 +58,7 @@ class Server:
         self._wait()
 
     def _wait(self) -> None:
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=LIMIT)
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()

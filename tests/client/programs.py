@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from tests.patience import LIMIT
+
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 120.0  # seconds after which a test that hangs is given up
 COLUMNS, ROWS = 500, 24  # so wide that no path of a test's is broken into two rows
 
 WELCOME = """\

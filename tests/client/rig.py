@@ -22,8 +22,7 @@ from chatlib.client.transfers import Transfer, Transfers
 from chatlib.reactor.loop import READ, WRITE, Loop
 from tests.chance import new_chance
 from tests.client.fake_server import FakeServer
-
-LIMIT = 120.0  # seconds after which a test that hangs is given up
+from tests.patience import LIMIT
 
 
 def fault(error: BaseException) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
-from tests.client.programs import LIMIT, WELCOME, Terminal, command, environment, script
+from tests.client.programs import WELCOME, Terminal, command, environment, script
+from tests.patience import LIMIT
 
 
 @pytest.mark.parametrize("end", ["logout\n", "", "exit"])

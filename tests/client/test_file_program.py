@@ -13,8 +13,9 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import USERS, Server
-from tests.client.programs import LIMIT, WELCOME, Terminal, command, environment, script
+from tests.client.programs import WELCOME, Terminal, command, environment, script
 from tests.client.rig import ProxyThread
+from tests.patience import LIMIT
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import USERS, Server
-from tests.client.programs import LIMIT, Shell
+from tests.client.programs import Shell
+from tests.patience import LIMIT
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("--plain",)], ids=["drawn", "plain"])
 

@@ -9,10 +9,11 @@ import pytest
 from chatlib.client import Client, Disconnected, FileError, Refused, library
 from chatlib.protocol.scram import ScramError
 from tests.client.conftest import USERS, Server
+from tests.patience import LIMIT
 
 
 def client(server: Server, user: str = "", **options: object) -> Client:
-    chat = Client("127.0.0.1", server.port, timeout=20, **options)  # type: ignore[arg-type]
+    chat = Client("127.0.0.1", server.port, timeout=LIMIT, **options)  # type: ignore[arg-type]
     while user:
         try:
             chat.login(user, USERS[user])
@@ -24,7 +25,7 @@ def client(server: Server, user: str = "", **options: object) -> Client:
 
 def texts(chat: Client, count: int) -> list[object]:
     found: list[object] = []
-    for event in chat.events(timeout=20):
+    for event in chat.events(timeout=LIMIT):
         if event["event"] in ("message", "broadcast"):
             found.append(event["text"])
         if len(found) == count:
@@ -128,7 +129,7 @@ def test_kicked(server: Server) -> None:
     with client(server, "ann") as ann:
         server.command("kick ann")
         with pytest.raises(Disconnected) as over:
-            list(ann.events(timeout=20))
+            list(ann.events(timeout=LIMIT))
         assert over.value.status == "KICKED"
         with pytest.raises(Disconnected):
             ann.whoelse()

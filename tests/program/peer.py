@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from chatlib.protocol.scram import ClientExchange, make_verifier, salted_password
+from tests.patience import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = 4096
@@ -26,7 +27,6 @@ PASSWORD = "open sesame"
 SALT = b"salt of the tests"
 VERIFIER = str(make_verifier(PASSWORD, ITERATIONS, SALT))
 _KEYS: dict[tuple[str, bytes], bytes] = {}
-GIVE_UP = 60.0  # seconds: something hangs
 
 Message = dict[str, Any]
 
@@ -85,7 +85,7 @@ class Program:
     def wait_for(self, words: str) -> str:
         """The next line that holds `words`."""
         seen = 0
-        deadline = time.monotonic() + GIVE_UP
+        deadline = time.monotonic() + LIMIT
         while True:
             for line in self.lines[seen:]:
                 if words in line:
@@ -113,10 +113,10 @@ class Program:
 
     def ended(self) -> tuple[int, str]:
         """Waits for its end: the exit status, and all that it said and was not waited for."""
-        deadline = time.monotonic() + GIVE_UP
+        deadline = time.monotonic() + LIMIT
         while self._read(deadline):
             pass
-        status = self.process.wait(GIVE_UP)
+        status = self.process.wait(LIMIT)
         return status, "\n".join(self.lines)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
@@ -162,7 +162,7 @@ class TcpPeer:
     """A client of a hundred lines: sends lines, reads lines."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=GIVE_UP)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
         self._file = self.socket.makefile("rb")
         self.events: list[Message] = []
         self.waiting = 0  # how many messages waited at login

@@ -21,11 +21,11 @@ from chatlib.client.outbox import Memory
 from chatlib.protocol.commands import State
 from chatlib.protocol.scram import make_verifier
 from chatlib.reactor.loop import READ, Loop
+from tests.patience import LIMIT
 from tests.program.cutting_proxy import CuttingProxy
 from tests.program.survival_plan import Plan, request_of
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 60.0  # seconds that anything may take, on a busy machine
 SALT = b"salt of survival"
 
 
@@ -290,10 +290,13 @@ class House:
                 person.link.flush()
 
     def until(self, true: Callable[[], object], why: Callable[[], object] = lambda: "", seconds: float = LIMIT) -> None:
-        """Ticks until something is true; fails after `seconds`."""
-        deadline = time.monotonic() + seconds
+        """Ticks until something is true; fails when nothing that `why` tells has changed for `seconds`."""
+        state, look_at, deadline = why(), 0.0, time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < deadline, f"not true after {seconds} s: {why()}"
+            if (now := time.monotonic()) > look_at:
+                before, state, look_at = state, why(), now + 1.0
+                deadline = deadline if state == before else now + seconds
+                assert now < deadline, f"nothing has changed for {seconds} s: {state}"
             patience = min([0.02, *(wait for proxy in self.proxies if (wait := proxy.patience()) is not None)])
             self.loop.call_later(patience, _nothing)
             self.loop.tick()

@@ -8,7 +8,8 @@ from typing import Any
 
 from chatlib.protocol.framing import decode, encode
 from chatlib.protocol.scram import ClientExchange, new_nonce, salted_password
-from tests.program.survival_house import LIMIT, password
+from tests.patience import LIMIT
+from tests.program.survival_house import password
 
 
 class Peer:

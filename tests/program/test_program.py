@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import LIMIT
 from tests.program.peer import PASSWORD, VERIFIER, Program, make_home
 
 Start = Callable[..., Program]
@@ -96,7 +97,7 @@ def test_a_port_in_use(start: Start) -> None:
 @pytest.mark.parametrize("flags", [["65536"], ["-1"], ["1e3"], ["chat"], [], ["1", "2"], ["0", "--colour"]])
 def test_wrong_flags(home: Path, flags: list[str]) -> None:
     program = subprocess.run(
-        ["python3", "server.py", *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+        ["python3", "server.py", *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT,
         cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert program.returncode == 2 and "usage: server.py" in program.stderr
@@ -347,7 +348,7 @@ def test_a_background_checkpoint_by_the_limit(start: Start, tmp_path: Path) -> N
 def test_what_is_printed_is_json_lines_on_the_wire(start: Start) -> None:
     """Any program that speaks lines is a client."""
     server = start()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as nc:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as nc:
         nc.sendall(b'{"action":"hello","protocol":1}\r\n')
         nc.shutdown(socket.SHUT_WR)
         data = b""

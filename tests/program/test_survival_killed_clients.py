@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.chance import SEED, new_chance
+from tests.patience import LIMIT
 from tests.program.cutting_proxy import CuttingProxy, rough
 from tests.program.cutting_proxy import Plan as Cut
-from tests.program.survival_house import LIMIT, ROOT, Server, check_stored, names
+from tests.program.survival_house import ROOT, Server, check_stored, names
 from tests.program.survival_plan import Plan, check_shown, for_whom
 
 COUNT = 40  # texts of each
@@ -116,7 +117,7 @@ def test_clients_killed(server: Server, tmp_path: Path) -> None:
 def kill_and_wait(
     proxy: CuttingProxy, clients: list[Killed], expected: dict[str, int], rng: random.Random
 ) -> None:
-    deadline = time.monotonic() + LIMIT
+    deadline, lines = time.monotonic() + LIMIT, 0
     total, murders, calm = sum(expected.values()), 0, False
     while not all(len(client.shown()) >= expected[client.name] for client in clients):
         assert time.monotonic() < deadline, {c.name: (len(c.shown()), expected[c.name], c.lines[-3:]) for c in clients}
@@ -126,6 +127,8 @@ def kill_and_wait(
         for client in clients:
             client.look()
         so_far = sum(len(client.shown()) for client in clients)
+        if lines < (lines := sum(len(client.lines) for client in clients)):
+            deadline = time.monotonic() + LIMIT
         if murders < MURDERS and so_far > total * (murders + 1) // (MURDERS + 3):
             murders += 1
             rng.choice(clients).kill()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.patience import LIMIT
 from tests.program.cutting_proxy import CuttingProxy, Fault, Plan
 
 
@@ -35,7 +36,7 @@ class Bench:
         return True
 
     def until(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LIMIT
         while not true():
             assert time.monotonic() < deadline
             self.proxy.step(0.005)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.chance import new_chance
+from tests.patience import LIMIT
 from tests.program.cutting_proxy import faultless
-from tests.program.survival_house import LIMIT, ROOT, House, Person, Server, password
+from tests.program.survival_house import ROOT, House, Person, Server, password
 from tests.program.survival_peer import Peer
 
 USERS = ["ann", "bob", "carl", "dora", "eve"]

@@ -15,12 +15,12 @@ from tests.reactor.turns import Turns
 
 def outcome(turns: Turns, work: Callable[[], bytes]) -> tuple[bytes, str]:
     done: list[tuple[bytes, str]] = []
-    Job(turns.loop, work, lambda answer, failure: done.append((answer, failure)))
+    job = Job(turns.loop, work, lambda answer, failure: done.append((answer, failure)))
     turns.until(lambda: done)
     turns.tick()
     assert len(done) == 1
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # no zombie stays
+        os.waitpid(job._pid, os.WNOHANG)  # no zombie stays
     return done[0]
 
 
