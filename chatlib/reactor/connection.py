@@ -243,6 +243,7 @@ class Connection:
         self._socket.close()
         if self._protocol is not None:
             self._protocol.disconnected()
+            self._protocol = None
 
     def again(self) -> None: ...
 
@@ -254,6 +255,7 @@ class Connection:
         self._loop.forget(self._fd, self)
         self._open = False
         self._closing = True
+        self._protocol = None
         return self._socket
 
     def _set_events(self, events: int) -> None:

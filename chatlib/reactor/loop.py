@@ -19,6 +19,7 @@ from typing import Protocol
 
 from chatlib.reactor.timers import Timer, Timers
 
+INPUT = 0.005  # seconds for the input of one tick, however many channels are ready; the others are first in the next
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
@@ -52,6 +53,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
         self._again: dict[Resumable, None] = {}
+        self._passed_over: dict[int, int] = {}  # descriptors that were ready when the time was over → place
         self._forgotten: set[Resumable] = set()  # in this tick: what is ready for them is not told any more
         self._on_fault = on_fault
         self._clock, self._wall_clock = clock, wall_clock
@@ -114,6 +116,9 @@ class Loop:
     def tick(self) -> None:
         """One turn, in the order that the module names."""
         ready = self._selector.select(self._patience())
+        if self._passed_over:  # they come first, in their order, where they are still ready
+            places, self._passed_over = self._passed_over, {}
+            ready.sort(key=lambda one: places.get(one[0].fd, len(places)))
         self._read_clocks()
         self.ticks += 1
         self._forgotten.clear()
@@ -122,7 +127,10 @@ class Loop:
             for channel in waiting:
                 if channel not in self._forgotten:
                     self._guard(channel.again, channel)
-        for key, events in ready:
+        for number, (key, events) in enumerate(ready):
+            if not number & 63 and number and self._clock() - self.now > INPUT:
+                self._passed_over = {key.fd: place for place, (key, _) in enumerate(ready[number:])}
+                break
             channel = key.data
             if events & WRITE and channel not in self._forgotten:
                 self._guard(channel.writable, channel)

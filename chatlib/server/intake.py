@@ -9,7 +9,8 @@ hold the next line up is one set of flags, `held`:
 - THROTTLED: the rate limit; a timer lifts it;
 - QUEUED: this tick's budget of lines is used up; the next ticks' have a queue;
 - ENDED: the peer will send no more; what it had sent is still taken;
-- OVER: nothing is taken any more.
+- OVER: nothing is taken any more;
+- GONE: nor is anything said: the connection is closed.
 
 Of these only ENDED lets lines through. While one of the others is set and something waits, the socket is not read: the
 peer's own buffers hold it back.
@@ -34,7 +35,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
 from chatlib.server.pipeline import Pipeline
 
-BARRIER, LATE, BLOCKED, THROTTLED, QUEUED, ENDED, OVER = 1, 2, 4, 8, 16, 32, 64
+BARRIER, LATE, BLOCKED, THROTTLED, QUEUED, ENDED, OVER, GONE = 1, 2, 4, 8, 16, 32, 64, 128
 _HOLDS = BARRIER | LATE | BLOCKED | THROTTLED | QUEUED | OVER
 
 PER_CONNECTION = 256  # lines of one connection in one tick
@@ -67,9 +68,6 @@ class Owner(Protocol):
     def begin(self, line: bytes) -> None:
         """The first line, without its end: what does the peer speak?"""
 
-    def take(self, line: bytes) -> None:
-        """A line, without its end."""
-
     def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         """A request was carried out, perhaps one that others waited for; for a read `command` is empty."""
 
@@ -86,6 +84,25 @@ class Owner(Protocol):
         """A fault of ours."""
 
 
+class _Nobody:
+    """The owner of an intake whose connection is gone."""
+
+    def begin(self, line: bytes) -> None: ...
+
+    def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None: ...
+
+    def reply(self, echo: Any, request_id: Any, reply: Reply) -> None: ...
+
+    def too_long(self) -> None: ...
+
+    def said_all(self) -> None: ...
+
+    def broken(self) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Intake:
     """One connection's. `heard`: when it last said anything; `pending`: requests submitted and not answered.
 
@@ -94,20 +111,23 @@ class Intake:
 
     __slots__ = (
         "_budget", "_budgets", "_connection", "_late", "_longest", "_loop", "_opening", "_owner", "_parameters",
-        "_part", "_paused", "_pipeline", "_raw", "_reply", "_timer", "_tokens", "_tokens_at", "heard", "held",
+        "_part", "_paused", "_pipeline", "_raw", "_reply", "_take", "_timer", "_tokens", "_tokens_at", "heard", "held",
         "pending",
     )  # fmt: skip
 
     def __init__(
         self,
         owner: Owner,
+        take: Callable[[bytes], None],
         connection: Connection,
         loop: Loop,
         pipeline: Pipeline,
         budgets: Budgets,
         parameters: Mapping[str, Any],
     ) -> None:
-        self._owner, self._connection = owner, connection
+        self._owner: Owner = owner
+        self._take = take  # a line, without its end
+        self._connection = connection
         self._loop, self._pipeline, self._parameters = loop, pipeline, parameters
         self._budgets, self._budget = budgets, budgets.strangers
         self._raw = b""  # whole lines, not yet taken
@@ -200,7 +220,7 @@ class Intake:
             return
         lines = raw.split(b"\n", allowed)
         self._raw = lines.pop()
-        longest, take = self._longest, self._owner.take
+        longest, take = self._longest, self._take
         for taken, line in enumerate(lines, 1):
             if len(line) >= longest:
                 self.rest()
@@ -355,6 +375,8 @@ class Intake:
             self.held &= ~BARRIER
             self._loop.again(self)
         self._owner.carried_out(echo, request_id, command, reply)
+        if self.held & GONE:
+            self.let_go()
 
     # What holds up, from outside.
 
@@ -383,3 +405,13 @@ class Intake:
         self._raw, self._part = b"", None
         if self._timer is not None:
             self._timer.cancel()
+
+    def let_go(self) -> None:
+        """The connection is closed. Nobody is told of anything, once all that was submitted is carried out.
+
+        So the last reference to a session goes with its connection: a server that hundreds come to and leave each
+        second makes no garbage that has to be searched for, which takes longer than a tick may.
+        """
+        self.held |= GONE
+        if not self.pending:
+            self._owner, self._reply, self._take = _NOBODY, _NOBODY.reply, _NOBODY.begin

@@ -48,7 +48,7 @@ class Session:
     __slots__ = (
         "_farewell", "_mistakes", "_queued", "_sent", "_timer", "address", "born", "client", "connection", "departed",
         "ended", "exchange", "heartbeat", "intake", "last_command", "listening", "login", "mark", "over", "pieces",
-        "position", "push", "reader", "received", "server", "state", "take", "user",
+        "position", "push", "reader", "received", "server", "state", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -65,10 +65,10 @@ class Session:
         self.over = False
         self.exchange: proving.Proof | None = None  # a SCRAM conversation under way
         self.position = 0  # in the queue for a seat, as it was last told
-        self.take: Callable[[bytes], None] = partial(requests.take, self)
         self.intake = Intake(
-            self, connection, server.loop, server.pipeline, server.budgets, server.world.parameters
-        )
+            self, partial(requests.take, self), connection, server.loop, server.pipeline, server.budgets,
+            server.world.parameters,
+        )  # fmt: skip
         self.received, self.ended = self.intake.received, self.intake.ended
         self.reader = Reader()
         # Fan-out, kept by Delivery.
@@ -103,6 +103,7 @@ class Session:
         self._stop()
         self.depart()
         self.server.connection_closed(self)
+        self.intake.let_go()
 
     # The first line.
 
@@ -111,7 +112,7 @@ class Session:
         if _HTTP.fullmatch(line):
             self._turn_a_browser_away()
         elif not self.server.transfers.begin(self, line):
-            self.take(line)
+            requests.take(self, line)
 
     def _turn_a_browser_away(self) -> None:
         """A web page can make a browser say anything to this port, but not before its own first line."""
@@ -125,6 +126,7 @@ class Session:
         rest = self.intake.rest()
         self._stop()
         self.server.connection_closed(self)
+        self.intake.let_go()
         return self.connection.detach(), rest
 
     # From the intake.

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -247,3 +248,24 @@ print("stopped")
 def test_a_process_that_waits_is_woken_by_its_signals(python: Python) -> None:
     done = python(WAITING)
     assert done.stdout.split() == ["SIGHUP", "SIGINT", "SIGTERM", "stopped"], done.stderr
+
+
+def test_a_crowd_that_is_ready_at_once_does_not_hold_up_the_tick(turns: Turns) -> None:
+    """Each call takes 1 ms by the clock: input ends after 5 ms, and goes on where it ended."""
+    order: list[int] = []
+    pairs = [socket.socketpair() for _ in range(200)]
+
+    def slow(number: int) -> None:
+        turns.clock.now += 0.001
+        order.append(number)
+
+    for number, (here, there) in enumerate(pairs):
+        there.send(b"x")
+        turns.loop.watch(here.fileno(), READ, Note([], readable=partial(slow, number)))
+    for _ in range(4):
+        turns.loop.tick()
+    assert len(order) == 4 * 64, "the time is looked at every 64 calls"
+    assert len(set(order[:200])) == 200, "nobody has a second turn before everybody had the first"
+    for pair in pairs:
+        for end in pair:
+            end.close()

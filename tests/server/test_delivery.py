@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 from collections.abc import Callable
 
 import pytest
 
+from chatlib.reactor.connection import Connection
+from chatlib.server.intake import Intake
+from chatlib.server.session import Session
 from tests.server.house import House, Peer
 
 LONG = "x" * 4_000
@@ -172,3 +176,37 @@ def test_peers_of_all_kinds_leave_no_sessions_behind(house: House) -> None:
     house.pass_time(6)
     assert house.server.sessions == {} and house.server.delivery.sessions == {}
     assert house.server.delivery.listeners == {} and not house.server.budgets.catching_up
+
+
+def test_what_comes_and_goes_leaves_no_garbage_to_be_searched_for(house: House) -> None:
+    """References that go in a circle keep a session until all objects are looked at: a tick of 100 ms."""
+    gc.collect()
+    gc.disable()
+    try:
+        columbia = house.login("Columbia")
+        for number in range(5):
+            columbia.ask("message", to="facebook", text=str(number))
+        columbia.say({"action": "broadcast", "text": "x"}, {"action": "list_users"}, {"action": "logout"})
+        house.settle()
+        under_way = house.login("facebook")
+        house.disk.fast = False
+        under_way.say({"action": "broadcast", "text": "under way"}, {"action": "history", "count": 5})
+        house.settle()
+        under_way.hang_up()
+        house.settle()
+        house.disk.fast = True
+        house.disk.release()
+        house.settle()
+        house.connect().say("GET / HTTP/1.1\r\n")
+        house.connect().say(b"\n" * 100)
+        house.connect().say(b"x" * 5_000)
+        house.connect().say({"action": "upload", "ticket": "none", "offset": 0})
+        house.greet().challenge("login", "SEAS")
+        house.settle()
+        for peer in list(house.peers):
+            peer.hang_up()
+        house.pass_time(6)
+        left = [kept for kept in gc.get_objects() if isinstance(kept, Session | Intake | Connection)]
+        assert left == []
+    finally:
+        gc.enable()
