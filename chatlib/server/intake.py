@@ -29,37 +29,17 @@ from typing import Any, Protocol
 
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import MAX_LINE
-from chatlib.reactor.budget import Budget
 from chatlib.reactor.connection import RECEIVE, Connection
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
+from chatlib.server.limits import PER_CONNECTION, STRANGERS_LINE, Bucket, Budgets
 from chatlib.server.pipeline import Pipeline
 
 BARRIER, LATE, BLOCKED, THROTTLED, QUEUED, ENDED, OVER, GONE = 1, 2, 4, 8, 16, 32, 64, 128
 _HOLDS = BARRIER | LATE | BLOCKED | THROTTLED | QUEUED | OVER
 
-PER_CONNECTION = 256  # lines of one connection in one tick
-LINES = 1_024  # lines of all users in one tick
-STRANGERS_LINES = 128  # lines in one tick of all who have not logged in
-ANSWERS = 0.003  # seconds of dear answers in one tick
-CATCHING_UP = 0.003  # seconds of handing out stored messages in one tick
-STRANGERS_LINE = 4_096  # bytes of a line, and bytes read at once, before login
-BURST = 5.0  # seconds' worth of requests that the rate limit lets through at once
-PRICE = 1_000.0  # requests that a second of the server's time counts for
-
 Later = Callable[[], Reply]
 Answer = tuple[Any, Any, Command | None, Any]  # echo, id, command and its reply; for a read: None, and the reading
-Bucket = tuple[float, float]  # requests that may still come at once, at a time
-
-
-class Budgets:
-    """What all connections of a server share in a tick."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.lines = Budget(loop, LINES)
-        self.strangers = Budget(loop, STRANGERS_LINES)
-        self.answers = Budget(loop, ANSWERS)
-        self.catching_up = Budget(loop, CATCHING_UP)
 
 
 class Owner(Protocol):
@@ -111,7 +91,7 @@ class Intake:
 
     __slots__ = (
         "_budget", "_budgets", "_connection", "_late", "_longest", "_loop", "_opening", "_owner", "_parameters",
-        "_part", "_paused", "_pipeline", "_raw", "_reply", "_take", "_timer", "_tokens", "_tokens_at", "heard", "held",
+        "_part", "_paused", "_pipeline", "_raw", "_reply", "_take", "_timer", "bucket", "heard", "held",
         "pending",
     )  # fmt: skip
 
@@ -134,8 +114,8 @@ class Intake:
         self._part: bytearray | None = None  # the beginning of the line after them
         self._longest = connection.receive = STRANGERS_LINE
         self._timer: Timer | None = None  # lifts THROTTLED
-        self._tokens = float("inf")  # a full bucket, however large it is
-        self._tokens_at = self.heard = loop.now
+        self.bucket = Bucket(loop.now)
+        self.heard = loop.now
         self._late: deque[Answer] = deque()  # empty unless LATE
         self.held = 0
         self.pending = 0
@@ -148,13 +128,7 @@ class Intake:
         self._budget = self._budgets.lines
         self._longest = MAX_LINE
         self._connection.receive = RECEIVE
-        if bucket is not None:
-            self._tokens, self._tokens_at = bucket
-
-    @property
-    def bucket(self) -> Bucket:
-        """What the rate limit has left: a new login is no new burst."""
-        return self._tokens, self._tokens_at
+        self.bucket = bucket or self.bucket
 
     # Bytes.
 
@@ -242,18 +216,16 @@ class Intake:
         """
         rate = self._parameters["RATE_LIMIT"]
         if rate:
-            now = self._loop.now
-            self._tokens = min(BURST * rate, self._tokens + (now - self._tokens_at) * rate)
-            self._tokens_at = now
-            if self._tokens < 1.0 and wanted > 0:
-                self.heard = now  # it is we who do not read
+            tokens = self.bucket.fill(rate, self._loop.now)
+            if not tokens and wanted > 0:
+                self.heard = self._loop.now  # it is we who do not read
                 self.held |= THROTTLED
-                self._timer = self._loop.call_later((1.0 - self._tokens) / rate, partial(self._lift, THROTTLED))
+                self._timer = self._loop.call_later(self.bucket.wait(rate), partial(self._lift, THROTTLED))
                 return 0
-            wanted = min(wanted, int(self._tokens))
+            wanted = min(wanted, tokens)
         granted = self._budget.take(min(wanted, PER_CONNECTION))
         if rate:
-            self._tokens -= granted
+            self.bucket.spend(granted)
         if not granted:
             self._queue_up()
         return granted
@@ -358,8 +330,9 @@ class Intake:
         reply = self._pipeline.read(read)
         seconds = perf_counter() - begun
         self._budgets.answers.spend(seconds)
-        if self._parameters["RATE_LIMIT"]:
-            self._tokens -= seconds * PRICE
+        rate = self._parameters["RATE_LIMIT"]
+        if rate:
+            self.bucket.charge(seconds, rate)
         return reply
 
     def answered(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:

@@ -20,7 +20,7 @@ from chatlib.reactor.loop import READ, Loop
 from chatlib.server import edits
 from chatlib.server.admission import Seats
 from chatlib.server.delivery import Delivery
-from chatlib.server.intake import BURST, Bucket, Budgets
+from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now, recover
 from chatlib.server.saving import Saver
@@ -75,7 +75,7 @@ class Server:
         self.sessions: dict[Session, None] = {}  # in the order in which they came
         self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
         self.entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
-        self.buckets: dict[str, Bucket] = {}  # of users who are away: rate limits outlive a session
+        self.buckets = Buckets()
         self.acks: dict[str, int] = {}  # what clients acknowledged in this second
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
@@ -85,7 +85,6 @@ class Server:
         self._sync_due = False  # FSYNC second: a second is over
         self._gathered = 0  # LSN up to which it was looked at who has seen what
         self._listener: Listener | None = None
-        self._buckets_limit = 1_000
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._descriptors = soft - min(RESERVE, soft // 4)
         self._take_in()
@@ -264,14 +263,6 @@ class Server:
             next(iter(self._lingering)).connection.abort()
         elif self.strangers:
             self.strangers.superfluous().connection.abort()
-
-    def keep_bucket(self, user: str, bucket: Bucket) -> None:
-        """What the rate limit had left of `user`, who goes."""
-        self.buckets[user] = bucket
-        if len(self.buckets) > self._buckets_limit:  # a full bucket need not be kept
-            full = self.loop.now - BURST
-            self.buckets = {user: bucket for user, bucket in self.buckets.items() if bucket[1] > full}
-            self._buckets_limit = 1_000 + 2 * len(self.buckets)
 
     def close_soon(self, session: Session, status: str = "") -> None:
         """Closes the connection when this tick's words are on their way."""

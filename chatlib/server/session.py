@@ -202,7 +202,7 @@ class Session:
         self.user, self.login, self.state = user, login, State.ONLINE
         self.reader.begin(server.world.accounts[user].seen)
         self.last_command = self.intake.heard = server.loop.now
-        self.intake.admit(server.buckets.pop(user, None))
+        self.intake.admit(server.buckets.take(user))
         server.strangers.leave(self)
         self.watch_time()
         server.delivery.come(self)
@@ -269,7 +269,7 @@ class Session:
             server.pipeline.submit(None, "", None, self.departure())
         if self.login:
             self._timer.cancel()
-            server.keep_bucket(self.user, self.intake.bucket)
+            server.buckets.keep(self.user, self.intake.bucket, server.loop.now)
             server.delivery.leave(self)
             server.transfers.leave(self.user, self.login)
         server.seats.leave(self)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from chatlib.server import intake
+from chatlib.server import intake, limits
 from tests.server.house import House
 
 Build = Callable[..., House]
@@ -56,7 +56,7 @@ def test_all_strangers_together_have_a_budget_and_users_one_of_their_own(house: 
         stranger.say(b'{"action":"hello","protocol":1}\n' + b'{"action":"nothing"}\n' * 9)
     columbia.say({"action": "whoelse"})
     house.tick()
-    assert sum(len(stranger.hear()) for stranger in strangers) == intake.STRANGERS_LINES
+    assert sum(len(stranger.hear()) for stranger in strangers) == limits.STRANGERS_LINES
     assert [message["action"] for message in columbia.hear()] == ["whoelse"]
     house.settle()
     for stranger in strangers:
@@ -67,7 +67,7 @@ def test_all_strangers_together_have_a_budget_and_users_one_of_their_own(house: 
 def test_users_together_have_a_budget_in_which_nobody_is_passed_over(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "LINES", 100)
+    monkeypatch.setattr(limits, "LINES", 100)
     house = build(users=tuple(f"user{number}" for number in range(8)))
     users = [house.login(f"user{number}") for number in range(8)]
     house.settle()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatlib.server import intake
+from chatlib.server import limits
 from chatlib.server import session as sessions
 from chatlib.server.reader import Reader
 from tests.server.house import House
@@ -86,7 +86,7 @@ def test_many_who_come_back_share_a_budget(build: Build, monkeypatch: pytest.Mon
         before = [len(user.texts) for user in users]
         house.tick()
         served.append(sum(len(user.texts) > count for user, count in zip(users, before, strict=True)))
-    assert max(served) == intake.CATCHING_UP / 0.001, "so many batches in a tick, and no more"
+    assert max(served) == limits.CATCHING_UP / 0.001, "so many batches in a tick, and no more"
     assert all(len(user.texts) == 300 for user in users)
     assert [user.texts for user in users] == [[str(n) for n in range(300)]] * 20
 
