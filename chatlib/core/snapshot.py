@@ -202,6 +202,10 @@ FILES: Mapping[str, File] = {
     "replies.txt": File("user, key and first reply", _dump_replies, _load_reply),
 }
 
+# What a set of format 1 always had.
+OLD_FILES = ("state.txt", "users.txt", "mailboxes.txt", "block_rep.txt", "list_block.txt", "file_rep.txt",
+             "replies.txt")  # fmt: skip
+
 
 def dump(world: World) -> Iterator[tuple[str, str, Iterator[str]]]:
     """Each file's name, what it is about, and its lines without ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.mail import NO_MAIL, Mailbox
+from chatlib.core.mail import NO_MAIL, Mailbox, at_rest
 from chatlib.protocol.framing import quote
 from chatlib.protocol.text import fold
 
@@ -45,8 +45,9 @@ def message(world: World, lsn: int, command: Command) -> Reply:
 
 def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
     """An event, as JSON, for one user: now, or at the next login. Whether it is now."""
-    # Stored as "<receiver> <event>": encoded once, for the wire and for the disk.
-    stored = f"{receiver.name} {event}\n".encode()
+    # Encoded once, for the wire and for the disk.
+    line = f" {receiver.name} {event}\n".encode()
+    stored = at_rest(line)
     if receiver.mail is NO_MAIL:
         receiver.mail = Mailbox()
     receiver.mail.add(lsn, world.store_end)
@@ -54,22 +55,23 @@ def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
     world.audience.store(stored)
     if receiver.user not in world.online:
         return False
-    world.audience.deliver(receiver.user, stored[len(receiver.name) + 1 :])
+    world.audience.deliver(receiver.user, line[len(receiver.name) + 2 :])
     return True
 
 
 def broadcast(world: World, lsn: int, command: Command) -> Reply:
     """To everyone registered, the sender too, except those who block the sender."""
     account = world.accounts[command["by"]]
-    stored = (
-        f'all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
+    line = (
+        f' all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
+    stored = at_rest(line)
     world.broadcasts.add_from(account.user, lsn, world.store_end)
     world.store_end += len(stored)
     world.audience.store(stored)
     excluded = account.blocked_by or ()
-    world.audience.fan_out(stored[4:], excluded)
+    world.audience.fan_out(line[5:], excluded)
     return {"status": "OK", "seq": lsn, "undelivered": len(excluded)}
 
 

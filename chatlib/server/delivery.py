@@ -10,8 +10,10 @@ Must not know what a line says. Legal order in a tick: any calls, then ``flush``
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from chatlib.server.effects import Effects
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.messages import MessageStore
 
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 class Delivery:
     """The world's audience. `listeners` are the sessions online that are up to date, by user."""
 
-    def __init__(self, messages: MessageStore, blobs: Blobs) -> None:
+    def __init__(self, messages: MessageStore, blobs: Blobs, effects: Effects) -> None:
         self.sessions: dict[str, Session] = {}  # online, by user
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
         self.silent: dict[Session, None] = {}  # those online that have never acknowledged anything
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
-        self._messages, self._blobs = messages, blobs
+        self._messages, self._blobs, self._effects = messages, blobs, effects
         self._common: list[bytes] = []
         self._touched: list[Session] = []  # sessions with pieces of their own
 
@@ -62,16 +64,16 @@ class Delivery:
         self._messages.append(line)
 
     def erase(self, offsets: Iterable[int]) -> None:
-        """Out of the message store."""
-        self._messages.erase(offsets)
+        """Out of the message store, when that is durable."""
+        self._effects.put(partial(self._messages.erase, [offset]) for offset in offsets)
 
     def adopt(self, blob: str) -> None:
         """An upload's bytes."""
         self._blobs.adopt(blob)
 
     def unlink(self, blob: str) -> None:
-        """A waiting file's bytes."""
-        self._blobs.unlink(blob)
+        """A waiting file's bytes, when that is durable."""
+        self._effects.put([partial(self._blobs.unlink, blob)])
 
     # Sessions.
 

@@ -1,7 +1,8 @@
 """The start: text files + journal → the world, and the stop: the world → text files (design, section 5).
 
-Recovery finishes a checkpoint that a crash cut short, loads the flat files, cuts the message store to the length that
-they name, and replays the journal through ``World.execute``.
+Recovery first reads and proves everything: the flat files, the journal, the message store's length. Only then it
+changes a byte: it finishes a checkpoint that a crash cut short, cuts the journal's torn tail, cuts the message store to
+the length that the flat files name, and replays the journal through ``World.execute``.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ import gc
 import json
 import time
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 
 from chatlib.core import snapshot
 from chatlib.core.world import World
 from chatlib.protocol.text import counted
 from chatlib.server.edits import EditedFiles
+from chatlib.server.upgrade import upgrade
 from chatlib.storage import checkpoint, messages
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
 from chatlib.storage.messages import MessageStore
 from chatlib.storage.parameters import defaults
-from chatlib.storage.textfile import FileError
+from chatlib.storage.replay import segments
+from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError
 
 _FLUSH_EVERY = 1_000  # replayed commands
 
@@ -30,6 +34,7 @@ class _Replay:
 
     def __init__(self) -> None:
         self.messages: MessageStore | None = None
+        self.erased: list[int] = []
 
     def deliver(self, user: str, line: bytes) -> None: ...
 
@@ -42,8 +47,7 @@ class _Replay:
         self.messages.append(line)
 
     def erase(self, offsets: Iterable[int]) -> None:
-        assert self.messages is not None
-        self.messages.erase(offsets)
+        self.erased.extend(offsets)
 
     def adopt(self, blob: str) -> None:
         """Nothing now, for the same reason as below."""
@@ -55,19 +59,23 @@ class _Replay:
 def recover(
     home: Home, journal: Journal, say: Callable[[str], None], on_fault: Callable[[BaseException], None]
 ) -> tuple[World, MessageStore]:
-    """The world as it was when the last command was committed. Raises FileError for what cannot be trusted."""
-    checkpoint.finish(home.data)
+    """The world as it was when the last command was committed.
+
+    Raises FileError for what cannot be trusted; then everything is as it was before.
+    """
     audience = _Replay()
     world = World(defaults(), audience)
-    world.store_end = messages.START
-    try:
-        snapshot.load(world, checkpoint.read(home.data, snapshot.FILES))
-    except snapshot.SnapshotError as error:
-        raise FileError(f"{home.data}/{error}") from None
+    flat = _prove(home, journal, world)
+    checkpoint.finish(home.data)
+    if flat.format == OLD_FORMAT:
+        say("The text files are of an earlier version's format: they are written anew.")
+        upgrade(home, world)
+    held = world.lsn
+    journal.mend()
     store = audience.messages = MessageStore(home.messages, world.store_end)
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find
-    for lsn, body in journal.replay(world.lsn):
+    for lsn, body in journal.replay(held):
         try:
             world.execute(lsn, json.loads(body))
         except Exception as fault:  # as it was live: one fault of ours does not cost the rest
@@ -76,13 +84,54 @@ def recover(
         if replayed % _FLUSH_EVERY == 0:
             store.flush()
     store.flush()
+    for offset in audience.erased:
+        try:
+            store.erase([offset])
+        except FileError as fault:
+            on_fault(fault)
     gc.enable()
     gc.freeze()
+    world.lsn = journal.appended  # beyond what was given away, with FSYNC second, and never became durable
     if journal.torn:
-        say(f"The journal's last record was cut short; nothing acknowledged was in it. Its bytes: {journal.torn}")
+        say(
+            "The journal's last record was cut short, as a power cut may leave it; the rest is whole. What is lost "
+            f"was not acknowledged, or with FSYNC second in its last moment. Its bytes: {journal.torn}"
+        )
     if replayed:
         say(f"Recovered {counted(replayed, 'command')} from the journal in {time.monotonic() - begun:.1f} s.")
     return world, store
+
+
+def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
+    """Reads the flat files into `world`, and proves that everything else can be read. Changes nothing on the disk."""
+    flat = checkpoint.prove(home.data, snapshot.FILES, snapshot.OLD_FILES)
+    world.store_end = messages.START
+    try:
+        snapshot.load(world, flat.read())
+    except snapshot.SnapshotError as error:
+        raise FileError(f"{home.data}/{error}") from None
+    proof = journal.prove(world.lsn)
+    store = checkpoint.where(home.data, home.messages.name)
+    if flat:
+        header = messages.OLD_HEADER if store == home.messages and flat.format == OLD_FORMAT else messages.HEADER
+        messages.prove(store, world.store_end, header)
+        _must_be_there(home.data / "epoch.txt")
+        home.epoch()
+        if not segments(home.data):
+            _must_be_there(journal.path)
+    elif proof.is_new:
+        longest = max(messages.START, len(messages.OLD_HEADER))
+        if store.exists() and store.stat().st_size > longest:
+            _must_be_there(home.data / checkpoint.MANIFEST)
+    else:
+        _must_be_there(home.data / "epoch.txt")
+        home.epoch()
+    return flat
+
+
+def _must_be_there(path: Path) -> None:
+    if not path.exists():
+        raise FileError(f"{path} is missing: the server does not start without it. {REMEDY}")
 
 
 def checkpoint_now(
@@ -90,5 +139,5 @@ def checkpoint_now(
 ) -> list[str]:
     """Writes all text files from `world`. Returns what people must know of the two that are theirs. Raises OSError."""
     store.sync()
-    checkpoint.write(home.data, snapshot.dump(world), wanted)
+    checkpoint.write(home.data, world.lsn, snapshot.dump(world), wanted)
     return edited.write(world)

@@ -174,6 +174,7 @@ class Saver:
             home, edited = server.home, server.edited
             with home.writer.held():
                 if everything:
+                    server.effects.finish()  # everything is durable: the journal was cut
                     notes = checkpoint_now(home, server.world, server.messages, edited, home.writer.wanted)
                 else:
                     notes = edited.write(server.world)

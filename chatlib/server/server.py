@@ -20,6 +20,7 @@ from chatlib.reactor.loop import READ, Loop
 from chatlib.server import edits
 from chatlib.server.admission import Seats
 from chatlib.server.delivery import Delivery
+from chatlib.server.effects import Effects
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now, recover
@@ -59,10 +60,11 @@ class Server:
         self._syncer = syncer
         self.edited: edits.EditedFiles = edits.EditedFiles(home)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
+        self.effects = Effects(self.journal, self.fault)
         self.blobs = Blobs(home.data / "files")
         self.blobs.take_stock({file.blob for account in self.world.accounts.values()
                                for _, file in account.files or ()}, self.loop.now, self.loop.wall)  # fmt: skip
-        self.delivery = Delivery(self.messages, self.blobs)
+        self.delivery = Delivery(self.messages, self.blobs, self.effects)
         self.world.audience = self.delivery
         self.epoch = home.epoch()
         self.journal.open()
@@ -82,7 +84,7 @@ class Server:
         self.started = self.loop.wall
         self._closing: list[Session] = []
         self._synced = _Synced()
-        self._sync_due = False  # FSYNC second: a second is over
+        self._sync_due = False  # a second is over
         self._gathered = 0  # LSN up to which it was looked at who has seen what
         self._listener: Listener | None = None
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -152,6 +154,8 @@ class Server:
         if not self.failure:
             try:
                 wrong = self._take_in_at_stop()
+                self.journal.sync_now()
+                self.effects.finish()
                 for note in checkpoint_now(self.home, self.world, self.messages, self.edited):
                     if note != wrong:
                         self.tell(f"Left as it is: {note}")
@@ -189,7 +193,10 @@ class Server:
         if self._sync_due:
             self._sync_due = False
             self.journal.sync_later()
+            self.journal.mark()
         self.pipeline.execute()
+        if self.effects.step():
+            self.loop.again(self._synced)
         self.seats.admit()
 
     def _flush(self) -> None:
@@ -210,7 +217,7 @@ class Server:
     def _every_second(self) -> None:
         self.loop.call_later(SECOND, self._every_second)
         self._gather_seen()
-        self._sync_due = not self.journal.sync_always
+        self._sync_due = True
 
     def _gather_seen(self) -> None:
         """One record a second at most says who has seen what, however many acknowledgements there were."""

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.storage.exchange import mend
-from chatlib.storage.textfile import FileError, replace
+from chatlib.storage.textfile import REMEDY, FileError, replace, sealed, unsealed
 from chatlib.storage.writerlock import WriterLock
+
+_OLD_EPOCH = re.compile("[0-9a-f]{16}\n")  # without a checksum
 
 
 class Home:
@@ -71,5 +74,13 @@ class Home:
         """The name of this home's journal: random, made once."""
         path = self.data / "epoch.txt"
         if not path.exists():
-            replace(path, secrets.token_hex(8) + "\n")
-        return path.read_text(encoding="utf-8").strip()
+            replace(path, sealed(secrets.token_hex(8)))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        epoch = text[:-1] if _OLD_EPOCH.fullmatch(text) else unsealed(text)
+        if epoch is None:
+            raise FileError(f"{path} is damaged (its checksum does not fit). {REMEDY}")
+        return epoch
+
+    def seal_epoch(self) -> None:
+        """Gives the epoch of an older format its checksum."""
+        replace(self.data / "epoch.txt", sealed(self.epoch()))

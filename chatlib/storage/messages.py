@@ -1,52 +1,65 @@
-"""The message store, ``data/message_rep.txt``: every message, one a line (``<receiver> <event>``), in LSN order.
+"""The message store, ``data/message_rep.txt``: each message a line (``<checksum> <receiver> <event>``), in LSN order.
 
 Written without syncing: what a crash takes from its end, the journal brings back (recovery cuts the file to the length
-that the flat files name, and replays). Must not know what a line says. Legal order: ``append* → flush`` each tick;
-``read`` at any time.
+that the flat files name, and replays). The checksum, CRC-32 of the rest of the line, is looked at when a line is read:
+a start with many messages must not take long. Must not know what an event says. Legal order: ``prove`` → open;
+``append* → flush`` each tick; ``read`` at any time.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from chatlib.storage.textfile import FORMAT, FileError
+from chatlib.storage.textfile import FORMAT, OLD_FORMAT, REMEDY, FileError, sync_folder
 
-HEADER = f"# message_rep.txt {FORMAT}: receiver (or all), and the event as it is sent\n".encode()
+ABOUT = "a checksum of the rest, receiver (or all), and the event as it is sent"
+HEADER = f"# message_rep.txt {FORMAT}: {ABOUT}\n".encode()
+OLD_HEADER = f"# message_rep.txt {OLD_FORMAT}: receiver (or all), and the event as it is sent\n".encode()
 START = len(HEADER)  # the offset of the first line
 _GUESS = 1_024  # bytes read for a line at first; most are shorter
+_BEGINS = re.compile(rb"(?=[0-9a-f]{8} )")
+
+
+def prove(path: Path, length: int, header: bytes = HEADER) -> None:
+    """Raises FileError when a store is missing, shorter than `length`, or of another format. Changes nothing."""
+    try:
+        with open(path, "rb") as file:
+            begins, size = file.read(len(header)), os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise FileError(f"{path} is missing: the server does not start without it. {REMEDY}") from None
+    if begins != header:
+        raise FileError(f"{path}, line 1: a file of this format begins with {header.decode()!r}. {REMEDY}")
+    if size < length:
+        raise FileError(f"{path}: {length} bytes are expected, {size} are there: messages are missing. {REMEDY}")
 
 
 class MessageStore:
     """The open file. Offsets are bytes from its beginning."""
 
     def __init__(self, path: Path, length: int) -> None:
-        """Opens the store and cuts it to `length`. Raises FileError when it is shorter or of another format."""
+        """Opens the store, which was proven or is new, and cuts it to `length`. Raises OSError."""
+        is_new = not path.exists()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pending: list[bytes] = []
-        self._erased: list[int] = []
-        size = os.fstat(self._fd).st_size
-        begins = os.pread(self._fd, START, 0)
-        if length == START and size < START and HEADER.startswith(begins):  # new, or a crash cut its first line short
-            os.pwrite(self._fd, HEADER, 0)
-        elif begins != HEADER:
-            raise FileError(f"{path}, line 1: a file of format {FORMAT} begins with {HEADER.decode()!r}")
-        elif size < length:
-            raise FileError(f"{path}: {length} bytes are expected, {size} are there: messages are missing")
         os.ftruncate(self._fd, length)
+        if length == START:  # a crash may have left anything there
+            os.pwrite(self._fd, HEADER, 0)
+        if is_new:
+            sync_folder(path.parent)
         self._end = length
 
     def append(self, line: bytes) -> None:
-        """Adds `line`, with its end, to what the next flush writes."""
+        """Adds `line`, with its checksum and its end, to what the next flush writes."""
         self._pending.append(line)
 
     def flush(self) -> None:
-        """Writes what was appended, then erases. Raises OSError."""
+        """Writes what was appended. Raises OSError."""
         if self._pending:
             self._write()
-        if self._erased:
-            self._overwrite()
 
     def _write(self) -> None:
         piece = memoryview(b"".join(self._pending))
@@ -57,7 +70,18 @@ class MessageStore:
             piece = piece[written:]
 
     def read(self, offset: int) -> tuple[bytes, bytes]:
-        """The receiver and the event (with its end) of the line at `offset`. Raises FileError where no line is."""
+        """The receiver and the event (with its end) of the line at `offset`.
+
+        Raises FileError when the line is damaged, or none is there.
+        """
+        line = self._line(offset)
+        if not _is_whole(line):
+            raise FileError(f"message_rep.txt: the line at byte {offset} is damaged (its checksum does not fit)")
+        _, receiver, event = line.split(b" ", 2)
+        return receiver, event
+
+    def _line(self, offset: int) -> bytes:
+        """What stands from `offset` to the next line's end, with it."""
         self.flush()
         line, end, _ = os.pread(self._fd, _GUESS, offset).partition(b"\n")
         while not end:
@@ -65,18 +89,13 @@ class MessageStore:
             if not more and not end:
                 raise FileError(f"message_rep.txt: no line at byte {offset}")
             line += more
-        receiver, _, event = line.partition(b" ")
-        return receiver, event + b"\n"
+        return line + b"\n"
 
     def erase(self, offsets: Iterable[int]) -> None:
-        """The next flush overwrites these lines with blanks, so that what a user was sent goes with the user."""
-        self._erased.extend(offsets)
-
-    def _overwrite(self) -> None:
-        offsets, self._erased = self._erased, []
+        """Overwrites these lines with blanks, so that what a user was sent goes with the user. Cannot be undone."""
         for offset in offsets:
-            receiver, event = self.read(offset)
-            os.pwrite(self._fd, b" " * (len(receiver) + len(event)), offset)
+            line = self._line(offset)
+            os.pwrite(self._fd, b" " * (_length(line) - 1), offset)
 
     def sync(self) -> None:
         """Makes all of it durable."""
@@ -86,3 +105,16 @@ class MessageStore:
     def close(self) -> None:
         """Gives the descriptor back."""
         os.close(self._fd)
+
+
+def _is_whole(line: bytes) -> bool:
+    return line[:8] == b"%08x" % zlib.crc32(line[8:])
+
+
+def _length(line: bytes) -> int:
+    """Of a line to be erased. Where its own end is damaged, the next line's beginning is looked for: that one stays."""
+    if not _is_whole(line):
+        for found in _BEGINS.finditer(line, 1):
+            if _is_whole(line[found.start() :]):
+                return found.start()
+    return len(line)

@@ -1,17 +1,20 @@
 """Text files that are replaced whole or not at all, and read with a place to name when they are wrong.
 
-A flat file's first line names its format: ``# block_rep.txt 1: who blocks whom``. All files are 0600.
+A flat file's first line names its format: ``# block_rep.txt 2: who blocks whom``. All files are 0600.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
+OLD_FORMAT = 1  # without checksums; still read
+REMEDY = "Restore the whole folder data/ from one backup, or move it away to begin anew."
 slow = 0.0  # seconds that each change of a name takes longer, for tests with a disk that is not there
 
 
@@ -34,13 +37,22 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_new(path: Path, pieces: Iterable[str]) -> None:
-    """Writes a file of `pieces` and syncs it; an older one of that name is overwritten. Not atomic by itself."""
+def write_new(path: Path, pieces: Iterable[str]) -> tuple[int, str]:
+    """Writes a file of `pieces` and syncs it; an older one of that name is overwritten. Not atomic by itself.
+
+    Returns its bytes and their SHA-256.
+    """
+    size, digest = 0, hashlib.sha256()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(pieces)
+    with open(fd, "wb") as file:
+        for piece in pieces:
+            data = piece.encode()
+            size += len(data)
+            digest.update(data)
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    return size, digest.hexdigest()
 
 
 def replace(path: Path, text: str) -> None:
@@ -74,13 +86,14 @@ def flat_lines(name: str, about: str, lines: Iterable[str]) -> Iterator[str]:
         yield line + "\n"
 
 
-def read_flat(path: Path) -> Iterator[tuple[int, str]]:
+def read_flat(path: Path, format_: int = FORMAT) -> Iterator[tuple[int, str]]:
     """The numbered lines of a flat file, the first line checked and left out. Raises FileError."""
+    begins = f"# {path.name} {format_}: "
     with open(path, encoding="utf-8", newline="\n") as file:
         try:
             first = file.readline()
-            if not first.startswith(f"# {path.name} {FORMAT}: "):
-                raise FileError(f"{path}, line 1: a file of format {FORMAT} begins with '# {path.name} {FORMAT}: '")
+            if not first.startswith(begins):
+                raise FileError(f"{path}, line 1: a file of format {format_} begins with '{begins}'")
             if not first.endswith("\n"):
                 raise FileError(f"{path}, line 1: the file ends in the middle of a line")
             for number, line in enumerate(file, 2):

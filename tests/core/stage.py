@@ -19,6 +19,7 @@ import difflib
 import json
 import shlex
 import textwrap
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
@@ -59,7 +60,7 @@ class Recorder:
     def erase(self, offsets: Iterable[int]) -> None:
         for offset in offsets:
             end = self.messages.index(b"\n", offset)
-            self.said.append(("erased", bytes(self.messages[offset:end]).split(b" ", 1)[1]))
+            self.said.append(("erased", bytes(self.messages[offset:end]).split(b" ", 2)[2]))
             self.messages[offset:end] = b" " * (end - offset)
 
     def adopt(self, blob: str) -> None:
@@ -229,7 +230,9 @@ class Stage:
     def stored(self, seq: int, offset: int) -> tuple[bytes, str]:
         """The event at a position of the message store, whole and in short."""
         messages = self.recorder.messages
-        event = bytes(messages[offset : messages.index(b"\n", offset)]).split(b" ", 1)[1]
+        line = bytes(messages[offset : messages.index(b"\n", offset)])
+        crc, _, event = line.split(b" ", 2)
+        assert int(crc, 16) == zlib.crc32(line[8:] + b"\n")
         fields = json.loads(event)
         assert fields["seq"] == seq
         return event, f"{fields['from']}: {fields['text']}"

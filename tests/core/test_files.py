@@ -36,7 +36,7 @@ def mail(stage: Stage, user: str) -> list[dict[str, Any]]:
     messages = stage.recorder.messages
     found = []
     for _, offset in stage.world.waiting(user, stage.world.accounts[user].seen):
-        receiver, event = bytes(messages[offset : messages.index(b"\n", offset)]).split(b" ", 1)
+        _, receiver, event = bytes(messages[offset : messages.index(b"\n", offset)]).split(b" ", 2)
         assert receiver.decode().lower() == user
         found.append(json.loads(event))
     return found

@@ -118,7 +118,7 @@ class Server:
         found, offset = [], 0
         for number, line in enumerate((self.home / "data" / "message_rep.txt").read_bytes().splitlines(True)):
             if number:
-                receiver, _, event = line.decode().partition(" ")
+                _, receiver, event = line.decode().split(" ", 2)
                 found.append((receiver, event, offset))
             offset += len(line)
         return found

@@ -259,6 +259,10 @@ class House:
     def read(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
 
+    def journal(self) -> list[str]:
+        """The records of the journal's current segment."""
+        return [line for line in self.read("data/journal.txt").splitlines() if not line.startswith("#")]
+
     def edit(self, name: str, old: str, new: str) -> None:
         """A person changes a line by hand."""
         text = self.read(name)

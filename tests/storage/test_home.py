@@ -74,6 +74,23 @@ def test_a_home_that_cannot_be_used(tmp_path: Path) -> None:
         Home(tmp_path)
 
 
+def test_every_flipped_bit_of_the_epoch_is_noticed(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    epoch, path = home.epoch(), home.data / "epoch.txt"
+    whole = path.read_bytes()
+    for bit in range(len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(FileError, match=r"epoch\.txt is damaged"):
+            home.epoch()
+        assert path.read_bytes() == flipped
+    path.write_text(f"{epoch}\n")  # as format 1 had it
+    assert home.epoch() == epoch
+    home.seal_epoch()
+    assert path.read_bytes() == whole
+
+
 def test_the_epoch_is_made_once(tmp_path: Path) -> None:
     home = Home(tmp_path)
     epoch = home.epoch()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.storage.messages import HEADER, START, MessageStore
+from chatlib.core.mail import at_rest
+from chatlib.storage.messages import HEADER, START, MessageStore, prove
 from chatlib.storage.textfile import FileError
 
 
@@ -25,113 +26,155 @@ def store(path: Path) -> Iterator[MessageStore]:
     store.close()
 
 
+def line(text: bytes) -> bytes:
+    """``<receiver> <event>``, as the world hands it over."""
+    return at_rest(b" " + text + b"\n")
+
+
 def filled(path: Path, *lines: bytes) -> list[int]:
     """The offsets of `lines`, and the end."""
     store = MessageStore(path, START)
     offsets, end = [], START
-    for line in lines:
-        store.append(line)
+    for text in lines:
+        store.append(line(text))
         offsets.append(end)
-        end += len(line)
+        end += len(line(text))
     store.sync()
     store.close()
     return [*offsets, end]
 
 
 def test_lines_come_back_from_their_offsets_flushed_or_not(store: MessageStore, path: Path) -> None:
-    store.append(b'bob {"seq":1}\n')
+    store.append(line(b'bob {"seq":1}'))
     assert path.read_bytes() == HEADER
     assert store.read(START) == (b"bob", b'{"seq":1}\n')  # reading flushes
-    assert path.read_bytes() == HEADER + b'bob {"seq":1}\n'
-    store.append(b'all {"seq":2}\n')
-    store.append(b'bob {"seq":3}\n')
+    assert path.read_bytes() == HEADER + line(b'bob {"seq":1}')
+    assert path.read_bytes().endswith(b' bob {"seq":1}\n')
+    store.append(line(b'all {"seq":2}'))
+    store.append(line(b'bob {"seq":3}'))
     store.flush()
     store.flush()
-    assert store.read(START + 14) == (b"all", b'{"seq":2}\n')
-    assert store.read(START + 28) == (b"bob", b'{"seq":3}\n')
+    assert store.read(START + 23) == (b"all", b'{"seq":2}\n')
+    assert store.read(START + 46) == (b"bob", b'{"seq":3}\n')
 
 
-@pytest.mark.parametrize("size", [1, 1_000, 1_023, 1_024, 1_025, 17_000, 17_407, 17_408, 17_409, 65_536, 200_000])
+@pytest.mark.parametrize("size", [1, 1_000, 1_010, 1_011, 1_012, 17_000, 17_394, 17_395, 17_396, 65_536, 200_000])
 def test_long_lines(store: MessageStore, size: int) -> None:
-    event = b"x" * size + b"\n"
-    store.append(b"bob " + event)
-    store.append(b"all next\n")
-    assert store.read(START) == (b"bob", event)
-    assert store.read(START + 4 + len(event)) == (b"all", b"next\n")
+    event = b"x" * size
+    store.append(line(b"bob " + event))
+    store.append(line(b"all next"))
+    assert store.read(START) == (b"bob", event + b"\n")
+    assert store.read(START + 14 + size) == (b"all", b"next\n")
 
 
 def test_where_no_line_is(store: MessageStore) -> None:
-    store.append(b"bob hi\n")
-    with pytest.raises(FileError, match="no line at byte"):
-        store.read(START + 7)
-    with pytest.raises(FileError, match="no line at byte"):
-        store.read(10**9)
+    store.append(line(b"bob hi"))
+    for offset in (START + len(line(b"bob hi")), 10**9):
+        with pytest.raises(FileError, match="no line at byte"):
+            store.read(offset)
+    for offset in (0, 10, START - 1, START + 1, START + 15):
+        with pytest.raises(FileError, match=f"the line at byte {offset} is damaged"):
+            store.read(offset)
+
+
+def test_every_flipped_bit_of_a_line_is_noticed_and_the_other_lines_are_read(path: Path) -> None:
+    texts = [b"bob one", b"all two", b"amy three"]
+    offsets = filled(path, *texts)
+    whole = path.read_bytes()
+    for bit in range(START * 8, len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        store = MessageStore(path, offsets[-1])
+        for offset, end, text in zip(offsets, offsets[1:], texts, strict=False):
+            if offset <= bit // 8 < end:
+                with pytest.raises(FileError, match="damaged|no line"):
+                    store.read(offset)
+            else:
+                assert b" ".join(store.read(offset)) == text + b"\n"
+        store.close()
 
 
 def test_the_store_is_cut_back_to_what_the_flat_files_name(path: Path) -> None:
-    offsets = filled(path, b"bob one\n", b"bob two\n", b"bob three\n")
+    offsets = filled(path, b"bob one", b"bob two", b"bob three")
+    prove(path, offsets[2])
     store = MessageStore(path, offsets[2])
-    assert path.read_bytes() == HEADER + b"bob one\nbob two\n"
-    store.append(b"all again\n")
+    assert path.read_bytes() == HEADER + line(b"bob one") + line(b"bob two")
+    store.append(line(b"all again"))
     assert store.read(offsets[2]) == (b"all", b"again\n")
     store.close()
 
 
-@pytest.mark.parametrize("cut", range(START + 1))
-def test_a_store_whose_first_line_a_crash_cut_short_is_begun_again(path: Path, cut: int) -> None:
-    path.write_bytes(HEADER[:cut])
+@pytest.mark.parametrize("left", [b"", HEADER[:1], HEADER[:-1], HEADER, b"\0" * 512, HEADER + b"\0" * 600])
+def test_a_store_that_no_checkpoint_has_named_is_begun_again(path: Path, left: bytes) -> None:
+    """A power cut may have left anything there; the journal has all of it."""
+    path.write_bytes(left)
     store = MessageStore(path, START)
-    store.append(b"bob one\n")
+    store.append(line(b"bob one"))
     assert store.read(START) == (b"bob", b"one\n")
     store.close()
-    assert path.read_bytes() == HEADER + b"bob one\n"
+    assert path.read_bytes() == HEADER + line(b"bob one")
 
 
 @pytest.mark.parametrize(
     ("held", "length", "wrong"),
     [
+        (None, START, "message_rep.txt is missing"),
         (b"", START + 8, "message_rep.txt"),
-        (b"# message_rep.txt 2: of tomorrow\n" + b"x" * 100, START, "line 1: a file of format 1 begins with"),
-        (b"something else\n", START, "line 1: a file of format 1"),
+        (b"# message_rep.txt 3: of tomorrow\n" + b"x" * 100, START, "line 1: a file of this format begins with"),
+        (b"something else\n", START, "line 1: a file of this format"),
         (HEADER + b"bob one\n", START + 9, f"{START + 9} bytes are expected, {START + 8} are there"),
         (HEADER, START + 1, "messages are missing"),
     ],
 )
-def test_a_store_that_is_not_what_it_should_be(path: Path, held: bytes, length: int, wrong: str) -> None:
-    path.write_bytes(held)
+def test_a_store_that_is_not_what_it_should_be(path: Path, held: bytes | None, length: int, wrong: str) -> None:
+    if held is not None:
+        path.write_bytes(held)
     with pytest.raises(FileError) as refused:
-        MessageStore(path, length)
+        prove(path, length)
     assert wrong in str(refused.value)
-    assert path.read_bytes() == held, "what cannot be understood is left alone"
+    assert (path.read_bytes() if path.exists() else None) == held, "what cannot be understood is left alone"
 
 
 def test_erased_lines_cannot_be_read_and_the_others_can(store: MessageStore, path: Path) -> None:
-    lines = [b"bob secret one\n", b"all kept\n", b"bob " + b"secret " * 500 + b"\n", b"amy kept too\n"]
+    lines = [line(b"bob secret one"), line(b"all kept"), line(b"bob " + b"secret " * 500), line(b"amy kept too")]
     offsets = [START]
-    for line in lines:
-        store.append(line)
-        offsets.append(offsets[-1] + len(line))
+    for one in lines:
+        store.append(one)
+        offsets.append(offsets[-1] + len(one))
     for _ in range(2):  # a replay erases once more
         store.erase([offsets[0], offsets[2]])
-        store.flush()
         held = path.read_bytes()
         assert b"secret" not in held
         assert len(held) == offsets[4]
         assert held.count(b"\n") == 5
+        assert held.splitlines()[1] == b" " * (len(lines[0]) - 1), "a person sees that something was erased"
         assert store.read(offsets[1]) == (b"all", b"kept\n")
         assert store.read(offsets[3]) == (b"amy", b"kept too\n")
 
 
-@given(st.lists(st.binary(min_size=1, max_size=3_000).map(lambda line: line.replace(b"\n", b" "))), st.integers(1, 5))
+def test_a_line_whose_end_is_damaged_is_erased_and_the_next_one_stays(path: Path) -> None:
+    offsets = filled(path, b"bob secret", b"amy kept")
+    with open(path, "r+b") as file:
+        file.seek(offsets[1] - 1)
+        file.write(b"\x0b")
+    store = MessageStore(path, offsets[-1])
+    store.erase([offsets[0]])
+    assert b"secret" not in path.read_bytes()
+    assert store.read(offsets[1]) == (b"amy", b"kept\n")
+    store.close()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3_000).map(lambda one: one.replace(b"\n", b" "))), st.integers(1, 5))
 def test_whatever_is_appended_is_read(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], every: int) -> None:
     store = MessageStore(tmp_path_factory.mktemp("store") / "message_rep.txt", START)
     offset, positions = START, []
-    for number, line in enumerate(lines):
-        store.append(b"bob " + line + b"\n")
+    for number, one in enumerate(lines):
+        store.append(line(b"bob " + one))
         positions.append(offset)
-        offset += len(line) + 5
+        offset += len(line(b"bob " + one))
         if number % every == 0:
             store.flush()
-    for position, line in zip(positions, lines, strict=True):
-        assert store.read(position) == (b"bob", line + b"\n")
+    for position, one in zip(positions, lines, strict=True):
+        assert store.read(position) == (b"bob", one + b"\n")
     store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatlib.storage import textfile
-from chatlib.storage.textfile import FileError, flat_lines, read_flat, replace, write_new
+from chatlib.storage.textfile import FileError, flat_lines, read_flat, replace, sealed, unsealed, write_new
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:
@@ -58,21 +59,22 @@ def test_what_is_written_is_on_disk_before_it_has_its_name(tmp_path: Path, monke
 
 def test_a_flat_file_names_its_format_and_has_numbered_lines(tmp_path: Path) -> None:
     path = tmp_path / "block_rep.txt"
-    write_new(path, flat_lines(path.name, "who blocks whom", ["a b", "", "c\u2028d"]))
-    assert path.read_text(encoding="utf-8") == "# block_rep.txt 1: who blocks whom\na b\n\nc\u2028d\n"
+    size, digest = write_new(path, flat_lines(path.name, "who blocks whom", ["a b", "", "c\u2028d"]))
+    assert (size, digest) == (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert path.read_text(encoding="utf-8") == "# block_rep.txt 2: who blocks whom\na b\n\nc\u2028d\n"
     assert list(read_flat(path)) == [(2, "a b"), (3, ""), (4, "c\u2028d")]
 
 
 @pytest.mark.parametrize(
     ("held", "wrong"),
     [
-        (b"", "line 1: a file of format 1 begins with '# f.txt 1: '"),
-        (b"# f.txt 2: of tomorrow\n", "line 1: a file of format 1"),
-        (b"# g.txt 1: another\n", "line 1: a file of format 1"),
-        (b"alice bob\n", "line 1: a file of format 1"),
-        (b"# f.txt 1: cut in its fi", "line 1: the file ends in the middle of a line"),
-        (b"# f.txt 1: x\none\ntw", "line 3: the file ends in the middle of a line"),
-        (b"# f.txt 1: x\none\n\xff\n", "not UTF-8"),
+        (b"", "line 1: a file of format 2 begins with '# f.txt 2: '"),
+        (b"# f.txt 3: of tomorrow\n", "line 1: a file of format 2"),
+        (b"# g.txt 2: another\n", "line 1: a file of format 2"),
+        (b"alice bob\n", "line 1: a file of format 2"),
+        (b"# f.txt 2: cut in its fi", "line 1: the file ends in the middle of a line"),
+        (b"# f.txt 2: x\none\ntw", "line 3: the file ends in the middle of a line"),
+        (b"# f.txt 2: x\none\n\xff\n", "not UTF-8"),
     ],
 )
 def test_a_flat_file_that_is_wrong(tmp_path: Path, held: bytes, wrong: str) -> None:
@@ -81,3 +83,14 @@ def test_a_flat_file_that_is_wrong(tmp_path: Path, held: bytes, wrong: str) -> N
     with pytest.raises(FileError, match="f.txt") as refused:
         list(read_flat(path))
     assert wrong in str(refused.value)
+
+
+def test_a_sealed_line_comes_back_or_is_known_to_be_damaged() -> None:
+    whole = sealed("grüße").encode()
+    assert unsealed(whole.decode()) == "grüße"
+    for bit in range(len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert unsealed(flipped.decode(errors="replace")) is None
+    for text in ("", "\n", "x", "123456789", "1234567890"):
+        assert unsealed(text) is None
