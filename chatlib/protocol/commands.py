@@ -167,6 +167,9 @@ ACTIONS: Mapping[str, Command] = {
     for name in (command.name, *command.aliases)
     if " " not in name
 }
+IN_STATE: Mapping[State, Mapping[str, Command]] = {  # what may be asked for in each state
+    state: {name: command for name, command in ACTIONS.items() if state in command.states} for state in State
+}
 _KINDS: Mapping[str, Mapping[str, Kind]] = {
     command.name: {**COMMON, **{parameter.name: parameter.kind for parameter in command.parameters if parameter.sent}}
     for command in ACTIONS.values()

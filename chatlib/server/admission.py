@@ -40,11 +40,11 @@ def hello(session: Session, request: dict[str, Any]) -> Reply:
         "iterations": server.world.parameters["SCRAM_ITERATIONS"],
     }
     if server.seats.free() or _comes_back(server, session.client):
-        session.state = State.GREETED
+        session.become(State.GREETED)
         return welcome
     position = server.seats.wait(session)
     if position:
-        session.state = State.WAITING
+        session.become(State.WAITING)
         return {**welcome, "status": "WAITING", "position": position}
     server.loop.call_later(0.0, lambda: session.end("SERVER_FULL", _FULL))  # behind the reply
     return refusal("SERVER_FULL", _FULL)
@@ -118,7 +118,7 @@ class Seats:
     def _offer(self, session: Session, until: float) -> None:
         self.leave(session)
         self._offered[session] = until
-        session.state = State.GREETED
+        session.become(State.GREETED)
         self._server.strangers.come(session)
         session.start_login_time()
         session.event({"event": "admitted"})

@@ -34,12 +34,9 @@ def take(session: Session, line: bytes) -> None:
         _refuse(session, None, None, "BAD_REQUEST", str(wrong))
         return
     echo, request_id = request.get("action"), request.get("id")
-    command = ACTIONS.get(echo) if type(echo) is str else None
+    command = session.actions.get(echo) if type(echo) is str else None
     if command is None:
-        _refuse_unknown(session, echo, request_id)
-        return
-    if session.state not in command.states:
-        _refuse(session, echo, request_id, "NOT_ALLOWED", _not_allowed(command, session.state))
+        _refuse_action(session, echo, request_id)
         return
     problem = check(command, request)
     if problem:
@@ -87,8 +84,10 @@ def _answer(session: Session, name: str, request: dict[str, Any]) -> Reply:
     return answers.READS[name](session, request)
 
 
-def _refuse_unknown(session: Session, echo: Any, request_id: Any) -> None:
-    if type(echo) is str:
+def _refuse_action(session: Session, echo: Any, request_id: Any) -> None:
+    if type(echo) is str and echo in ACTIONS:
+        _refuse(session, echo, request_id, "NOT_ALLOWED", _not_allowed(ACTIONS[echo], session.state))
+    elif type(echo) is str:
         name = printable(echo[:64])
         _refuse(session, name, request_id, "UNKNOWN_ACTION", f'There is no action "{name}".')
     else:

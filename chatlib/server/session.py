@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
-from chatlib.protocol.commands import State
+from chatlib.protocol.commands import IN_STATE, State
 from chatlib.protocol.framing import dumps, encode, quote
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.timers import Timer
@@ -46,9 +46,9 @@ class Session:
     """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
 
     __slots__ = (
-        "_farewell", "_mistakes", "_queued", "_sent", "_timer", "address", "born", "client", "connection", "departed",
-        "ended", "exchange", "heartbeat", "intake", "last_command", "listening", "login", "mark", "over", "pieces",
-        "position", "push", "reader", "received", "server", "state", "user",
+        "_farewell", "_mistakes", "_queued", "_sent", "_timer", "actions", "address", "born", "client", "connection",
+        "departed", "ended", "exchange", "heartbeat", "intake", "last_command", "listening", "login", "mark", "over",
+        "pieces", "position", "push", "reader", "received", "server", "state", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, connection: Connection) -> None:
@@ -56,7 +56,7 @@ class Session:
         self.connection = connection
         self.push = connection.push
         self.address = connection.address
-        self.state = State.NEW
+        self.state, self.actions = State.NEW, IN_STATE[State.NEW]
         self.client: str | None = None
         self.born = server.loop.ticks  # tells an older connection of the same client from a newer one
         self.user = ""
@@ -196,10 +196,15 @@ class Session:
 
     # Coming.
 
+    def become(self, state: State) -> None:
+        """Where it stands from now on, and so what may be asked for."""
+        self.state, self.actions = state, IN_STATE[state]
+
     def logged_in(self, user: str, login: int) -> None:
         """The world has let `user` in: hands out what waited, then what comes."""
         server = self.server
-        self.user, self.login, self.state = user, login, State.ONLINE
+        self.user, self.login = user, login
+        self.become(State.ONLINE)
         self.reader.begin(server.world.accounts[user].seen)
         self.last_command = self.intake.heard = server.loop.now
         self.intake.admit(server.buckets.take(user))
