@@ -15,13 +15,14 @@ import sys
 from pathlib import Path
 
 from chatlib.reactor.loop import Signals
-from chatlib.reactor.terminal import Keyboard, Printer
 from chatlib.server.console import Console
 from chatlib.server.server import Server
 from chatlib.storage.home import Home
 from chatlib.storage.journal import CommitFailed
 from chatlib.storage.syncer import Syncer
 from chatlib.storage.textfile import FileError
+from chatlib.terminal.history import HistoryFile
+from chatlib.terminal.teletype import Teletype
 
 
 def flags(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -31,6 +32,7 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--bind", default="", metavar="ADDRESS", help="listen on this address only (default: all)")
     parser.add_argument("--home", type=Path, metavar="FOLDER",
                         help="folder of para.txt, credentials.txt and data/ (default: the current one)")  # fmt: skip
+    parser.add_argument("--plain", action="store_true", help="plain lines at the console: for screen readers")
     return parser.parse_args(arguments)
 
 
@@ -54,8 +56,8 @@ def home_folder(named: Path | None) -> Path:
         raise NotStarted(f"{where} Go to the folder that holds it, or name one with --home FOLDER.")
     question = f"{where} Make one here? (yes/no) "
     while True:
-        print(question, end="", flush=True)
         try:
+            print(question, end="", flush=True)
             answer = sys.stdin.readline().strip().lower()
         except KeyboardInterrupt:
             print()
@@ -125,30 +127,60 @@ def main(arguments: list[str] | None = None) -> int:
 def serve(options: argparse.Namespace) -> int:
     """From recovery to the clean stop; returns the exit status."""
     say = print_at_once
+    survives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
     home = Home(home_folder(options.home), say)
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     syncer = Syncer(slow=float(os.environ.get("CHAT_SLOW_SYNC", "0")))
     server = Server(home, syncer, lambda text: say(text))
     listener = listening_socket(options.bind, options.port)
 
-    printer = Printer(server.loop)
-    console = Console(server, printer.write)
+    teletype = Teletype(
+        server.loop, os.environ, plain=options.plain, history=HistoryFile(home.logs / "console_history.txt")
+    )
+    console = Console(server, teletype.print, lambda: teletype.columns)
+    console.outlives_terminal = survives
+    teletype.attach(console)
     say = console.say
     if os.isatty(1):
-        server.watch = say
-    Signals(server.loop, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda number: (
-        server.saver.reload(server.tell) if number == signal.SIGHUP else server.stop()
-    ))  # fmt: skip
+        say = server.watch = console.happened
+    hear_signals(server, teletype, survives)
     server.open(listener)
-    server.loop.phases.append(printer.flush)
-    Keyboard(server.loop, console.line, console.ended)
-    console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
-    printer.flush()
-    server.run()
-    failure = server.close()
-    console.say(f"Error! {failure}" if failure else "Everything is saved. Goodbye!")
-    printer.close()
+    server.loop.phases.append(teletype.flush)
+    with teletype:
+        console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
+        server.run()
+        failure = server.close()
+        console.say(f"Error! {failure}" if failure else "Everything is saved. Goodbye!")
     return 1 if failure else 0
+
+
+def hear_signals(server: Server, teletype: Teletype, survives: bool) -> None:
+    """From now on signals are heard by the loop. `survives`: SIGHUP was ignored when we came, and stays so."""
+    stops = has_terminal()
+
+    def heard(number: int) -> None:
+        if number in teletype.signals:
+            teletype.signalled(number)
+        elif number == signal.SIGINT and teletype.at_terminal:
+            teletype.interrupt()
+        elif number == signal.SIGHUP and not stops:
+            server.saver.reload(server.tell)
+        else:
+            server.stop()
+
+    numbers = [signal.SIGINT, signal.SIGTERM, *teletype.signals] + ([] if survives else [signal.SIGHUP])
+    Signals(server.loop, numbers, heard)
+
+
+def has_terminal() -> bool:
+    """Whether there is a window that may be closed: that of standard input or output, or of the shell behind them."""
+    if os.isatty(0) or os.isatty(1):
+        return True
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def print_at_once(text: str) -> None:

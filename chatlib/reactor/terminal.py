@@ -1,6 +1,6 @@
-"""Standard input and output as channels: lines in from whatever standard input is, text out that never blocks.
+"""Standard input and output as channels: bytes in from whatever standard input is, text out that never blocks.
 
-Standard input may be a terminal, a pipe, a plain file, ``/dev/null``, or closed. Must not know what a line means.
+Standard input may be a terminal, a pipe, a plain file, ``/dev/null``, or closed. Must not know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -8,128 +8,173 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 from collections.abc import Callable
+from typing import Protocol
 
 from chatlib.reactor.loop import READ, Loop
 
-_PIECE = 512  # bytes written at once: what a pipe that polls as writable takes whole (POSIX's least PIPE_BUF)
-_LIMIT = 1 << 20  # bytes kept for a reader who does not read
-_RETRY = 0.5  # seconds until a terminal that belongs to another job is tried again
+_PIECE = 512  # bytes that a pipe that polls as writable takes whole (POSIX's least PIPE_BUF)
+_AT_ONCE = 65_536  # bytes for a descriptor that does not block
+_RETRY = 0.1  # seconds until a reader who does not read is tried again
 
 
-class Keyboard:
-    """Lines of standard input, to `line`; its end, to `ended`, once."""
+def is_terminal(fd: int) -> bool:
+    """Whether `fd` is a terminal that is still there."""
+    try:
+        return os.isatty(fd) and not _hung_up(fd)
+    except OSError:
+        return False
 
-    def __init__(self, loop: Loop, line: Callable[[str], None], ended: Callable[[], None], fd: int = 0) -> None:
-        self._loop, self._line, self._ended, self._fd = loop, line, ended, fd
-        self._rest = b""
-        self._lines: list[str] = []  # complete, and not yet handed out
-        self._at_end = False
+
+def _hung_up(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
+
+
+class Receiver(Protocol):
+    """Whoever hears what is typed. All but ``typed`` and ``proceed`` are told once, or once for each ``start``."""
+
+    def typed(self, data: bytes) -> None: ...
+
+    def proceed(self) -> None:
+        """A fault broke the last call off: what is left of its bytes."""
+
+    def end_typed(self) -> None:
+        """Ctrl+D, from a terminal that gives lines. More may come."""
+
+    def ended(self) -> None:
+        """The end of a pipe or file."""
+
+    def taken_away(self) -> None:
+        """The terminal is another job's for now: ``start`` when it is not."""
+
+    def hung_up(self) -> None:
+        """The terminal is gone."""
+
+
+class Input:
+    """The bytes of standard input. Legal order: (``start``, ``pause``)*; nothing is read while it is paused."""
+
+    def __init__(self, loop: Loop, receiver: Receiver, fd: int = 0) -> None:
+        self._loop, self._receiver, self._fd = loop, receiver, fd
+        self._is_terminal = is_terminal(fd)
         self._plain_file = False
-        # In the background of a terminal, reading would stop the process; it fails instead, and is tried again.
-        for number in (signal.SIGTTIN, signal.SIGTTOU):
-            signal.signal(number, signal.SIG_IGN)
+        self._broken = False
+
+    def start(self) -> None:
+        """Reads, or says at once that there is nothing to read."""
         try:
-            loop.watch(fd, READ, self)
+            self._loop.change(self._fd, READ, self)
         except PermissionError:  # a plain file or /dev/null: always ready, and no selector takes it
             self._plain_file = True
-            loop.again(self)
+            self._loop.again(self)
         except (OSError, ValueError):  # closed
-            ended()
+            self._receiver.ended()
+
+    def pause(self) -> None:
+        """Leaves it to the system to keep what is typed."""
+        self._plain_file = False
+        self._loop.forget(self._fd, self)
 
     def readable(self) -> None:
+        failed = False
         try:
             data = os.read(self._fd, 65_536)
         except BlockingIOError:
             return
         except OSError:
-            self._pause()
-            return
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()[-65_536:]
-        if not data and self._rest:
-            lines, self._rest = [self._rest], b""
-        self._lines += [line.decode(errors="replace").rstrip("\r") for line in lines]
-        self._at_end = not data
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        while self._lines:
-            self._line(self._lines.pop(0))
-        if self._at_end:
-            self._plain_file = False
-            self._loop.forget(self._fd, self)
-            self._ended()
-        elif self._plain_file:
+            data, failed = b"", True
+        if data:
+            self._receiver.typed(data)
+        elif not self._is_terminal:
+            self.pause()
+            self._receiver.ended()
+        elif not is_terminal(self._fd):
+            self.pause()
+            self._receiver.hung_up()
+        elif failed:
+            self.pause()
+            self._receiver.taken_away()
+        else:
+            self._receiver.end_typed()
+        if self._plain_file:
             self._loop.again(self)
 
-    def _pause(self) -> None:
-        self._loop.change(self._fd, 0, self)
-        if os.isatty(self._fd):
-            self._loop.call_later(_RETRY, lambda: self._loop.change(self._fd, READ, self))
-        else:
-            self._ended()
-
     def again(self) -> None:
-        if self._lines or self._at_end:
-            self._hand_out()
-        else:
+        if self._broken:
+            self._broken = False
+            self._receiver.proceed()
+        if self._plain_file:
             self.readable()
 
     def writable(self) -> None: ...
 
     def broken(self) -> None:
-        """A fault of ours in carrying a line out costs no other line."""
-        if self._lines or self._plain_file:
-            self._loop.again(self)
+        """A fault of ours in carrying out what was typed costs nothing of what was typed after it."""
+        self._broken = True
+        self._loop.again(self)
 
 
 class Printer:
-    """Text for standard output. Waits in memory, up to a limit, while nobody reads it; never blocks the loop."""
+    """Text for standard output. Waits in memory while nobody reads it; never blocks the loop.
+
+    Whoever writes looks at `idle` first, and keeps back what is not worth the memory.
+    """
 
     def __init__(self, loop: Loop, fd: int = 1) -> None:
-        self._loop, self._fd = loop, fd
+        self._loop = loop
+        self._fd, self._piece = _unblocked(fd)
         self._waiting = bytearray()
-        self._dropped = 0
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
+        self._poll.register(self._fd, select.POLLOUT)
         self._retrying = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was written has been taken."""
+        return not self._waiting
 
     def write(self, text: str) -> None:
         """Adds `text`; flush sends it."""
-        data = text.encode(errors="backslashreplace")
-        if len(self._waiting) + len(data) > _LIMIT:
-            self._dropped += 1
-            return
-        if self._dropped:
-            data = b"(%d lines were dropped: nobody read them)\n" % self._dropped + data
-            self._dropped = 0
-        self._waiting += data
+        self._waiting += text.encode(errors="backslashreplace")
 
     def flush(self) -> None:
         """Writes as much as is taken without waiting. A reader who is gone costs the text, nothing else."""
-        while self._waiting:
-            try:
-                if not self._poll.poll(0):
-                    break
-                written = os.write(self._fd, self._waiting[:_PIECE])
-            except BlockingIOError:
-                break
-            except OSError:
-                self._waiting.clear()
-                break
-            del self._waiting[:written]
+        self._write_some(lambda: bool(self._poll.poll(0)))
         if self._waiting and not self._retrying:
             self._retrying = True
-            self._loop.call_later(0.1, self._retry)
+            self._loop.call_later(_RETRY, self._retry)
+
+    def _write_some(self, may: Callable[[], bool]) -> None:
+        try:
+            while self._waiting and may():
+                del self._waiting[: os.write(self._fd, self._waiting[: self._piece])]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._waiting.clear()
 
     def _retry(self) -> None:
         self._retrying = False
         self.flush()
 
-    def close(self, patience: float = 1.0) -> None:
-        """Writes the rest, waiting at most `patience` seconds for a reader."""
+    def finish(self, patience: float = 1.0) -> None:
+        """Writes the rest, waiting at most `patience` seconds for a reader; what nobody takes is dropped."""
         with contextlib.suppress(OSError):
-            while self._waiting and self._poll.poll(int(patience * 1_000)):
-                del self._waiting[: os.write(self._fd, self._waiting[:_PIECE])]
+            self._write_some(lambda: bool(self._poll.poll(int(patience * 1_000))))
+        self._waiting.clear()
+
+
+def _unblocked(fd: int) -> tuple[int, int]:
+    """What to write to instead of `fd`, and how many bytes at once so that no write waits.
+
+    A terminal that says it is ready may take a byte and wait for the rest; and O_NONBLOCK would hold for every program
+    that shares `fd`. So a terminal is opened once more.
+    """
+    if not is_terminal(fd):
+        return fd, _PIECE
+    try:
+        return os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC), _AT_ONCE
+    except OSError:
+        return fd, 1

@@ -7,6 +7,7 @@ journal like everything else. Passwords are never shown. Must not know where its
 from __future__ import annotations
 
 import resource
+import textwrap
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,31 +16,59 @@ from chatlib.core.world import Reply
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role, UsageError
 from chatlib.protocol.framing import encode
-from chatlib.protocol.text import printable
+from chatlib.protocol.text import counted, printable
+from chatlib.server import completion
 from chatlib.storage.parameters import PARAMETERS, Parameter, find
+from chatlib.terminal.screen import style
 
 if TYPE_CHECKING:
     from chatlib.server.server import Server
 
 Fields = dict[str, Any]
+_NARROW = 72  # columns of a terminal below which help stands in one column
+_USAGE = 26  # columns of the first of two
 
 
 class Console:
-    """One administrator. `write` takes text with its line ends."""
+    """One administrator. `write` shows one line, in parts; `columns` are how wide help may be (0: as wide as it is)."""
 
-    def __init__(self, server: Server, write: Callable[[str], None]) -> None:
-        self._server, self._write = server, write
+    def __init__(self, server: Server, write: Callable[..., None], columns: Callable[[], int] = lambda: 0) -> None:
+        self._server, self._write, self._columns = server, write, columns
         self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
+        self._warned = False  # that people are online: Ctrl+C once more stops the server
+        self.outlives_terminal = False  # the server goes on when the terminal is gone (nohup)
 
     def say(self, text: str) -> None:
-        """One line (or several) for the administrator."""
-        self._write(printable_lines(text) + "\n")
+        """One line (or several) for the administrator, who asked."""
+        for line in text.split("\n"):
+            self._write(printable(line))
+
+    def happened(self, text: str) -> None:
+        """The same about what nobody asked, with its time."""
+        stamp = time.strftime("[%H:%M:%S] ", time.localtime(self._server.loop.wall))
+        for line in text.split("\n"):
+            self._write(style(stamp, "dim"), printable(line))
+
+    # What a Teletype asks and tells.
+
+    @property
+    def prompt(self) -> str:
+        if self._server.stopping:
+            return ""
+        return f"{self._asked.name}> " if self._asked else "server> "
+
+    @property
+    def asking(self) -> bool:
+        return self._asked is not None
+
+    def complete(self, before: str) -> list[str]:
+        return [] if self._asked else completion.complete(before, self._server.world, self._server.loop.wall)
 
     def line(self, line: str) -> None:
         """One line that the administrator typed."""
+        self._warned = False
         if self._asked:
-            parameter, self._asked = self._asked, None
-            self._change(parameter, line)
+            self._answer(self._asked, line)
             return
         if not line.strip():
             return
@@ -55,9 +84,45 @@ class Console:
         self._server.log.write(f"console: {command.name}")
         _CARRY_OUT[command.name](self, fields)
 
+    def interrupted(self) -> None:
+        """Ctrl+C: out of a question; else the server's end, if nobody is online or it comes twice."""
+        online = len(self._server.world.online)
+        if self._asked:
+            self._answer(self._asked, "")
+        elif self._server.stopping:
+            self.say("The server is stopping; it saves everything first.")
+        elif online and not self._warned:
+            self._warned = True
+            verb = "is" if online == 1 else "are"
+            self.say(f'{counted(online, "user")} {verb} online. Ctrl+C again or "stop" ends the server.')
+        else:
+            self._server.log.write("console: Ctrl+C")
+            self._stop({})
+
+    def end_typed(self) -> None:
+        """Ctrl+D."""
+        if self._asked:
+            self._answer(self._asked, "")
+        else:
+            self.say('Type "stop" to end the server.')
+
     def ended(self) -> None:
         """Standard input has ended; the server goes on."""
         self._server.log.write("console: end of input")
+
+    def hung_up(self) -> None:
+        """The window that the server runs in was closed."""
+        self._server.log.write("console: the terminal is gone")
+        if not self.outlives_terminal:
+            self._server.stop()
+
+    def continued(self, seconds: float) -> None:
+        """The server was stopped by Ctrl+Z, and goes on."""
+        if seconds >= 1.0:
+            whole = counted(round(seconds), "second")
+            self.happened(f"The server stood still for {whole}; clients that left meanwhile come back by themselves.")
+
+    # What comes of a command.
 
     def answered(self, _echo: str, _request_id: Any, command: Fields, reply: Reply) -> None:
         """A command was carried out."""
@@ -96,7 +161,7 @@ class Console:
         self.say(f"{len(locked)} locked out:")
         for user, where, seconds in sorted(locked):
             origin = "every address" if where == "*" else where
-            self.say(f"  {world.accounts[user].name} from {origin} for another {seconds:.0f} seconds")
+            self.say(f"  {world.accounts[user].name} from {origin} for another {counted(round(seconds), 'second')}")
         blocks = [(account.name, world.name_of(other)) for account in world.accounts.values()
                   for other in account.blocks or ()]  # fmt: skip
         self.say(f"{len(blocks)} blocked by other users:")
@@ -121,6 +186,14 @@ class Console:
             self.say("New value:")
             self._asked = parameter
 
+    def _answer(self, parameter: Parameter, text: str) -> None:
+        """What was typed when a value was asked for; nothing leaves it as it is."""
+        self._asked = None
+        if text.strip():
+            self._change(parameter, text)
+        else:
+            self.say(f"{parameter.name} stays {parameter.show(self._server.world.parameters[parameter.name])}.")
+
     def _change(self, parameter: Parameter, text: str) -> None:
         try:
             value = parameter.parse(text)
@@ -139,14 +212,15 @@ class Console:
     def _say(self, fields: Fields) -> None:
         notice = {"event": "notice", "time": self._server.loop.wall, "text": fields["text"]}
         self._server.delivery.fan_out(encode(notice))
-        self.say(f"Told {len(self._server.delivery.listeners)} users.")
+        self.say(f"Told {counted(len(self._server.delivery.listeners), 'user')}.")
 
     def _files(self, _fields: Fields) -> None:
         waiting = [(file, account.name) for account in self._server.world.accounts.values()
                    for _, file in account.files or ()]  # fmt: skip
         self.say(f"{len(waiting)} waiting:")
         for file, receiver in sorted(waiting, key=lambda pair: pair[0].number):
-            self.say(f'  {file.number}: "{file.name}" ({file.size} bytes) from {file.sender} for {receiver},'
+            size = counted(file.size, "byte")
+            self.say(f'  {file.number}: "{file.name}" ({size}) from {file.sender} for {receiver},'
                      f" since {_clock(file.at)}")  # fmt: skip
 
     def _drop(self, fields: Fields) -> None:
@@ -164,8 +238,8 @@ class Console:
             "lines delivered": server.delivery.delivered,
             "ticks": server.loop.ticks,
             "CPU": f"{usage.ru_utime + usage.ru_stime:.2f} s",
-            "journal": f"{server.journal.size} bytes",
-            "messages": f"{server.world.store_end} bytes",
+            "journal": counted(server.journal.size, "byte"),
+            "messages": counted(server.world.store_end, "byte"),
         }
         for name, value in rows.items():
             self.say(f"  {name}: {value}")
@@ -185,9 +259,20 @@ class Console:
                 return
             shown = [found[0]]
         for command in shown:
-            self.say(f"  {commands.usage(command):24} {command.help}")
+            self._explain(commands.usage(command), command.help)
         if len(shown) > 1:
-            self.say(f"  {'a parameter':24} shows it: {', '.join(PARAMETERS)}")
+            self._explain("a parameter", f"shows it: {', '.join(PARAMETERS)}")
+
+    def _explain(self, usage: str, text: str) -> None:
+        """What is typed and what it does, in two columns, or one below the other where there is no room for them."""
+        columns = self._columns()
+        if 0 < columns < _NARROW:
+            self.say("  " + usage)
+            lines = textwrap.wrap(text, columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        else:
+            begin = f"  {usage:{_USAGE - 2}} "
+            lines = textwrap.wrap(text, columns or 1_000, initial_indent=begin, subsequent_indent=" " * (_USAGE + 1))
+        self.say("\n".join(lines))
 
     def _stop(self, _fields: Fields) -> None:
         self.say("Stopping.")
@@ -196,11 +281,6 @@ class Console:
 
 def _clock(when: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
-
-
-def printable_lines(text: str) -> str:
-    """Several lines, each without what a terminal would obey."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {

@@ -134,7 +134,7 @@ def _after_depart(session: Session, echo: Any, request_id: Any, _command: Comman
 
 def _after_account(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
     what = command["action"].replace("_", " ")
-    session.server.log.write(f"{what} {command['user']} from {session.address}: {reply['status']}")
+    session.server.note(f"{what} {command['user']} from {session.address}: {reply['status']}")
     _after_proof(session, echo, request_id, command, reply)
 
 

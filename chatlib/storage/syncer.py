@@ -80,8 +80,8 @@ class Syncer:
 
 
 def _serve(pipe: socket.socket, slow: float) -> None:
-    # The terminal's Ctrl+C reaches the whole process group; this child ends with its parent, not before.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # The terminal's keys reach the whole process group; this child ends with its parent, and stops for nobody.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     try:
         while True:

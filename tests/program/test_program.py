@@ -217,8 +217,8 @@ def test_a_signal_stops_it_as_stop_does(start: Start, number: signal.Signals) ->
     assert len(logs) == 1 and logs[0].startswith("log_")
 
 
-def test_sighup_reloads(start: Start) -> None:
-    server = start()
+def test_sighup_reloads_where_there_is_no_terminal(start: Start) -> None:
+    server = start(before=os.setsid)
     ann = server.login("ann")
     text = (server.home / "para.txt").read_text()
     (server.home / "para.txt").write_text(text + "MaxCon 7\n")

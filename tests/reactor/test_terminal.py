@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chatlib.reactor import terminal
-from chatlib.reactor.terminal import Keyboard, Printer
+from chatlib.reactor.terminal import Input, Printer, is_terminal
 from tests.reactor.turns import Turns
 
 
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """A keyboard ignores two signals; what they did before is restored."""
-    numbers = (signal.SIGTTIN, signal.SIGTTOU)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 class Typed:
-    """A keyboard and the lines that came from it."""
+    """What came from standard input, cut into lines; what else was said of it stands in brackets."""
 
     def __init__(self, turns: Turns, fd: int) -> None:
-        self.lines: list[str] = []
         self.turns = turns
-        self.keyboard = Keyboard(turns.loop, self.line, lambda: self.lines.append("(end)"), fd)
+        self.lines: list[str] = []
+        self._rest = b""
+        self._left: list[str] = []
+        self.input = Input(turns.loop, self, fd)
+        self.input.start()
 
-    def line(self, line: str) -> None:
-        self.lines.append(line)
-        if line == "fault":
-            raise RuntimeError("a bug")
+    def typed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._left += [line.decode(errors="replace") for line in lines]
+        self.proceed()
 
-    def to_the_end(self) -> list[str]:
-        self.turns.until(lambda: "(end)" in self.lines)
+    def proceed(self) -> None:
+        while self._left:
+            line = self._left.pop(0)
+            self.lines.append(line)
+            if line == "fault":
+                raise RuntimeError("a bug")
+
+    def end_typed(self) -> None:
+        self.lines.append("(end typed)")
+
+    def ended(self) -> None:
+        if self._rest:
+            self._left.append(self._rest.decode())
+        self._rest = b""
+        self._left.append("(end)")
+        self.proceed()
+
+    def taken_away(self) -> None:
+        self.lines.append("(taken away)")
+
+    def hung_up(self) -> None:
+        self.lines.append("(hung up)")
+
+    def until(self, last: str) -> list[str]:
+        self.turns.until(lambda: last in self.lines)
         self.turns.tick(3)
         return self.lines
+
+    def to_the_end(self) -> list[str]:
+        return self.until("(end)")
 
 
 def plain(tmp_path: Path, held: bytes) -> int:
@@ -52,7 +70,7 @@ def plain(tmp_path: Path, held: bytes) -> int:
 INPUT = [
     (b"", []),
     (b"one\n", ["one"]),
-    (b"one\ntwo\r\n\nhalf", ["one", "two", "", "half"]),
+    (b"one\ntwo\r\n\nhalf", ["one", "two\r", "", "half"]),
     ("grüße\n".encode(), ["grüße"]),
     (b"\xff\n", ["\ufffd"]),
     (b"line\n" * 50_000, ["line"] * 50_000),
@@ -114,34 +132,60 @@ def test_a_pipe_that_does_not_block_may_have_nothing(turns: Turns) -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     typed = Typed(turns, reading)
-    typed.keyboard.readable()
+    typed.input.readable()
     assert typed.lines == []
     os.close(writing)
     typed.to_the_end()
     os.close(reading)
 
 
-def test_a_terminal_of_another_job_is_tried_again(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
-    far, near = os.openpty()
-    typed = Typed(turns, near)
-    refused: list[int] = []
+Terminal = tuple[int, int]
 
-    def refuse(fd: int, _size: int) -> bytes:
-        refused.append(fd)
+
+@pytest.fixture
+def tty() -> Iterator[Terminal]:
+    """Both ends of a terminal: a person's, a program's."""
+    far, near = os.openpty()
+    yield far, near
+    for fd in (far, near):
+        os.close(fd)
+
+
+def test_a_terminal_of_another_job(turns: Turns, tty: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    far, near = tty
+    typed = Typed(turns, near)
+
+    def refuse(_fd: int, _size: int) -> bytes:
         raise OSError(5, "Input/output error")
 
     os.write(far, b"stats\n")
     with monkeypatch.context() as patched:
         patched.setattr(terminal.os, "read", refuse)
-        turns.until(lambda: refused)
-    turns.tick(3)
-    assert (refused, typed.lines) == ([near], [])
-    turns.tick(after=1.0)
-    turns.until(lambda: typed.lines)
-    assert typed.lines == ["stats"]
-    turns.loop.forget(near, typed.keyboard)
+        assert typed.until("(taken away)") == ["(taken away)"], "and nothing is read until we are told to"
+    typed.input.start()
+    assert typed.until("stats") == ["(taken away)", "stats"]
+    typed.input.pause()
+
+
+def test_the_end_key_of_a_terminal_is_not_its_end(turns: Turns, tty: Terminal) -> None:
+    far, near = tty
+    typed = Typed(turns, near)
+    os.write(far, b"\x04")
+    typed.until("(end typed)")
+    os.write(far, b"stats\n")
+    assert typed.until("stats") == ["(end typed)", "stats"]
+    typed.input.pause()
+
+
+def test_a_terminal_that_is_gone(turns: Turns) -> None:
+    far, near = os.openpty()
+    typed = Typed(turns, near)
+    assert is_terminal(near)
     os.close(far)
+    assert typed.until("(hung up)") == ["(hung up)"]
+    assert not is_terminal(near)
     os.close(near)
+    assert not is_terminal(near)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "plain file"])
@@ -214,28 +258,35 @@ def test_a_pipe_that_nobody_reads_never_blocks(turns: Turns, pipe: Pipe) -> None
     turns.tick(after=0.1)
 
 
-def test_what_is_over_the_limit_is_dropped_and_counted(turns: Turns, pipe: Pipe) -> None:
-    printer = Printer(turns.loop, pipe[1])
-    line = "x" * 1_023 + "\n"
-    for _ in range(1_024 + 7):
-        printer.write(line)
+def test_a_terminal_that_takes_nothing_never_blocks(turns: Turns, tty: Terminal) -> None:
+    """One byte of room makes a terminal say that it is ready: a write of more would wait for the rest."""
+    far, near = tty
+    printer = Printer(turns.loop, near)
+    printer.write("z" * 300_000)
+    printer.flush()
+    assert not printer.idle
+    got = 0
+    while got < 300_000:
+        got += len(os.read(far, 65_536))
         printer.flush()
+    assert printer.idle
+    assert os.get_blocking(near), "whoever shares the terminal with us sees nothing of it"
+    turns.tick(after=0.1)
+
+
+def test_a_terminal_that_cannot_be_opened_again(
+    turns: Turns, tty: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, near = tty
+    with monkeypatch.context() as patched:
+        patched.setattr(terminal.os, "ttyname", lambda _fd: "/no/such/terminal")
+        printer = Printer(turns.loop, near)
+    printer.write("byte by byte")
+    printer.flush()
     got = b""
-    while piece := read(pipe[0]):
-        got += piece
-        printer.flush()
-    kept = got.count(b"\n")
-    printer.write("again\n")
-    printer.flush()
-    assert read(pipe[0]).decode() in ("again\n", f"({1_031 - kept} lines were dropped: nobody read them)\nagain\n")
-    full(pipe[1])
-    for _ in range(1_024 + 3):
-        printer.write(line)
-    while piece := read(pipe[0]):
-        printer.flush()
-    printer.write("again\n")
-    printer.flush()
-    assert read(pipe[0]) == b"(3 lines were dropped: nobody read them)\nagain\n"
+    while len(got) < 12:
+        got += os.read(far, 100)
+    assert got == b"byte by byte"
 
 
 def test_a_reader_who_is_gone_costs_the_text_and_nothing_else(turns: Turns) -> None:
@@ -244,11 +295,11 @@ def test_a_reader_who_is_gone_costs_the_text_and_nothing_else(turns: Turns) -> N
     os.close(reading)
     printer.write("to nobody\n")
     printer.flush()
-    printer.close()
+    printer.finish()
     os.close(writing)
     printer.write("to nobody\n")
     printer.flush()
-    printer.close()
+    printer.finish()
     turns.tick(after=1.0)
     assert turns.faults == []
 
@@ -256,11 +307,11 @@ def test_a_reader_who_is_gone_costs_the_text_and_nothing_else(turns: Turns) -> N
 def test_closing_prints_the_rest_as_far_as_somebody_reads(turns: Turns, pipe: Pipe) -> None:
     printer = Printer(turns.loop, pipe[1])
     printer.write("y" * 5_000)
-    printer.close()
+    printer.finish()
     assert read(pipe[0]) == b"y" * 5_000
     full(pipe[1])
     printer.write("never read\n")
-    printer.close(patience=0.0)
+    printer.finish(patience=0.0)
     assert b"never read" not in read(pipe[0])
 
 

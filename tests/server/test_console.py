@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
+from chatlib.core.files import File, Waiting
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role
 from chatlib.server import console as server_console
 from chatlib.storage.parameters import PARAMETERS
+from chatlib.terminal.screen import Part
 from tests.server.house import PASSWORD, VERIFIER, House
 
 
@@ -58,7 +61,7 @@ def test_kick(house: House) -> None:
 def test_say(house: House) -> None:
     columbia = house.login("Columbia")
     columbia.hear()
-    assert house.admin("say  The server stops at noon. ") == ["Told 1 users."]
+    assert house.admin("say  The server stops at noon. ") == ["Told 1 user."]
     assert columbia.hear() == [{"event": "notice", "time": 1_700_000_000.0, "text": "The server stops at noon."}]
     assert house.admin("say") == ["Error! Usage: say <text>"]
     assert "must be a text" in house.admin("say \x1b[2J")[1]
@@ -94,8 +97,20 @@ def test_change_without_a_value_asks_for_it(house: House) -> None:
     assert shown.startswith("MaxCon is 100 ") and asked == "New value:"
     assert house.admin("5") == ["MaxCon is now 5."]
     house.admin("change MaxCon")
+    assert house.console.asking and house.console.prompt == "MaxCon> "
     assert house.admin("stop") == ["Error! MaxCon must be a whole number from 1 to 1000000, not 'stop'."]
     assert house.admin("MaxCon")[0].startswith("MaxCon is 5 ")
+
+
+@pytest.mark.parametrize("leave", ["", "  ", "Ctrl+C", "Ctrl+D"])
+def test_a_question_can_be_left(house: House, leave: str) -> None:
+    house.login("facebook")
+    house.admin("change MaxCon")
+    house.console.interrupted() if leave == "Ctrl+C" else None
+    house.console.end_typed() if leave == "Ctrl+D" else None
+    assert (house.admin(leave) if not leave.strip() else house.heard_by_admin()) == ["MaxCon stays 100."]
+    assert not house.console.asking and not house.server.stopping
+    assert house.admin("stats")[0].startswith("  up: ")
 
 
 def test_a_changed_parameter_outlives_crash_and_stop(house: House) -> None:
@@ -109,6 +124,134 @@ def test_a_changed_parameter_outlives_crash_and_stop(house: House) -> None:
     assert "MAX_FAILURES 8\n" in house.read("para.txt") and "JOURNAL_LIMIT 2 MiB\n" in house.read("para.txt")
     house.restart()
     assert house.admin("MAX_FAILURES")[0].startswith("MAX_FAILURES is 8 ")
+
+
+# What an administrator at a terminal is asked, told, and saved from.
+
+
+def test_the_end_key_says_how_to_end_the_server(house: House) -> None:
+    house.console.end_typed()
+    assert house.heard_by_admin() == ['Type "stop" to end the server.']
+    assert not house.server.stopping
+
+
+def test_ctrl_c_asks_once_while_people_are_online(house: House) -> None:
+    for name in ("Columbia", "facebook", "SEAS"):
+        house.login(name)
+    asked = '3 users are online. Ctrl+C again or "stop" ends the server.'
+    house.console.interrupted()
+    assert house.heard_by_admin() == [asked]
+    house.admin("online users")
+    house.console.interrupted()
+    assert house.heard_by_admin() == [asked], "something else was typed meanwhile"
+    assert not house.server.stopping
+    house.console.interrupted()
+    assert house.heard_by_admin() == ["Stopping."] and house.server.stopping
+    assert house.console.prompt == ""
+    house.console.interrupted()
+    assert house.heard_by_admin() == ["The server is stopping; it saves everything first."]
+    assert house.stop() == ""
+
+
+def test_ctrl_c_stops_at_once_when_nobody_is_online(house: House) -> None:
+    house.login("SEAS").ask("logout")
+    house.console.interrupted()
+    assert house.heard_by_admin() == ["Stopping."] and house.server.stopping
+
+
+def test_one_user_is_one(house: House) -> None:
+    house.login("SEAS")
+    house.console.interrupted()
+    assert house.heard_by_admin() == ['1 user is online. Ctrl+C again or "stop" ends the server.']
+
+
+def test_a_closed_window_stops_the_server_unless_it_was_to_outlive_it(build: Callable[..., House]) -> None:
+    for outlives in (True, False):
+        house = build()
+        house.console.outlives_terminal = outlives
+        house.console.hung_up()
+        assert house.server.stopping is not outlives
+        assert "console: the terminal is gone" in house.log()
+
+
+def test_after_ctrl_z_it_says_how_long_everybody_waited(house: House) -> None:
+    house.console.continued(0.2)
+    assert house.heard_by_admin() == []
+    (said,) = shown(house, lambda console: console.continued(35.4))
+    assert said.endswith("The server stood still for 35 seconds; clients that left meanwhile come back by themselves.")
+
+
+def shown(house: House, do: Callable[[server_console.Console], object]) -> list[str]:
+    """What a console at a terminal of its own shows."""
+    lines: list[str] = []
+
+    def write(*parts: Part) -> None:
+        lines.append("".join(part if isinstance(part, str) else part.text for part in parts))
+
+    do(server_console.Console(house.server, write))
+    return lines
+
+
+def test_what_happens_is_shown_with_its_time(house: House) -> None:
+    def happen(console: server_console.Console) -> None:
+        house.server.watch = console.happened
+        house.login("Columbia").hang_up()
+        house.settle()
+        for _ in range(3):
+            house.greet().prove("login", "SEAS", "wrong")
+        house.register("dora")
+
+    stamp = time.strftime("[%H:%M:%S] ", time.localtime(house.clock.wall()))
+    assert shown(house, happen) == [stamp + text for text in (
+        "login Columbia from 10.0.0.1", "logout Columbia from 10.0.0.1",
+        "wrong password seas from 10.0.0.1: WRONG_PASSWORD", "wrong password seas from 10.0.0.1: WRONG_PASSWORD",
+        "wrong password seas from 10.0.0.1: LOCKED_OUT", "register dora from 10.0.0.1: OK",
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_help_is_readable_however_wide_the_terminal_is(house: House, columns: int) -> None:
+    lines: list[str] = []
+    console = server_console.Console(house.server, lines.append, lambda: columns)
+    console.line("help")
+    assert max(map(len, lines)) <= columns
+    text = " ".join(" ".join(lines).split())
+    for command in commands.typed_by(Role.ADMIN):
+        assert f"{commands.usage(command)} {command.help}" in text
+    if columns == 40:
+        assert lines[:3] == ["  online users", "      who is online, from where, since", "      when"]
+
+
+@pytest.mark.parametrize("before, completions", [
+    ("o", ["online users"]),
+    ("ON", ["online users"]),
+    ("block", ["blocked users", "BLOCK_TIME", "BLOCK_SCOPE"]),
+    ("st", ["stats", "stop"]),
+    ("kick ", ["kick Columbia", "kick facebook"]),
+    ("kick F", ["kick facebook"]),
+    ("unlock ", ["unlock SEAS"]),
+    ("change maxc", ["change MaxCon "]),
+    ("change fsync ", ["change FSYNC always", "change FSYNC second"]),
+    ("change MaxCon ", ["change MaxCon 100"]),
+    ("change nothing ", []),
+    ("drop ", ["drop 7"]),
+    ("help unl", ["help unlock"]),
+    ("say h", []),
+    ("dance ", []),
+])  # fmt: skip
+def test_completion(house: House, before: str, completions: list[str]) -> None:
+    house.login("Columbia")
+    house.login("facebook")
+    for _ in range(3):
+        house.greet().prove("login", "SEAS", "wrong")
+    waiting = house.server.world.accounts["google"].files = Waiting()
+    waiting.add("seas", File(7, 0.0, "SEAS", "a.txt", 1, "0" * 64, "blob"))
+    assert house.console.complete(before) == completions
+
+
+def test_no_answer_to_a_question_is_completed(house: House) -> None:
+    house.admin("change MaxCon")
+    assert house.console.complete("s") == []
 
 
 def test_help_and_what_is_unknown(house: House) -> None:

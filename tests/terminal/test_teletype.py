@@ -1,0 +1,304 @@
+"""An operator at a terminal, at plain lines, at a pipe: on a loop that never waits for any of them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatlib.reactor.loop import Loop
+from chatlib.terminal import teletype
+from chatlib.terminal.history import HistoryFile
+from chatlib.terminal.screen import style
+from chatlib.terminal.teletype import Teletype
+from tests.terminal.emulator import Emulator
+
+COLUMNS, ROWS = 40, 12
+XTERM = {"TERM": "xterm"}
+
+
+class Operator:
+    """Notes what it is told; asks a question when it is told to."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.prompt, self.asking = "> ", False
+
+    def line(self, line: str) -> None:
+        self.told.append(line)
+        if line == "fault":
+            raise RuntimeError("a bug")
+        self.asking = line == "ask"
+        self.prompt = "answer> " if self.asking else "> "
+
+    def complete(self, before: str) -> list[str]:
+        return [word for word in ("stop ", "stats") if word.startswith(before)]
+
+    def interrupted(self) -> None:
+        self.told.append("(interrupted)")
+
+    def end_typed(self) -> None:
+        self.told.append("(end typed)")
+
+    def ended(self) -> None:
+        self.told.append("(end)")
+
+    def hung_up(self) -> None:
+        self.told.append("(hung up)")
+
+    def continued(self, seconds: float) -> None:
+        self.told.append("(continued)")
+
+
+class Desk:
+    """A terminal (or two ends of pipes), the program at it, and what a person sees."""
+
+    def __init__(self, stdin: int, stdout: int, *, plain: bool = False, history: HistoryFile | None = None) -> None:
+        self.faults: list[BaseException] = []
+        self.loop = Loop(self.faults.append)
+        self.operator = Operator()
+        self.teletype = Teletype(self.loop, XTERM, plain=plain, history=history, stdin=stdin, stdout=stdout)
+        self.teletype.attach(self.operator)
+        self.loop.phases.append(self.teletype.flush)
+
+    def tick(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.loop.call_later(0.0, lambda: None)
+            self.loop.tick()
+
+    def until(self, reached: Callable[[], object]) -> None:
+        while not reached():
+            self.loop.tick()
+
+    def told(self, last: str) -> list[str]:
+        """All that the operator was told, up to `last`."""
+        self.until(lambda: last in self.operator.told)
+        told, self.operator.told = self.operator.told, []
+        return told
+
+
+class Window(Desk):
+    """A desk at a pseudo-terminal."""
+
+    def __init__(self, **options: object) -> None:
+        self.far, self.near = os.openpty()
+        fcntl.ioctl(self.near, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.found = termios.tcgetattr(self.near)
+        super().__init__(self.near, self.near, **options)  # type: ignore[arg-type]
+        self.seen = Emulator(COLUMNS, ROWS)
+        os.set_blocking(self.far, False)
+
+    def type(self, keys: str) -> None:
+        os.write(self.far, keys.encode())
+
+    def look(self) -> list[str]:
+        """What the person sees."""
+        try:
+            while data := os.read(self.far, 65_536):
+                self.seen.write(data.decode())
+        except BlockingIOError:
+            pass
+        return self.seen.logical_lines()
+
+    def shows(self, *lines: str) -> None:
+        """Waits until that is all to be seen."""
+        while self.look() != [*lines]:
+            self.tick()
+
+    def close(self) -> None:
+        for fd in (self.far, self.near):
+            if fd >= 0:
+                os.close(fd)
+        self.loop.close()
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """A teletype ignores two signals; what they did before is restored."""
+    numbers = (signal.SIGTTIN, signal.SIGTTOU)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def window() -> Iterator[Callable[..., Window]]:
+    opened: list[Window] = []
+
+    def build(**options: object) -> Window:
+        opened.append(Window(**options))
+        return opened[-1]
+
+    yield build
+    for each in opened:
+        each.close()
+
+
+Build = Callable[..., Window]
+
+
+def test_what_happens_appears_above_the_half_typed_line(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("online us")
+        desk.shows("> online us")
+        desk.teletype.print(style("[14:03] ", "dim"), "login ann from a place with a long name, and more")
+        desk.shows("[14:03] login ann from a place with a long name, and more", "> online us")
+        desk.type("ers\r")
+        assert desk.told("online users") == ["online users"]
+        desk.teletype.print("0 online:")
+        desk.shows("[14:03] login ann from a place with a long name, and more", "> online users", "0 online:", "> ")
+    assert desk.look()[-2:] == ["0 online:", ""], "the prompt is taken away"
+    assert termios.tcgetattr(desk.near) == desk.found
+
+
+def test_keys(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("half\x03\x03")
+        assert desk.told("(interrupted)") == ["(interrupted)"], "the first one cleared the line"
+        desk.type("\x04")
+        assert desk.told("(end typed)") == ["(end typed)"]
+        desk.type("st\t\t\ts\x0c")
+        desk.shows("> stop s")
+        desk.type("\r")
+        assert desk.told("stop s") == ["stop s"]
+
+
+def test_history_is_kept_for_the_next_run_but_no_answer_to_a_question(window: Build, tmp_path: Path) -> None:
+    history = HistoryFile(tmp_path / "history")
+    desk = window(history=history)
+    with desk.teletype:
+        desk.type("ask\ranswer\rstats\r\r")
+        desk.told("")
+        desk.type("\x1b[A\x1b[A\r")
+        assert desk.told("ask") == ["ask"]
+    assert history.lines() == ["ask", "stats", "ask"]
+    again = window(history=history)
+    with again.teletype:
+        again.type("\x1b[A\x1b[A\r")
+        assert again.told("stats") == ["stats"]
+
+
+def test_a_fault_in_carrying_a_line_out_costs_no_other(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("one\rfault\rtwo\r")
+        assert desk.told("two") == ["one", "fault", "two"]
+    assert [str(fault) for fault in desk.faults] == ["a bug"]
+
+
+def test_the_terminal_is_as_it_was_whatever_happens(window: Build) -> None:
+    for plain in (False, True):
+        desk = window(plain=plain)
+        with pytest.raises(ZeroDivisionError), desk.teletype:
+            desk.tick()
+            assert termios.tcgetattr(desk.near) != desk.found
+            raise ZeroDivisionError
+        assert termios.tcgetattr(desk.near) == desk.found
+
+
+def test_a_terminal_that_takes_nothing_loses_lines_and_no_drawing(
+    window: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teletype, "_LIMIT", 10_000)
+    desk, count = window(), 20_000
+    with desk.teletype:
+        desk.type("half")
+        desk.shows("> half")
+        for number in range(count):
+            desk.teletype.print(f"line {number}")
+            if number % 100 == 0:
+                desk.tick()
+        assert sum(map(len, desk.teletype._display._printed)) <= 10_000
+        assert not desk.teletype._printer.idle
+        while not desk.look()[-2].endswith("nobody read on.)"):
+            desk.tick()
+        *lines, note, prompt = desk.look()
+        assert prompt == "> half"
+        assert lines == [f"line {number}" for number in range(len(lines))]
+        assert note == f"({count - len(lines)} lines dropped: nobody read on.)"
+        desk.teletype.print("again")
+        desk.shows(*lines, note, "again", prompt)
+
+
+def test_a_narrower_window(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        assert desk.teletype.columns == COLUMNS
+        desk.type("a line of thirty letters or so")
+        desk.shows("> a line of thirty letters or so")
+        fcntl.ioctl(desk.near, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, 20, 0, 0))
+        desk.seen.resize(20, ROWS)
+        desk.teletype.signalled(signal.SIGWINCH)
+        desk.teletype.print("login ann")
+        while "login ann" not in desk.look():
+            desk.tick()
+        assert "".join(desk.look()[1:]) == "> a line of thirty letters or so"
+        assert desk.teletype.columns == 20
+
+
+def test_the_window_is_closed(window: Build) -> None:
+    for plain in (False, True):
+        desk = window(plain=plain)
+        with desk.teletype:
+            desk.tick()
+            os.close(desk.far)
+            assert desk.told("(hung up)") == ["(hung up)"]
+            desk.teletype.print("to nobody")
+            desk.tick(3)
+        desk.far = -1
+
+
+def test_plain_lines_at_a_terminal(window: Build) -> None:
+    """The terminal edits the line; the prompt comes again after what arrived meanwhile."""
+    desk = window(plain=True)
+    with desk.teletype:
+        desk.shows("> ")
+        desk.type("stats\n")
+        assert desk.told("stats") == ["stats"]
+        desk.shows("> stats", "> ")
+        desk.teletype.print("login ann")
+        desk.shows("> stats", "> ", "login ann", "> ")
+        desk.type("\x04")
+        assert desk.told("(end typed)") == ["(end typed)"]
+        desk.type("more\n")
+        assert desk.told("more") == ["more"], "the end key is not the end"
+
+
+def test_a_pipe_gets_the_lines_alone() -> None:
+    (stdin, typing), (reading, stdout) = os.pipe(), os.pipe()
+    desk = Desk(stdin, stdout)
+    with desk.teletype:
+        os.write(typing, b"one\nfault\ntw")
+        os.write(typing, b"o\nlast")
+        os.close(typing)
+        assert desk.told("(end)") == ["one", "fault", "two", "last", "(end)"]
+        desk.teletype.print("said")
+    assert os.read(reading, 100) == b"said\n"
+    assert (desk.teletype.columns, desk.teletype.signals) == (0, [])
+    for fd in (stdin, reading, stdout):
+        os.close(fd)
+    desk.loop.close()
+
+
+def test_a_prompt_is_not_for_a_file_that_output_goes_to(window: Build) -> None:
+    reading, stdout = os.pipe()
+    far, near = os.openpty()
+    desk = Desk(near, stdout)
+    with desk.teletype:
+        os.write(far, b"stats\n")
+        assert desk.told("stats") == ["stats"]
+        desk.teletype.print("said")
+        desk.tick(2)
+        assert os.read(reading, 100) == b"said\n"
+    for fd in (reading, stdout, far, near):
+        os.close(fd)
+    desk.loop.close()
