@@ -116,7 +116,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
         world.lockouts.clear(user, origin)
     world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
     if earlier is None:
-        _announce(world, account, online=True)
+        world.audience.announce(user)
     else:
         world.audience.end(user, earlier.login, "REPLACED", f"You logged in again from {address}.")
     return {"status": "OK", "user": account.name, "unread": world.unread(account), "seq": lsn}
@@ -170,14 +170,17 @@ def depart(world: World, lsn: int, command: Command) -> Reply:
 def end_session(world: World, account: Account, at: float) -> None:
     """Takes `account` offline and tells the others."""
     world.leave(account, at)
-    _announce(world, account, online=False)
+    world.audience.announce(account.user)
 
 
-def _announce(world: World, account: Account, online: bool) -> None:
-    if len(world.online) > world.parameters["PRESENCE_LIMIT"]:
-        return
-    line = encode({"event": "presence", "time": world.at, "user": account.name, "online": online})
-    world.audience.fan_out(line, {account.user, *(account.blocks or ())})
+def hidden_from(account: Account) -> set[str]:
+    """Who is not told that `account` comes or goes: itself, whom it blocks, and who blocks it."""
+    return {account.user, *(account.blocks or ()), *(account.blocked_by or ())}
+
+
+def presence_event(name: str, at: float, online: bool) -> bytes:
+    """What the others are told."""
+    return encode({"event": "presence", "time": at, "user": name, "online": online})
 
 
 def deregister(world: World, _lsn: int, command: Command) -> Reply:

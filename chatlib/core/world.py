@@ -40,6 +40,9 @@ class Audience(Protocol):
     def fan_out(self, line: bytes, excluded: Collection[str]) -> None:
         """An event for everyone online but `excluded`."""
 
+    def announce(self, user: str) -> None:
+        """`user` has come or gone: the others may be told."""
+
     def end(self, user: str, login: int, status: str, text: str) -> None:
         """The session of `user` that began with `login` is over; its connection is told why and closed."""
 

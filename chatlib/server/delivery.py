@@ -9,7 +9,7 @@ Must not know what a line says. Legal order in a tick: any calls, then ``flush``
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ class Delivery:
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
         self.silent: dict[Session, None] = {}  # those online that have never acknowledged anything
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
+        self.announce: Callable[[str], None] = lambda user: None  # what is done when a user has come or gone
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
         self._messages, self._blobs, self._effects = messages, blobs, effects

@@ -23,6 +23,7 @@ from chatlib.server.delivery import Delivery
 from chatlib.server.effects import Effects
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.pipeline import Pipeline
+from chatlib.server.presence import Announcer
 from chatlib.server.recovery import checkpoint_now, recover
 from chatlib.server.saving import Saver
 from chatlib.server.session import Session
@@ -65,6 +66,7 @@ class Server:
         self.blobs.take_stock({file.blob for account in self.world.accounts.values()
                                for _, file in account.files or ()}, self.loop.now, self.loop.wall)  # fmt: skip
         self.delivery = Delivery(self.messages, self.blobs, self.effects)
+        self.delivery.announce = Announcer(self.world, self.delivery.fan_out, self.loop.call_later).changed
         self.world.audience = self.delivery
         self.epoch = home.epoch()
         self.journal.open()

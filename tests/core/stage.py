@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from chatlib.core import snapshot
+from chatlib.core import entry, snapshot
 from chatlib.core.mail import Mailbox
 from chatlib.core.world import Command, Reply, World
 from chatlib.storage.parameters import defaults
@@ -48,6 +48,14 @@ class Recorder:
     def fan_out(self, line: bytes, excluded: Collection[str] = ()) -> None:
         assert self.world is not None
         self.said.append(("hears", tuple(sorted(set(self.world.online) - set(excluded))), line))
+
+    def announce(self, user: str) -> None:
+        """Tells at once: when it is told is the edge's affair."""
+        world = self.world
+        assert world is not None
+        if len(world.online) <= world.parameters["PRESENCE_LIMIT"]:
+            account = world.accounts[user]
+            self.fan_out(entry.presence_event(account.name, world.at, user in world.online), entry.hidden_from(account))
 
     def end(self, user: str, login: int, status: str, text: str) -> None:
         self.said.append(("ends", user, login, status, text))

@@ -342,7 +342,7 @@ def test_fewer_seats_than_users_online_send_nobody_away(three: Stage) -> None:
 # Presence.
 
 
-def test_presence_is_told_to_all_but_those_whom_the_user_blocks(three: Stage) -> None:
+def test_presence_is_told_to_all_but_those_whom_the_user_blocks_or_who_block_the_user(three: Stage) -> None:
     three.play("""
         > login user=carol
         < OK user=Carol unread=0 seq=6
@@ -360,12 +360,14 @@ def test_presence_is_told_to_all_but_those_whom_the_user_blocks(three: Stage) ->
         < OK user=Carol
           alice <- presence user=Carol online=False
           carol (login 9) ends: KICKED: The administrator logged you off.
-        # whom bob blocks is bob's affair: carol hears of him, bob does not of her
+        > login user=carol
+        < OK user=Carol unread=0 seq=11
+          alice <- presence user=Carol online=True
         > bob: block user=alice
         < OK user=Alice
         > depart user=alice session=4
         < OK
-          bob <- presence user=Alice online=False
+          carol <- presence user=Alice online=False
     """)
 
 
@@ -535,14 +537,14 @@ def test_deregistering_takes_mail_lockouts_and_its_own_blocks_along(three: Stage
         < WRONG_PASSWORD tries_left=2: Wrong password: 2 tries are left.
         > login user=carol address=10.0.0.2
         < OK user=Carol unread=1 seq=10
-          alice, bob <- presence user=Carol online=True
+          alice <- presence user=Carol online=True
         > carol: block user=alice
         < OK user=Alice
         > deregister user=carol
         < ALREADY_ONLINE: "Carol" is logged in: log out there first.
         > depart user=carol session=10
         < OK
-          bob <- presence user=Carol online=False
+          nobody <- presence user=Carol online=False
         > deregister user=carol
         < OK user=Carol
           erased message seq=6 from=Alice: secret
@@ -581,12 +583,12 @@ def test_a_name_registered_again_gets_nothing_of_the_old(three: Stage) -> None:
         < OK user=Carol
         > login user=carol
         < OK user=Carol unread=2 seq=9
-          alice, bob <- presence user=Carol online=True
+          alice <- presence user=Carol online=True
         > carol: block key=k1 user=alice
         < OK user=Alice
         > depart user=carol session=9
         < OK
-          bob <- presence user=Carol online=False
+          nobody <- presence user=Carol online=False
         > deregister user=carol
         < OK user=Carol
           erased message seq=6 from=Alice: direct
@@ -595,7 +597,7 @@ def test_a_name_registered_again_gets_nothing_of_the_old(three: Stage) -> None:
         > save
         > login user=carol
         < OK user=CAROL unread=0 seq=14
-          alice, bob <- presence user=CAROL online=True
+          alice <- presence user=CAROL online=True
         > carol gets
         =
         > carol history
@@ -631,7 +633,7 @@ def test_a_name_that_is_removed_and_registered_anew_stays_blocked_by_those_who_b
         > save
         > login user=carol
         < OK user=carol unread=0 seq=11
-          alice, bob <- presence user=carol online=True
+          alice <- presence user=carol online=True
         > carol: message to=bob text='me again'
         < BLOCKED: "Bob" has blocked you: your message was not delivered.
         > carol: broadcast text='me again'

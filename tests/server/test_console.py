@@ -11,6 +11,7 @@ from chatlib.core.files import File, Waiting
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role
 from chatlib.server import console as server_console
+from chatlib.server.presence import QUIET
 from chatlib.storage.parameters import PARAMETERS
 from chatlib.terminal.screen import Part
 from tests.server.house import PASSWORD, VERIFIER, House
@@ -47,6 +48,7 @@ def test_lockouts_are_shown_and_lifted(house: House) -> None:
 
 def test_kick(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
+    house.pass_time(QUIET)
     assert house.admin("kick COLUMBIA") == ['Done: kick "Columbia".']
     assert columbia.events[-1] == {"event": "bye", "status": "KICKED", "text": "The administrator logged you off."}
     assert columbia.closed

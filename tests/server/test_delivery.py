@@ -11,6 +11,7 @@ import pytest
 
 from chatlib.reactor.connection import Connection
 from chatlib.server.intake import Intake
+from chatlib.server.presence import QUIET
 from chatlib.server.session import Session
 from tests.server.house import House, Peer
 
@@ -26,6 +27,7 @@ def test_a_slow_consumer_is_ended_and_gets_everything_at_its_next_login(
     slow.prove("login", "facebook")
     slow.ask("alive", seen=0)
     already = len(slow.heard)
+    house.pass_time(QUIET)
     sent = []
     while not any(e["event"] == "presence" and not e["online"] for e in watcher.events):
         sent.append(f"{len(sent)} {LONG}")

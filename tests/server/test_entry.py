@@ -8,6 +8,7 @@ import pytest
 
 from chatlib.core.entry import LOOKED_AT
 from chatlib.protocol.scram import make_verifier
+from chatlib.server.presence import QUIET
 from tests.server.house import ITERATIONS, PASSWORD, VERIFIER, House
 
 Talk = Callable[..., None]
@@ -162,6 +163,7 @@ def test_the_same_client_takes_its_session_over(house: House) -> None:
     assert second.texts == ["1"]
     watcher.ask("message", to="Columbia", text="2")
     assert second.texts == ["1", "2"]
+    house.pass_time(QUIET)
     assert [event for event in watcher.events if event["event"] == "presence" and event["user"] == "Columbia"] == [
         {"event": "presence", "time": 1_700_000_000.0, "user": "Columbia", "online": True}
     ]

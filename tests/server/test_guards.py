@@ -8,6 +8,7 @@ import pytest
 
 from chatlib.core import world
 from chatlib.server import answers, requests
+from chatlib.server.presence import QUIET
 from tests.server.house import House
 
 Talk = Callable[..., None]
@@ -250,6 +251,7 @@ def test_invalid_utf8_is_a_bad_request(house: House) -> None:
 
 def test_half_a_line_at_the_end_is_no_request(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
+    house.pass_time(QUIET)
     columbia.say('{"action":"message","to":"facebook","text":"whole"}\n{"action":"message","to":"facebook","text":"half"}')
     columbia.end()
     house.settle()
@@ -262,6 +264,7 @@ def test_half_a_line_at_the_end_is_no_request(house: House) -> None:
 def test_logout_twice_in_one_packet(house: House, talk: Talk) -> None:
     talk(
         """
+        (5 seconds)
         c> {"action":"logout"}
         c> {"action":"logout"}
         c> {"action":"broadcast","text":"after"}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from chatlib.server.presence import QUIET
 from tests.server.house import House
 
 
@@ -123,6 +124,7 @@ def test_a_connection_that_dies_is_noticed_at_once(house: House, acknowledges: b
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     if acknowledges:
         columbia.ask("alive", seen=0)
+    house.pass_time(QUIET)
     columbia.hang_up()
     house.settle()
     assert facebook.events[-1] == {**facebook.events[-1], "event": "presence", "user": "Columbia", "online": False}
