@@ -10,7 +10,9 @@ protocol     words and bytes: framing, command table, SCRAM        sockets, file
 core         the world: a deterministic state machine              sockets, files, the clock, chance
 storage      what is on disk: journal, text files, messages        sockets, what a command means
 server       the server's edge: sessions, fan-out, console         (everything meets here)
-client       the client's edge: connection, screen, editor         the server's insides
+client       a client as a library: what a bot imports             the server's insides, terminals
+terminal     a person's terminal: line editor, screen, keyboard    chat
+program      the client for people: dialogue, sentences            the server's insides
 ===========  ====================================================  =========================================
 
 Imports point one way: ``program``, ``server`` → ``client``, ``terminal``, ``storage``, ``core`` → ``reactor`` →

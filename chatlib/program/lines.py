@@ -13,7 +13,7 @@ from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.news import Fields
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Command, Role, UsageError, find, parse, typed_by, usage
-from chatlib.protocol.text import fold, visible
+from chatlib.protocol.text import counted, fold, visible
 from chatlib.terminal.screen import Part, style
 from chatlib.terminal.width import display_width
 
@@ -54,15 +54,15 @@ def waiting(position: int) -> Line:
 
 
 def away(count: int) -> Line:
-    return (style(f"While you were away ({_count(count, 'message')}):", "dim"),)
+    return (style(f"While you were away ({counted(count, 'message')}):", "dim"),)
 
 
 def resent(count: int) -> Line:
-    return (style(f"Sent again, because they had no answer: {_count(count, 'command')}.", "dim"),)
+    return (style(f"Sent again, because they had no answer: {counted(count, 'command')}.", "dim"),)
 
 
 def unsent(count: int) -> Line:
-    return (f"Without an answer: {_count(count, 'command')}.",)
+    return (f"Without an answer: {counted(count, 'command')}.",)
 
 
 def lost(text: str) -> Line:
@@ -182,10 +182,6 @@ def answer(action: str, asked: Fields, reply: Fields, now: float) -> list[Line]:
     return [(str(reply["text"]),)] if "text" in reply else []
 
 
-def _count(number: object, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _sent(asked: Fields, reply: Fields, _now: float) -> list[Line]:
     if reply.get("delivered") is not False:
         return []
@@ -194,7 +190,7 @@ def _sent(asked: Fields, reply: Fields, _now: float) -> list[Line]:
 
 def _undelivered(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
     blocked = reply.get("undelivered")
-    return [(f"Not delivered to {_count(blocked, 'user')} who blocked you.",)] if blocked else []
+    return [(f"Not delivered to {counted(blocked, 'user')} who blocked you.",)] if blocked else []
 
 
 def _users(nobody: str) -> Callable[[Fields, Fields, float], list[Line]]:

@@ -29,7 +29,7 @@ def is_terminal(fd: int) -> bool:
 def _hung_up(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, 0)
-    return any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))  # some cannot be polled
 
 
 class Receiver(Protocol):

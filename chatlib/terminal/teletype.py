@@ -36,7 +36,7 @@ from chatlib.terminal.modes import (
 from chatlib.terminal.screen import Display, Part, PlainScreen, Screen
 
 STDIN, STDOUT = 0, 1
-_LIMIT = 1 << 20  # characters kept for a reader who does not read
+_LIMIT = 8 << 20  # characters kept for a reader who does not read: a list of 100,000 users
 _RETRY = 0.5  # seconds until a terminal that belongs to another job is tried again
 
 

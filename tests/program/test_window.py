@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -82,7 +83,7 @@ def is_the_shells(window: Pseudo) -> bool:
 
 
 def is_saved(home: Path) -> bool:
-    return len((home / "data" / "journal.txt").read_text().splitlines()) == 1
+    return all(line.startswith("#") for line in (home / "data" / "journal.txt").read_text().splitlines())
 
 
 # At the console.
@@ -167,6 +168,19 @@ def test_a_terminal_that_nobody_reads_holds_nobody_up(window: Start) -> None:
     server.types("stop\r")
     assert ann.event("bye")["status"] == "SHUTTING_DOWN"
     assert server.ends() == 0
+
+
+def test_a_disk_that_is_full_ends_it_and_the_terminal_is_as_it_was(home: Path) -> None:
+    limited = 'unset ${!COVERAGE*}; ulimit -f 512; exec "$@"'
+    full = Pseudo(["bash", "-c", limited, "bash", *SERVER, "--home", str(home)], home, True)
+    ann = login(port_of(full), "ann")
+    status = "OK"
+    with contextlib.suppress(ConnectionError):
+        while status == "OK":
+            status = ann.ask("message", to="bob", text="x" * 4_000)["status"]
+    assert full.ends() == 1, "and the modes are those that were found"
+    assert "Error! The disk did not take a record" in full.all and "Traceback" not in full.all
+    full.close()
 
 
 # The window is closed.
