@@ -52,6 +52,7 @@ class Program:
         port: str = "0",
         before: Callable[[], None] | None = None,
         slow_sync: float = 0.0,
+        slow_checkpoint: float = 0.0,
     ) -> None:
         """`limit`: a resource and its soft and hard limit, for the server alone."""
 
@@ -66,6 +67,8 @@ class Program:
             environment = {name: value for name, value in environment.items() if not name.startswith("COVERAGE")}
         if slow_sync:
             environment["CHAT_SLOW_SYNC"] = str(slow_sync)
+        if slow_checkpoint:
+            environment["CHAT_SLOW_CHECKPOINT"] = str(slow_checkpoint)
         self.home = home
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "server.py"), port, "--home", str(home), *flags],
@@ -208,7 +211,7 @@ class TcpPeer:
         self.send({"action": action, **fields})
         return self.reply()
 
-    def prove(self, action: str, user: str, password: str = PASSWORD) -> Message:
+    def prove(self, action: str, user: str, password: str = PASSWORD, **fields: Any) -> Message:
         exchange = ClientExchange(user, secrets.token_urlsafe(18))
         challenge = self.ask(action, scram=exchange.first)
         if challenge["status"] != "CONTINUE":
@@ -216,7 +219,7 @@ class TcpPeer:
         salt, iterations = exchange.salt_of(challenge["scram"])
         if (password, salt) not in _KEYS:
             _KEYS[password, salt] = salted_password(password, salt, iterations)
-        self.send({"action": action, "scram": exchange.final(challenge["scram"], _KEYS[password, salt])},
+        self.send({"action": action, "scram": exchange.final(challenge["scram"], _KEYS[password, salt]), **fields},
                   *([{"action": "alive", "seen": 0}] if action == "login" else []))  # fmt: skip
         reply = self.reply()
         if reply["status"] == "OK":
