@@ -49,6 +49,7 @@ class Wish:
     tell: Tell
     warn: Tell
     warned: str = ""  # said already
+    lsn: int = 0  # of the last change that it is about
 
 
 class Saver:
@@ -73,8 +74,11 @@ class Saver:
 
     def rewrite(self) -> None:
         """A parameter was changed at the console: para.txt says so, too."""
-        if not any(wish.what is What.REWRITE for wish in self._wishes):
-            self._wishes.append(Wish(What.REWRITE, lambda text: None, self._server.tell))
+        wishes = [wish for wish in self._wishes if wish.what is What.REWRITE]
+        if not wishes:
+            wishes.append(Wish(What.REWRITE, lambda text: None, self._server.tell))
+            self._wishes += wishes
+        wishes[0].lsn = self._server.world.lsn
 
     @property
     def busy(self) -> bool:
@@ -95,8 +99,10 @@ class Saver:
         if self._job is not None or self._taking or self._ended:
             return
         if self._write is not None:
-            # At rest, and with everything committed carried out, the world is that of the segment's last LSN.
-            if self._write.what is not What.SAVE or server.journal.at_rest:
+            # At rest, and with everything committed carried out, the world is that of the segment's last LSN. The files
+            # that people edit wait for the edit to be durable: else a power cut could take it out of both.
+            save, journal = self._write.what is What.SAVE, server.journal
+            if journal.at_rest if save else journal.durable >= self._write.lsn:
                 wish, self._write = self._write, None
                 self._start_writing(wish)
             return
@@ -157,7 +163,7 @@ class Saver:
             else:
                 wish.warn(f"Not taken in: {reply['text']}")
             server.parameters_changed()
-            self._write = wish  # written at once, so that no plain password stays in the file
+            self._write, wish.lsn = wish, server.world.lsn  # at once, so that no plain password stays in the file
 
         self._taking = True
         server.pipeline.submit(_Once(carried_out), "", None, taken.command(server.loop.wall))

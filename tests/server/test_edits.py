@@ -194,6 +194,27 @@ def test_a_password_changed_after_a_reload_stays_changed(
         house.crash()
 
 
+def test_with_fsync_second_the_files_wait_for_the_edit_to_be_durable(build: Callable[..., House]) -> None:
+    """Else a power cut could take the edit out of the journal when it is not in the file any more."""
+    house = build(FSYNC="second")
+    house.login("SEAS").ask("message", to="facebook", text="so that LSNs are reserved")
+    house.pass_time(2)
+    house.disk.fast = False
+    house.edit("credentials.txt", f"Columbia {V}\n", "Columbia a new password\n")
+    house.console.line("reload")
+    house.wait_for(lambda: any("Columbia was taken in" in line for line in house.said))
+    house.admin("change MaxCon 55")
+    for _ in range(5):
+        house.pass_time(1)
+        assert "Columbia a new password\n" in house.read("credentials.txt") and "MaxCon" not in house.read("para.txt")
+    house.disk.release()
+    house.settle()
+    house.disk.fast = True
+    house.pass_time(2)
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert "a new password" not in house.read("credentials.txt") and "MaxCon 55\n" in house.read("para.txt")
+
+
 def test_an_edit_after_one_that_was_taken_in_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.edit("credentials.txt", f"Columbia {V}\n", "Columbia first password\n")
     _crash_before_writing(house, monkeypatch, lambda house: None)
