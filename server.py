@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from chatlib.reactor.loop import Signals
-from chatlib.server.console import Console
 from chatlib.server.server import Server
 from chatlib.storage.home import Home
 from chatlib.storage.journal import CommitFailed
@@ -137,7 +136,7 @@ def serve(options: argparse.Namespace) -> int:
     teletype = Teletype(
         server.loop, os.environ, plain=options.plain, history=HistoryFile(home.logs / "console_history.txt")
     )
-    console = Console(server, teletype.print, lambda: teletype.columns)
+    console = server.console(teletype.print, lambda: teletype.columns)
     console.outlives_terminal = survives
     teletype.attach(console)
     say = console.say

@@ -6,23 +6,24 @@ journal like everything else. Passwords are never shown. Must not know where its
 
 from __future__ import annotations
 
-import resource
 import textwrap
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chatlib.core.world import Reply
+from chatlib.core.world import Reply, World
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role, UsageError
 from chatlib.protocol.framing import encode
 from chatlib.protocol.text import counted, printable
+from chatlib.reactor.loop import Loop
 from chatlib.server import completion
+from chatlib.server.delivery import Delivery
+from chatlib.server.pipeline import Pipeline
+from chatlib.server.saving import Saver
 from chatlib.storage.parameters import PARAMETERS, Parameter, find
+from chatlib.storage.serverlog import ServerLog
 from chatlib.terminal.screen import style
-
-if TYPE_CHECKING:
-    from chatlib.server.server import Server
 
 Fields = dict[str, Any]
 _NARROW = 72  # columns of a terminal below which help stands in one column
@@ -32,8 +33,26 @@ _USAGE = 26  # columns of the first of two
 class Console:
     """One administrator. `write` shows one line, in parts; `columns` are how wide help may be (0: as wide as it is)."""
 
-    def __init__(self, server: Server, write: Callable[..., None], columns: Callable[[], int] = lambda: 0) -> None:
-        self._server, self._write, self._columns = server, write, columns
+    def __init__(
+        self,
+        write: Callable[..., None],
+        columns: Callable[[], int],
+        *,
+        world: World,
+        loop: Loop,
+        log: ServerLog,
+        delivery: Delivery,
+        saver: Saver,
+        pipeline: Pipeline,
+        parameters_changed: Callable[[], None],
+        figures: Callable[[], dict[str, object]],
+        stop: Callable[[], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._write, self._columns = write, columns
+        self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
+        self._pipeline, self._parameters_changed, self._figures = pipeline, parameters_changed, figures
+        self._end, self._stopping = stop, stopping
         self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
         self._warned = False  # that people are online: Ctrl+C once more stops the server
         self.outlives_terminal = False  # the server goes on when the terminal is gone (nohup)
@@ -45,7 +64,7 @@ class Console:
 
     def happened(self, text: str) -> None:
         """The same about what nobody asked, with its time."""
-        stamp = time.strftime("[%H:%M:%S] ", time.localtime(self._server.loop.wall))
+        stamp = time.strftime("[%H:%M:%S] ", time.localtime(self._loop.wall))
         for line in text.split("\n"):
             self._write(style(stamp, "dim"), printable(line))
 
@@ -53,7 +72,7 @@ class Console:
 
     @property
     def prompt(self) -> str:
-        if self._server.stopping:
+        if self._stopping():
             return ""
         return f"{self._asked.name}> " if self._asked else "server> "
 
@@ -62,7 +81,7 @@ class Console:
         return self._asked is not None
 
     def complete(self, before: str) -> list[str]:
-        return [] if self._asked else completion.complete(before, self._server.world, self._server.loop.wall)
+        return [] if self._asked else completion.complete(before, self._world, self._loop.wall)
 
     def line(self, line: str) -> None:
         """One line that the administrator typed."""
@@ -81,22 +100,22 @@ class Console:
         except UsageError as wrong:
             self.say(f"Error! {wrong}")
             return
-        self._server.log.write(f"console: {command.name}")
+        self._log.write(f"console: {command.name}")
         _CARRY_OUT[command.name](self, fields)
 
     def interrupted(self) -> None:
         """Ctrl+C: out of a question; else the server's end, if nobody is online or it comes twice."""
-        online = len(self._server.world.online)
+        online = len(self._world.online)
         if self._asked:
             self._answer(self._asked, "")
-        elif self._server.stopping:
+        elif self._stopping():
             self.say("The server is stopping; it saves everything first.")
         elif online and not self._warned:
             self._warned = True
             verb = "is" if online == 1 else "are"
             self.say(f'{counted(online, "user")} {verb} online. Ctrl+C again or "stop" ends the server.')
         else:
-            self._server.log.write("console: Ctrl+C")
+            self._log.write("console: Ctrl+C")
             self._stop({})
 
     def end_typed(self) -> None:
@@ -108,13 +127,13 @@ class Console:
 
     def ended(self) -> None:
         """Standard input has ended; the server goes on."""
-        self._server.log.write("console: end of input")
+        self._log.write("console: end of input")
 
     def hung_up(self) -> None:
         """The window that the server runs in was closed."""
-        self._server.log.write("console: the terminal is gone")
+        self._log.write("console: the terminal is gone")
         if not self.outlives_terminal:
-            self._server.stop()
+            self._end()
 
     def continued(self, seconds: float) -> None:
         """The server was stopped by Ctrl+Z, and goes on."""
@@ -129,8 +148,8 @@ class Console:
         if reply["status"] != "OK":
             self.say(f"Error! {reply['text']}")
         elif command["action"] == "edit":
-            self._server.parameters_changed()
-            self._server.saver.rewrite()
+            self._parameters_changed()
+            self._saver.rewrite()
             for name, value in command["parameters"].items():
                 self.say(f"{name} is now {PARAMETERS[name].show(value)}.")
         else:
@@ -141,21 +160,21 @@ class Console:
     # Commands, by name in _CARRY_OUT.
 
     def _submit(self, action: str, **fields: Any) -> None:
-        command = {"action": action, "at": self._server.loop.wall, **fields}
-        self._server.pipeline.submit(self, "", None, command)
+        command = {"action": action, "at": self._loop.wall, **fields}
+        self._pipeline.submit(self, "", None, command)
 
     def _show(self, parameter: Parameter) -> None:
-        value = parameter.show(self._server.world.parameters[parameter.name])
+        value = parameter.show(self._world.parameters[parameter.name])
         self.say(f"{parameter.name} is {value} ({parameter.help}; {parameter.allowed}).")
 
     def _online_users(self, _fields: Fields) -> None:
-        world = self._server.world
+        world = self._world
         self.say(f"{len(world.online)} online:")
         for user, presence in sorted(world.online.items()):
             self.say(f"  {world.accounts[user].name} from {presence.address} since {_clock(presence.since)}")
 
     def _blocked_users(self, _fields: Fields) -> None:
-        world, now = self._server.world, self._server.loop.wall
+        world, now = self._world, self._loop.wall
         locked = [(user, where, seconds) for (user, where), entry in world.lockouts.entries.items()
                   if (seconds := entry.seconds_left(now))]  # fmt: skip
         self.say(f"{len(locked)} locked out:")
@@ -169,7 +188,7 @@ class Console:
             self.say(f"  {blocker} blocks {blocked}")
 
     def _all_users(self, _fields: Fields) -> None:
-        world = self._server.world
+        world = self._world
         self.say(f"{len(world.accounts)} registered:")
         for user, account in sorted(world.accounts.items()):
             left = f"last here {_clock(account.left)}" if account.left else "never here"
@@ -192,7 +211,7 @@ class Console:
         if text.strip():
             self._change(parameter, text)
         else:
-            self.say(f"{parameter.name} stays {parameter.show(self._server.world.parameters[parameter.name])}.")
+            self.say(f"{parameter.name} stays {parameter.show(self._world.parameters[parameter.name])}.")
 
     def _change(self, parameter: Parameter, text: str) -> None:
         try:
@@ -200,7 +219,7 @@ class Console:
         except ValueError as wrong:
             self.say(f"Error! {wrong}.")
             return
-        self._server.log.write(f"console: {parameter.name} becomes {parameter.show(value)}")
+        self._log.write(f"console: {parameter.name} becomes {parameter.show(value)}")
         self._submit("edit", parameters={parameter.name: value})
 
     def _kick(self, fields: Fields) -> None:
@@ -210,12 +229,12 @@ class Console:
         self._submit("unlock", user=fields["user"])
 
     def _say(self, fields: Fields) -> None:
-        notice = {"event": "notice", "time": self._server.loop.wall, "text": fields["text"]}
-        self._server.delivery.fan_out(encode(notice))
-        self.say(f"Told {counted(len(self._server.delivery.listeners), 'user')}.")
+        notice = {"event": "notice", "time": self._loop.wall, "text": fields["text"]}
+        self._delivery.fan_out(encode(notice))
+        self.say(f"Told {counted(len(self._delivery.listeners), 'user')}.")
 
     def _files(self, _fields: Fields) -> None:
-        waiting = [(file, account.name) for account in self._server.world.accounts.values()
+        waiting = [(file, account.name) for account in self._world.accounts.values()
                    for _, file in account.files or ()]  # fmt: skip
         self.say(f"{len(waiting)} waiting:")
         for file, receiver in sorted(waiting, key=lambda pair: pair[0].number):
@@ -227,28 +246,14 @@ class Console:
         self._submit("drop", number=fields["number"])
 
     def _stats(self, _fields: Fields) -> None:
-        server, usage = self._server, resource.getrusage(resource.RUSAGE_SELF)
-        rows = {
-            "up": f"{server.loop.wall - server.started:.0f} s",
-            "registered": len(server.world.accounts),
-            "online": len(server.world.online),
-            "connections": len(server.sessions),
-            "commands": server.pipeline.executed,
-            "last LSN": server.world.lsn,
-            "lines delivered": server.delivery.delivered,
-            "ticks": server.loop.ticks,
-            "CPU": f"{usage.ru_utime + usage.ru_stime:.2f} s",
-            "journal": counted(server.journal.size, "byte"),
-            "messages": counted(server.world.store_end, "byte"),
-        }
-        for name, value in rows.items():
+        for name, value in self._figures().items():
             self.say(f"  {name}: {value}")
 
     def _save(self, _fields: Fields) -> None:
-        self._server.saver.save(self.say)
+        self._saver.save(self.say)
 
     def _reload(self, _fields: Fields) -> None:
-        self._server.saver.reload(self.say)
+        self._saver.reload(self.say)
 
     def _help(self, fields: Fields) -> None:
         shown = commands.typed_by(Role.ADMIN)
@@ -276,7 +281,7 @@ class Console:
 
     def _stop(self, _fields: Fields) -> None:
         self.say("Stopping.")
-        self._server.stop()
+        self._end()
 
 
 def _clock(when: float) -> str:

@@ -15,10 +15,12 @@ from collections.abc import Callable
 
 from chatlib.core.world import Command
 from chatlib.protocol.commands import State
+from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
 from chatlib.server import edits
 from chatlib.server.admission import Seats
+from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.effects import Effects
 from chatlib.server.limits import Buckets, Budgets
@@ -233,6 +235,33 @@ class Server:
                     seen[session.user] = upto
         if seen:
             self.submit({"action": "seen", "at": self.loop.wall, "seen": seen})
+
+    # The administrator.
+
+    def console(self, write: Callable[..., None], columns: Callable[[], int] = lambda: 0) -> Console:
+        """A console, whose lines go to `write`."""
+        return Console(
+            write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
+            pipeline=self.pipeline, parameters_changed=self.parameters_changed, figures=self.figures, stop=self.stop,
+            stopping=lambda: self.stopping,
+        )  # fmt: skip
+
+    def figures(self) -> dict[str, object]:
+        """How the server is doing."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "up": f"{self.loop.wall - self.started:.0f} s",
+            "registered": len(self.world.accounts),
+            "online": len(self.world.online),
+            "connections": len(self.sessions),
+            "commands": self.pipeline.executed,
+            "last LSN": self.world.lsn,
+            "lines delivered": self.delivery.delivered,
+            "ticks": self.loop.ticks,
+            "CPU": f"{usage.ru_utime + usage.ru_stime:.2f} s",
+            "journal": counted(self.journal.size, "byte"),
+            "messages": counted(self.world.store_end, "byte"),
+        }
 
     # What the parts ask of each other.
 

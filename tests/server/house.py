@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.reactor.jobs import Job
-from chatlib.server.console import Console
 from chatlib.server.server import Server
 from chatlib.storage.home import Home
 from tests.server.peer import ITERATIONS, PASSWORD, VERIFIER, Peer
@@ -103,7 +102,7 @@ class House:
         except BaseException:
             os.close(home._lock_fd)
             raise
-        self.console = Console(self.server, lambda text: self.said.extend(text.splitlines()))
+        self.console = self.server.console(lambda text: self.said.extend(text.splitlines()))
         self.server.say = self.console.say
         self.server.open(socket.create_server(("127.0.0.1", 0)))
         self.running = True

@@ -190,7 +190,7 @@ def shown(house: House, do: Callable[[server_console.Console], object]) -> list[
     def write(*parts: Part) -> None:
         lines.append("".join(part if isinstance(part, str) else part.text for part in parts))
 
-    do(server_console.Console(house.server, write))
+    do(house.server.console(write))
     return lines
 
 
@@ -214,7 +214,7 @@ def test_what_happens_is_shown_with_its_time(house: House) -> None:
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_help_is_readable_however_wide_the_terminal_is(house: House, columns: int) -> None:
     lines: list[str] = []
-    console = server_console.Console(house.server, lines.append, lambda: columns)
+    console = house.server.console(lines.append, lambda: columns)
     console.line("help")
     assert max(map(len, lines)) <= columns
     text = " ".join(" ".join(lines).split())
