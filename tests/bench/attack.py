@@ -97,7 +97,7 @@ class Process:
 def _favour(options: argparse.Namespace, *pids: int) -> None:
     if options.realtime:
         for pid in pids:
-            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))  # not its children
 
 
 def _disk(home: Path) -> int:

@@ -60,7 +60,7 @@ class Client:
         self.partner.to_come.append((text, due))
 
     def lines(self) -> list[dict[str, Any]]:
-        """What has come."""
+        """What has come of replies and direct messages."""
         try:
             data = self.socket.recv(1 << 20)
         except BlockingIOError:
@@ -72,7 +72,7 @@ class Client:
             self.closed = self.closed or "closed by the server"
             return []
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines if line.startswith((b'{"action"', b'{"event":"message"'))]
 
 
 class Chat:
@@ -92,6 +92,8 @@ class Chat:
 
     def run(self) -> dict[str, Any]:
         """From one line of standard input to the next."""
+        while self._read(time.perf_counter() + 1.0):  # what is said while the attack is set up
+            pass
         sys.stdin.readline()
         begun, sent = time.perf_counter(), 0
         each = PROBES // MESSAGES
@@ -142,7 +144,7 @@ class Chat:
                 self._wrong.append(f"{action}: {line}")
             if action == "alive":
                 self._answered.append(now - due)
-        elif line["event"] == "message":
+        else:
             text, due = client.to_come.popleft()
             if line["text"] != text:
                 self._wrong.append(f"{line['text']} came instead of {text}")

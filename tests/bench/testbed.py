@@ -174,6 +174,8 @@ class Server:
     def peak_memory(self) -> int:
         """The most bytes that have been resident in the server's process; its children's are their own."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
+        if "VmHWM:" not in status:
+            raise Failure("the server has ended")
         return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024
 
     def kill(self) -> None:
