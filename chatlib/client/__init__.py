@@ -1,9 +1,9 @@
-"""The client's edge: the wire without I/O, the link under it, a library for bots, and the program for people.
+"""A client as a library: the wire without I/O, the link under it, and what a bot imports.
 
-Must not know the server's insides. Read in this order: ``news`` (what happens), ``conversation`` (the wire), ``link``
-(the socket, and coming back), ``library`` (for programs); ``lines``, ``dialogue`` and ``program`` (for people).
-Files: ``transfers`` (the queue, and what all have in common), ``sending`` and ``receiving`` (the two ways),
-``carriers`` (their connections), ``localfiles`` (the disk); ``filetalk`` (for people).
+Must not know the server's insides, nor people (that is ``chatlib.program``). Read in this order: ``news`` (what
+happens), ``conversation`` (the wire), ``entrance`` (who one is), ``link`` (the socket, and coming back), ``library``
+(for programs). Files: ``transfers`` (the queue, and what all have in common), ``sending`` and ``receiving`` (the two
+ways), ``carriers`` (their connections), ``localfiles`` (the disk).
 """
 
 from chatlib.client.conversation import Conversation

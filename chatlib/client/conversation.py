@@ -6,7 +6,7 @@ most once; what is asked (``login``, ``request``, ...) may be asked at any time 
 call the caller sends :meth:`take_output`, reads :meth:`take_news`, and comes back at :meth:`deadline` with ``tick``.
 
 Invariants: an event is told once, however often it is delivered; a request that changes something is sent again, with
-its key, until it is answered; a password is forgotten as soon as it is salted; after ``Ended`` nothing happens.
+its key, until it is answered; after ``Ended`` nothing happens. Who one is is the business of :mod:`.entrance`.
 """
 
 from __future__ import annotations
@@ -15,43 +15,44 @@ import secrets
 from collections.abc import Callable
 
 from chatlib.client import news as n
+from chatlib.client.entrance import Entrance
 from chatlib.client.heartbeat import NEVER, Heartbeat
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
-from chatlib.client.proof import SALT_SIZE, Proof, Salt
+from chatlib.client.proof import SALT_SIZE
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
-from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, new_nonce, salted_password, verifier_of
+from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, new_nonce
 
 LEAVING = 3.0  # seconds that a logout may take
 
 
 class Conversation:
-    """One user's conversation with one server."""
+    """One user's conversation with one server.
+
+    `attended`: by a person, who is not to notice that a server restarts before the login, and after a time-out comes
+    back only when there is something to say.
+    """
 
     def __init__(
         self,
         memory: Memory | None = None,
         *,
         reconnect: bool = True,
+        attended: bool = False,
         token: Callable[[], str] = new_nonce,
         salt: Callable[[], bytes] = lambda: secrets.token_bytes(SALT_SIZE),
     ) -> None:
         self.client = token()
         self.outbox = Outbox(memory or NoMemory(), token)
-        self.reconnect = reconnect
+        self.reconnect, self.attended = reconnect, attended
         self.user = ""  # as registered; empty before the first login
         self.state: State | None = None  # None: not connected
         self.wanted = True  # whether there should be a connection
         self.retry_after = 0.0  # seconds that the server asked to wait before the next one
         self.ended: n.Ended | None = None
         self.seen = 0  # the last seq that was shown
-        self._token, self._new_salt = token, salt
-        self._keys: dict[Salt, bytes] = {}  # salted passwords, to log in again with
-        self._proof: Proof | None = None
-        self._changing: Salt | None = None  # the salt of a new password that may have been taken
-        self._registration: Request | None = None
-        self._iterations = MIN_ITERATIONS
+        self._entrance = Entrance(self, token, salt)
         self._heartbeat = Heartbeat()
         self._epoch = self._known_epoch = ""
         self._received = 0  # the last seq that was told, shown or not
@@ -82,51 +83,58 @@ class Conversation:
 
     def login(self, user: str, now: float) -> None:
         """Begins a login → Challenged, or Answered with the refusal; after ``prove``, LoggedIn or Answered."""
-        self._begin(Proof("login", user, self._token), now)
+        self._entrance.begin("login", user, now)
 
     def deregister(self, user: str, now: float) -> None:
         """Begins to remove an account → Challenged, then Answered; nothing is final before ``prove``."""
-        self._begin(Proof("deregister", user, self._token, confirmed=False), now)
+        self._entrance.begin("deregister", user, now)
 
     def change_password(self, now: float) -> None:
-        """Begins a change of password → Challenged; then ``give_password`` the old one, ``prove`` with a new one."""
-        if self.state is not State.ONLINE:
-            self._changed(False)
-            return
-        self._begin(Proof("password", self.user, self._token, confirmed=False), now)
+        """Begins a change of password → Challenged; then ``give_password`` the old one, and ``prove`` it with a new
+        one; or without → Proven, and ``renew`` it. In the end → Answered."""
+        if self.state is State.ONLINE:
+            self._entrance.begin("password", self.user, now)
+        else:
+            self._entrance.changed(False)
 
     def give_password(self, password: str) -> None:
         """Answers Challenged: salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one."""
-        assert self._proof is not None, "Challenged comes first"
-        self._proof.give(password)
+        self._entrance.give(password)
 
     def prove(self, now: float, new_password: str | None = None) -> None:
         """Sends the proof that ``give_password`` prepared. Raises ScramError for a new password that is bad."""
-        proof = self._proof
-        if proof is None:
-            return
-        if new_password is not None:
-            proof.new_salt, proof.verifier = self._new_password(new_password)
-        proof.confirmed = self.wanted = True
-        if self.state is not None and proof.ready:
-            self._finish(proof, now)
+        self._entrance.prove(now, new_password)
+
+    def renew(self, now: float, new_password: str) -> None:
+        """After Proven: the new password. Raises ScramError for a bad one."""
+        self._entrance.renew(now, new_password)
 
     def cancel(self) -> None:
         """Gives up a proof that was begun and not sent."""
-        if self._proof and not self._proof.confirmed:
-            self._proof = None
+        self._entrance.cancel()
+
+    def ask_name(self, user: str, now: float) -> None:
+        """Whether `user` may be registered → Answered, to a request without a verifier."""
+        self._entrance.ask_name(user, now)
 
     def register(self, user: str, password: str, now: float) -> None:
         """Makes an account → Answered; a login that follows asks for no password. Raises ScramError for a bad one."""
-        self._registration = Request("register", {"user": user, "verifier": self._new_password(password)[1]})
-        self.wanted = True
-        if self.state is State.GREETED:
-            self._send(self._registration, now)
+        self._entrance.register(user, password, now)
+
+    def active(self, now: float) -> None:
+        """The person is there: types, or waits for a file. The server is told, now and then."""
+        if self.state is State.ONLINE:
+            self._heartbeat.active(now)
+
+    def wake(self) -> None:
+        """After Idle: comes back."""
+        self.wanted = self.wanted or (bool(self.user) and self.ended is None)
 
     def request(self, action: str, fields: Fields, now: float, key: str | None = None) -> Request:
         """Asks something of the server → Answered, at once or after the next login."""
         request = Request(action, fields, key)
         self.outbox.add(request)
+        self.wake()
         if self.state is State.ONLINE:
             self._ask(now)
         return request
@@ -145,7 +153,7 @@ class Conversation:
             return
         if self.state is State.ONLINE:
             self._ask(now, len(self.outbox.pending))
-            self._send(Request("logout", {"seen": self.seen}), now)
+            self.send(Request("logout", {"seen": self.seen}), now)
             self._leave_at = now + LEAVING
         else:
             self.end("LOGGED_OUT", "")
@@ -154,9 +162,9 @@ class Conversation:
         """Ends the conversation now; what is unanswered stays in the memory."""
         if self.ended is None:
             self.ended = n.Ended(status, text)
-            self._news.append(self.ended)
+            self.tell(self.ended)
         self.state, self.wanted = None, False
-        self._keys.clear()
+        self._entrance.forget()
 
     # The connection's side.
 
@@ -166,7 +174,7 @@ class Conversation:
         self._lines = LineBuffer()
         self._heard = now
         self.retry_after = 0.0
-        self._send(Request("hello", {"protocol": 1, "client": self.client}), now)
+        self.send(Request("hello", {"protocol": 1, "client": self.client}), now)
 
     def received(self, chunk: bytes, now: float) -> None:
         """Bytes from the server. What it says after its last word is not listened to."""
@@ -192,11 +200,14 @@ class Conversation:
         if self._leave_at != NEVER:
             self.end("LOGGED_OUT", "")
         elif self.user and self.reconnect and status not in FINAL:
-            self._interrupted()
+            self._entrance.interrupted()
             self.retry_after = after
-            self._news.append(n.Lost(status, text))
-        elif not self.user and status == "TIME_OUT" and not asked:
+            self.wanted = not self.attended or status != "TIME_OUT"
+            self.tell(n.Lost(status, text) if self.wanted else n.Idle(text))
+        elif not self.user and status == "TIME_OUT" and (self.attended or not asked):
             self.wanted = False  # someone thinks about a name or a password: come back when there is something to say
+        elif self.attended and self.reconnect and self._epoch and status not in FINAL:
+            self.tell(n.Lost(status, text))
         else:
             self.end(status, text)
 
@@ -213,16 +224,18 @@ class Conversation:
         if now >= min(self._dead_at(), self._leave_at):
             self.disconnected("The server does not answer any more.", now)
         elif now >= self._heartbeat.deadline():
-            self._send(Request("alive", {"seen": self.seen}), now)
+            fields: Fields = {"seen": self.seen, "active": True} if self._heartbeat.is_active else {"seen": self.seen}
+            self.send(Request("alive", fields), now)
             self._heartbeat.sent(now)
 
     # Sending.
 
     def _ask(self, now: float, room: int | None = None) -> None:
         for number, request in self.outbox.due(WINDOW - len(self._sent) if room is None else room):
-            self._send(request, now, number)
+            self.send(request, now, number)
 
-    def _send(self, request: Request, now: float, number: int | None = None) -> None:
+    def send(self, request: Request, now: float, number: int | None = None) -> None:
+        """Asks something on this connection."""
         number = self.outbox.next_id() if number is None else number
         self._sent[number] = request, now
         self._output.append(encode({**request.message(), "id": number}))
@@ -245,20 +258,17 @@ class Conversation:
         request, _ = self._sent.pop(number)
         if request.action == "hello":
             self._hear_hello(message, now)
-        elif request.action in ("login", "deregister", "password"):
-            self._hear_proof(request, message, now)
+        elif request.action in ("login", "deregister", "password", "register"):
+            self._entrance.hear(request, message, now)
         elif number in self.outbox.pending:
             answer = self.outbox.answer(number, message)
             if answer is None:
-                self._send(request, now, number)
+                self.send(request, now, number)
             else:
-                self._news.append(n.Answered(request, answer))
+                self.tell(n.Answered(request, answer))
                 self._ask(now)
         elif request.action == "logout":
             self.end("LOGGED_OUT", "")
-        elif request.action == "register":
-            self._registration = None
-            self._news.append(n.Answered(request, message))
 
     def _hear_event(self, event: Fields, now: float) -> None:
         seq = event.get("seq")
@@ -266,7 +276,7 @@ class Conversation:
             case "bye":
                 self.disconnected(text_of(event), now, status_of(event))
             case "waiting":
-                self._news.append(n.Waiting(integer_of(event, "position")))
+                self.tell(n.Waiting(integer_of(event, "position")))
             case "admitted":
                 self._greeted(now)
             case _ if isinstance(seq, int) and seq <= self._received:
@@ -276,9 +286,9 @@ class Conversation:
                 if isinstance(seq, int):
                     self._received = seq
                 if event.get("offline") is True and self._unread > 0:
-                    self._news.append(n.Away(self._unread))
+                    self.tell(n.Away(self._unread))
                     self._unread = 0
-                self._news.append(n.Arrived(event))
+                self.tell(n.Arrived(event))
 
     def _hear_hello(self, reply: Fields, now: float) -> None:
         status = status_of(reply)
@@ -290,80 +300,39 @@ class Conversation:
             self._heartbeat.interval = heartbeat
         if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
             raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
-        self._iterations = iterations
+        self._entrance.iterations = iterations
         self._epoch = str(reply.get("epoch"))
         if status == "WAITING":
             self.state = State.WAITING
-            self._news.append(n.Waiting(integer_of(reply, "position")))
+            self.tell(n.Waiting(integer_of(reply, "position")))
         else:
             self._greeted(now)
 
     def _greeted(self, now: float) -> None:
         self.state = State.GREETED
-        if self._proof:
-            self._send(self._proof.begin(), now)
-        elif self._registration:
-            self._send(self._registration, now)
+        goes_on = self._entrance.greeted(now)
+        if not self.user:
+            self.tell(n.Greeted(goes_on))
+
+    # What the entrance asks for.
+
+    def tell(self, item: News) -> None:
+        """One more for ``take_news``."""
+        self._news.append(item)
+
+    def last_seen(self) -> int:
+        """The last seq shown, of what the server at hand has given."""
+        return self.seen if self._epoch == self._known_epoch else 0
+
+    def shut_out(self, reply: Fields, now: float) -> None:
+        """Coming back is refused: for now, or for good."""
+        status, text = status_of(reply), text_of(reply)
+        if status in LATER:
+            self.disconnected(text, now, status, float(integer_of(reply, "seconds")))
         else:
-            self._news.append(n.Greeted())
+            self.end(status, text)
 
-    # Proving a password.
-
-    def _begin(self, proof: Proof, now: float) -> None:
-        self._proof = proof
-        self.wanted = True
-        if self.state in (State.GREETED, State.ONLINE):
-            self._send(proof.begin(), now)
-
-    def _finish(self, proof: Proof, now: float) -> None:
-        request = proof.final()
-        if proof.action == "login":
-            # In the same line: else the server would take for seen what the kernel took, until it hears alive.
-            request.fields["seen"] = self.seen if self._epoch == self._known_epoch else 0
-        self._send(request, now)
-
-    def _new_password(self, password: str) -> tuple[Salt, str]:
-        """Its salt and its verifier; a login that meets this salt needs not ask for it."""
-        salt, iterations = self._new_salt(), self._iterations
-        self._keys[salt, iterations] = salted = salted_password(password, salt, iterations)
-        return (salt, iterations), str(verifier_of(salted, salt, iterations))
-
-    def _hear_proof(self, request: Request, reply: Fields, now: float) -> None:
-        proof, status = self._proof, status_of(reply)
-        if proof is None or proof.request is not request:
-            return  # it was cancelled
-        again = bool(self.user) and proof.action == "login"
-        if status == "CONTINUE":
-            self._hear_challenge(proof, reply, again, now)
-            return
-        self._proof = None
-        if status == "OK":
-            proof.check(str(reply.get("scram")))
-            if proof.action == "login":
-                self._enter(proof, reply, now)
-                return
-            if proof.new_salt:
-                self._keys = {proof.new_salt: self._keys[proof.new_salt]}
-        elif again:
-            after, text = float(integer_of(reply, "seconds")), text_of(reply)
-            self.disconnected(text, now, status, after) if status in LATER else self.end(status, text)
-            return
-        elif proof.new_salt:
-            self._keys.pop(proof.new_salt, None)
-        self._news.append(n.Answered(Request(proof.action, {"user": proof.user}), reply))
-
-    def _hear_challenge(self, proof: Proof, reply: Fields, again: bool, now: float) -> None:
-        salt = proof.challenged(str(reply.get("scram")))
-        if proof.action == "login":
-            proof.salted = self._keys.get(salt, proof.salted)
-        if proof.ready and proof.confirmed:
-            self._finish(proof, now)
-        elif again:
-            self.end("WRONG_PASSWORD", "Your password was changed meanwhile.")
-        elif not proof.ready:
-            self._news.append(n.Challenged(proof.action, proof.user))
-
-    def _enter(self, proof: Proof, reply: Fields, now: float) -> None:
+    def entered(self, reply: Fields, now: float) -> None:
         """A session begins: what is unanswered goes out, in order, before anything that is asked from now on."""
         again, self.user = bool(self.user), str(reply.get("user"))
         if not again or self._epoch != self._known_epoch:
@@ -373,27 +342,7 @@ class Conversation:
             self.outbox.recall(remembered.outbox)
         self._unread = integer_of(reply, "unread")
         self.state = State.ONLINE
-        self._news.append(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending)))
-        assert proof.salt is not None and proof.salted is not None
-        self._keys = {proof.salt: proof.salted}
-        if self._changing:
-            self._changed(self._changing == proof.salt)
+        self.tell(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending)))
         self.outbox.begin()
         self._ask(now)
         self._heartbeat.start(now)
-
-    def _interrupted(self) -> None:
-        """A session's connection is gone: the next one begins with a login, as the user that was."""
-        proof = self._proof
-        if proof and proof.action == "password":
-            self._changing = proof.new_salt if proof.proving else None
-            if not proof.proving:
-                self._changed(False)
-        self._proof = Proof("login", self.user, self._token)
-
-    def _changed(self, taken: bool) -> None:
-        """What became of a change of password that a lost connection left open: the salt at the next login tells."""
-        self._changing = None
-        text = "The connection was lost before your password was changed."
-        reply: Fields = {"status": "OK"} if taken else {"status": "LOST", "text": text}
-        self._news.append(n.Answered(Request("password", {"user": self.user}), reply))

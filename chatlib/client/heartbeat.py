@@ -9,6 +9,7 @@ NEVER = float("inf")
 GRACE = 5.0  # seconds that a server may be late
 BURST = 64  # events shown until they are acknowledged at once,
 DELAY = 1.0  # else this many seconds after the first of them
+PRESENT = 60.0  # seconds between two requests whose only use is to say that somebody is there
 
 
 class Heartbeat:
@@ -18,12 +19,15 @@ class Heartbeat:
         self.interval = 30.0
         self._running = False
         self._shown = 0  # not acknowledged
+        self.is_active = False  # somebody is there, and the server has not been told
+        self._told_at = NEVER  # when it was told so
         self._acknowledge_at = self._beat_at = NEVER
 
     def start(self, now: float) -> None:
         self._running = True
         self._beat_at = now + self.interval
         self._acknowledge_at = now + DELAY if self._shown else NEVER
+        self.is_active, self._told_at = False, now
 
     def stop(self) -> None:
         self._running = False
@@ -33,9 +37,17 @@ class Heartbeat:
         self._shown += 1
         self._acknowledge_at = now if self._shown >= BURST else min(self._acknowledge_at, now + DELAY)
 
+    def active(self, now: float) -> None:
+        """Somebody is there: the next acknowledgement or beat says so, or one of its own if that was long ago."""
+        self.is_active = True
+        if now >= self._told_at + PRESENT:
+            self._beat_at = now
+
     def sent(self, now: float) -> None:
         """An acknowledgement of everything shown is on its way."""
         self._shown = 0
+        if self.is_active:
+            self.is_active, self._told_at = False, now
         self._acknowledge_at, self._beat_at = NEVER, now + self.interval
 
     def deadline(self) -> float:

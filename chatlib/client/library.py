@@ -346,6 +346,7 @@ class Client:
             if self._now() >= deadline:
                 return False
             self._alarm.set(deadline)
+        self._conversation.active(self._loop.now)  # a bot that waits is there
         self._link.flush()
         self._loop.tick()
         return True

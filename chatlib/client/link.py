@@ -72,7 +72,7 @@ class Link:
         conversation.tick(now)
         if self._connecting and now >= self._since + PATIENCE:
             self._failed(os.strerror(errno.ETIMEDOUT))
-        self._was_online |= conversation.state is State.ONLINE
+        self._was_online |= conversation.state is (State.ONLINE if conversation.user else State.GREETED)
         if self._socket and not self._connecting and conversation.state is None:
             self._hang_up()
         if not self._socket and conversation.wanted and now >= self.retry_at:
@@ -195,8 +195,7 @@ class Link:
     def _back_off(self) -> None:
         """At once, then up to 1 s, 2 s, 4 s, ...: by chance (full jitter), so that a thousand do not come together."""
         delay = self._jitter() * min(LONGEST, 2.0 ** (self._failures - 1)) if self._failures else 0.0
-        if self._conversation.user:
-            self._failures = min(self._failures + 1, 16)
+        self._failures = min(self._failures + 1, 16)
         self.retry_at = self._loop.now + max(delay, self._conversation.retry_after)
 
     def _discard(self) -> None:

@@ -169,6 +169,15 @@ class Part:
         self.fd = -1
 
 
+def remove_part(folder: Path, name: str, sha256: str) -> None:
+    """Removes what has come of a file that is not wanted any more, unless another program is fetching it."""
+    with contextlib.suppress(OSError, FileError):
+        if (folder / part_name(safe_name(name), sha256)).is_file():
+            part = Part(folder, name, sha256)
+            part.remove()
+            part.close()
+
+
 def _move(path: Path, new: Path) -> None:
     """Renames, but never over a file. Raises FileExistsError, OSError."""
     try:

@@ -1,8 +1,9 @@
 """What a conversation tells whoever listens: plain records, in the order in which things happened.
 
 Must not know how they are shown, nor where they come from. The order for one connection is
-``(Waiting* Greeted)? → (Challenged | Answered | LoggedIn | Away | Arrived)* → (Lost | Ended)``; after ``Lost`` the same
-begins again on the next connection, after ``Ended`` nothing comes.
+``(Waiting* Greeted)? → (Challenged | Proven | Answered | LoggedIn | Away | Arrived)* → (Lost | Idle | Ended)``; after
+``Lost`` the same begins again on the next connection, after ``Idle`` when there is something to say, after ``Ended``
+nothing comes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ Fields = dict[str, object]
 
 # Why a server ends a connection, or refuses to let one in again, that make coming back pointless.
 FINAL = frozenset({
-    "LOGGED_OUT", "TIME_OUT", "REPLACED", "KICKED", "PROTOCOL_ERROR", "NO_SUCH_USER", "WRONG_PASSWORD",
+    "LOGGED_OUT", "REPLACED", "KICKED", "PROTOCOL_ERROR", "NO_SUCH_USER", "WRONG_PASSWORD",
     "ALREADY_ONLINE", "NOT_TRUSTED",
 })  # fmt: skip
 # Replies to a second login that mean: later. All others are final.
@@ -59,7 +60,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """The server is ready for a login."""
+    """The server is ready for a login. `goes_on`: with what was asked for before."""
+
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,13 @@ class Challenged:
 
     action: str
     user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The password was right; `action` goes on with ``renew``."""
+
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """The server has logged off a person who was away for too long."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The conversation is over for good; ``LOGGED_OUT`` is the one good reason."""
 
@@ -122,4 +139,4 @@ class Ended:
     text: str
 
 
-News = Waiting | Greeted | Challenged | LoggedIn | Away | Arrived | Answered | Lost | Ended
+News = Waiting | Greeted | Challenged | Proven | LoggedIn | Away | Arrived | Answered | Lost | Idle | Ended

@@ -16,6 +16,7 @@ from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.localfiles import FULL, FileError, Hashing, Part, check_folder, reason
 from chatlib.client.news import Fields, Request
 from chatlib.client.transfers import Stage, Transfer, Transfers
+from chatlib.protocol.text import fold
 from chatlib.reactor.jobs import Job
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -32,6 +33,10 @@ class Download(Transfer):
         self._part: Part | None = None
         self._sha256 = ""
         self._hashing: Hashing | None = None
+
+    def is_of(self, sender: str, name: str) -> bool:
+        """Whether it is this file of this user."""
+        return (fold(sender), name) == (fold(self.peer), self.name)
 
     def begin(self) -> None:
         try:

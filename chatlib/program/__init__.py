@@ -1,1 +1,2 @@
-"""The client for people: the dialogue, the sentences that people read, and what a half-typed line may become."""
+"""The client for people. Read in this order: ``program`` (the terminal and the loop), ``dialogue`` (commands),
+``questions`` (who one is), ``filetalk`` (files), ``lines`` (the sentences), ``completion``."""

@@ -1,9 +1,10 @@
-"""The conversation with the person: questions and answers up to the login, then commands.
+"""The conversation with the person: questions (:mod:`.questions`) up to the login, then commands.
 
 Must not know sockets, keys or escape sequences. A state machine: typed lines and news come in, lines and prompts go to
 a display, requests to the conversation. Legal calls: ``line`` only while ``accepts()``; ``heard`` for each news, in
-order; ``leave`` at any time. It is over when ``status`` is not None: that is the program's exit status.
-Invariant: a password is in no attribute for longer than the question that comes after it.
+order; ``leave`` at any time. It is over when ``status`` is not None: that is the program's exit status. A script ends
+with its first wrong answer to a question, since its next lines are answers to others, and it fails when any of its
+commands was refused.
 """
 
 from __future__ import annotations
@@ -16,22 +17,10 @@ from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News
 from chatlib.program import lines
 from chatlib.program.lines import Line, Names
-from chatlib.protocol import kinds
+from chatlib.program.questions import Display, Questions
 from chatlib.protocol.commands import Command, Role, UsageError, parse
-from chatlib.protocol.scram import ScramError
-from chatlib.protocol.text import is_name
-from chatlib.terminal.screen import Part
 
-Question = Callable[[str, float], None]
 FILES = frozenset({"file", "fileget", "filedecline"})
-
-
-class Display(Protocol):
-    """Where lines and prompts go."""
-
-    def print(self, *parts: Part) -> None: ...
-
-    def set_prompt(self, prompt: str, note: str = "", secret: bool = False) -> None: ...
 
 
 class Link(Protocol):
@@ -42,6 +31,8 @@ class Link(Protocol):
 
 class Files(Protocol):
     """What a person may do with files."""
+
+    refused: bool
 
     @property
     def busy(self) -> int: ...
@@ -57,6 +48,7 @@ class Dialogue:
     """With one person, about one user. `wall` is the time of day; `times`: messages are shown with theirs.
 
     `window`: how many commands may wait for their replies, or for the end of a transfer; no line is taken beyond.
+    `script`: what is typed was written down before, and nobody is there to be asked again.
     """
 
     def __init__(
@@ -70,6 +62,7 @@ class Dialogue:
         user: str = "",
         times: bool = False,
         window: int = 1_000,
+        script: bool = False,
     ) -> None:
         self.status: int | None = None
         self.names = Names()
@@ -80,24 +73,27 @@ class Dialogue:
         self._wall = wall
         self._times = times
         self._window = window
-        self._user = user  # whom the questions are about
-        self._question: Question | None = None  # what the next line answers
-        self._secret = ""  # a new password, until it has been typed twice
-        self._proving = False  # a change of password is under way
-        self._refused = False  # the last thing the server said was no, and nobody is logged in
+        self._script = script
+        self._questions = Questions(conversation, display, self.leave, user, script)
+        self._refused = False  # something that was asked for was refused
         self._ending = False  # the input has ended: leave when the replies are there
+        self._leaving = False
         self._down = False  # the loss of the connection was told
+        self._idle = False  # it was the server's, for a person who was away,
+        self._woken = False  # and who has typed a line since
 
     @property
     def online(self) -> bool:
         """Whether what is typed is a command."""
-        return bool(self._conversation.user) and self._question is None
+        return bool(self._conversation.user) and not self._questions.pending
 
     def accepts(self) -> bool:
         """Whether a line can be taken now; before, it has to wait."""
-        if self._question is not None:
+        if self._leaving:
+            return False
+        if self._questions.pending:
             return True
-        return self.online and not self._proving and self._under_way < self._window
+        return self.online and not self._questions.changing and self._under_way < self._window
 
     @property
     def _under_way(self) -> int:
@@ -107,20 +103,35 @@ class Dialogue:
 
     def line(self, text: str, now: float) -> None:
         """A typed line: the answer to the question, or a command."""
-        if self._question is not None:
-            question, self._question = self._question, None
-            question(text, now)
-        elif text.strip():
+        if self._questions.pending:
+            self._questions.answer(text, now)
+            if self._questions.failed:
+                self._fail(now)
+            return
+        if self._idle:
+            self._idle, self._down, self._woken = False, True, True
+            self._conversation.wake()
+        if text.strip():
             self._command(text.strip(), now)
 
+    def back_out(self) -> bool:
+        """Ctrl+C: leaves the question; False: there is none to leave but by leaving the program."""
+        return self._questions.back_out()
+
     def leave(self, now: float) -> None:
-        """Ctrl+C, Ctrl+D, quit: leaves, after the replies that are on their way."""
+        """Ctrl+D, quit, mostly Ctrl+C: leaves, after the replies that are on their way."""
+        self._leaving = True
         self._files.leave()
         pending = len(self._conversation.outbox.pending)
         if pending and self._conversation.state is None:
             self._show(lines.unsent(pending))
-        self._question = None
+        self._questions.drop()
         self._conversation.logout(now)
+
+    def _fail(self, now: float) -> None:
+        """A script is refused what its next lines rely on."""
+        self._refused = True
+        self.leave(now)
 
     def input_ended(self, now: float) -> None:
         """No more lines, and nobody to wait for the server's return: leaves when all that was asked for is done."""
@@ -134,8 +145,8 @@ class Dialogue:
         """Once a tick, after all that happened in it: leaves if there is nothing left to wait for."""
         if not self._ending or self.status is not None:
             return
-        waits = self._proving or self._under_way
-        if self._question is not None or (self.online and not waits):
+        waits = self._questions.changing or self._under_way
+        if self._questions.pending or (self.online and not waits):
             self.leave(now)
 
     # What happens.
@@ -145,15 +156,14 @@ class Dialogue:
         if self._files.heard(item):
             return
         match item:
-            case n.Greeted():
-                if self._user:
-                    self._conversation.login(self._user, now)
-                else:
-                    self._ask_user()
+            case n.Greeted(goes_on):
+                self._questions.greeted(goes_on, self._come_back(lines.server_back()), now)
             case n.Waiting(position):
                 self._show(lines.waiting(position))
             case n.Challenged(action):
-                self._challenged(action)
+                self._questions.challenged(action)
+            case n.Proven():
+                self._questions.proven()
             case n.LoggedIn():
                 self._logged_in(item)
             case n.Away(count):
@@ -164,22 +174,33 @@ class Dialogue:
                 self._answered(item, now)
             case n.Lost(_, text):
                 if not self._down:
-                    self._show(lines.lost(text))
+                    self._show(lines.lost(text, bool(self._conversation.user)))
                 self._down = True
+            case n.Idle(text):
+                self._show(lines.idle(text))
+                self._idle = True
             case n.Ended():
                 self._ended(item)
 
     def prompt(self, retry_in: float | None = None) -> None:
         """The prompt of commands; `retry_in`: seconds until the next attempt to come back."""
         if self.online:
-            note = lines.offline_note(retry_in or 0.0) if self._down else ""
+            note = lines.LOGGED_OFF if self._idle else lines.offline_note(retry_in or 0.0) if self._down else ""
             self._display.set_prompt(f"{self._conversation.user}> ", note)
 
+    def _come_back(self, line: Line) -> bool:
+        """Says so, if it was said that the connection is lost."""
+        was_down, self._down = self._down, False
+        if was_down:
+            self._show(line)
+        return was_down
+
     def _logged_in(self, item: n.LoggedIn) -> None:
-        self._refused = self._down = False
+        self._down = False
         self._show(lines.back() if item.again else lines.welcome(item.user))
-        if item.resent:
+        if item.resent and not self._woken:
             self._show(lines.resent(item.resent))
+        self._woken = False
         self.prompt()
 
     def _arrived(self, event: Fields, now: float) -> None:
@@ -193,23 +214,20 @@ class Dialogue:
     def _answered(self, item: n.Answered, now: float) -> None:
         action, fields, reply = item.request.action, item.request.fields, item.reply
         status = item.status
-        if not self._conversation.user:
-            self._refused = status != "OK"
-        if action == "login" and status == "NO_SUCH_USER":
-            self._ask(lines.unknown_user(self._user), self._offer_answered)
+        if action == "register" and status == "OK" and "verifier" not in fields:
+            self._questions.name_is_free()
             return
-        for line in lines.answer(action, fields, reply, self._wall()):
+        offered = action == "login" and status == "NO_SUCH_USER" and not self._script
+        for line in [] if offered else lines.answer(action, fields, reply, self._wall()):
             self._show(line)
+        self._refused |= status != "OK"
         self._see_names(fields, reply)
-        if action == "password":
-            self._proving, self._question, self._secret = False, None, ""
-            self.prompt()
-        elif action == "register" and status == "OK":
-            self._conversation.login(self._user, now)
-        elif action in ("login", "deregister") and status == "WRONG_PASSWORD":
-            self._prove(action, now)
-        elif action in ("login", "deregister", "register"):
-            self._ask_user()
+        if action in ("login", "register", "deregister", "password"):
+            if self._script and status != "OK":
+                self._fail(now)
+            else:
+                self._questions.answered(action, status, now)
+                self.prompt()
 
     def _see_names(self, fields: Fields, reply: Fields) -> None:
         users = reply.get("users")
@@ -220,9 +238,9 @@ class Dialogue:
                 self.names.see(fields.get(field))
 
     def _ended(self, item: n.Ended) -> None:
-        self._question = None
+        self._questions.drop()
         if item.status == "LOGGED_OUT":
-            self.status = 1 if self._ending and self._refused else 0
+            self.status = 1 if self._script and (self._refused or self._files.refused) else 0
             return
         self._show(lines.error(item.text))
         pending = len(self._conversation.outbox.pending)
@@ -230,126 +248,13 @@ class Dialogue:
             self._show(lines.unsent(pending))
         self.status = 1
 
-    # Questions, in the order in which they are met.
-
-    def _ask(self, text: str, question: Question, secret: bool = False) -> None:
-        self._show((text,))
-        self._question = question
-        self._display.set_prompt("" if secret else ">> ", secret=secret)
-
-    def _ask_user(self) -> None:
-        self._ask(lines.USERNAME, self._user_answered)
-
-    def _user_answered(self, text: str, now: float) -> None:
-        word = text.strip()
-        match word.lower():
-            case "quit" | "exit" | "logout":
-                self.leave(now)
-            case "register":
-                self._ask(lines.NEW_USERNAME, self._new_user_answered)
-            case "de-register" | "deregister":
-                self._ask(lines.REMOVE_USERNAME, self._remove_answered)
-            case _:
-                if self._named(word, lines.USERNAME, self._user_answered):
-                    self._prove("login", now)
-
-    def _named(self, word: str, text: str, question: Question) -> bool:
-        """Takes the user's name, or asks again."""
-        if is_name(word):
-            self._user = word
-            return True
-        self._show(lines.error(f"This must be {kinds.NAME.allowed}."))
-        self._ask(text, question)
-        return False
-
-    def _prove(self, action: str, now: float) -> None:
-        begin = self._conversation.login if action == "login" else self._conversation.deregister
-        begin(self._user, now)
-
-    def _challenged(self, action: str) -> None:
-        if action == "password":
-            self._ask(lines.CURRENT_PASSWORD, self._current_password_answered, secret=True)
-        elif action == "deregister":
-            self._ask(lines.PASSWORD, self._remove_password_answered, secret=True)
-        else:
-            self._ask(lines.PASSWORD, self._password_answered, secret=True)
-
-    def _given(self, password: str, text: str, question: Question) -> bool:
-        """Salts the password, or asks again when it cannot be one."""
-        try:
-            self._conversation.give_password(password)
-        except ScramError as wrong:
-            self._show(lines.error(wrong))
-            self._ask(text, question, secret=True)
-            return False
-        return True
-
-    def _password_answered(self, text: str, now: float) -> None:
-        if self._given(text, lines.PASSWORD, self._password_answered):
-            self._conversation.prove(now)
-
-    def _offer_answered(self, text: str, _now: float) -> None:
-        match text.strip().lower():
-            case "yes" | "y":
-                self._ask(lines.NEW_PASSWORD, self._new_password_answered, secret=True)
-            case "no" | "n":
-                self._ask_user()
-            case _:
-                self._ask(lines.YES_OR_NO, self._offer_answered)
-
-    def _new_user_answered(self, text: str, _now: float) -> None:
-        if self._named(text.strip(), lines.NEW_USERNAME, self._new_user_answered):
-            self._ask(lines.NEW_PASSWORD, self._new_password_answered, secret=True)
-
-    def _new_password_answered(self, text: str, _now: float) -> None:
-        self._secret = text
-        self._ask(lines.AGAIN, self._again_answered, secret=True)
-
-    def _again_answered(self, text: str, now: float) -> None:
-        first, self._secret = self._secret, ""
-        if text != first:
-            wrong = "The two passwords differ."
-        else:
-            try:
-                if self._proving:
-                    self._conversation.prove(now, text)
-                    self.prompt()
-                else:
-                    self._conversation.register(self._user, text, now)
-                return
-            except ScramError as error:
-                wrong = str(error)
-        self._show(lines.error(wrong))
-        self._ask(lines.NEW_PASSWORD, self._new_password_answered, secret=True)
-
-    def _current_password_answered(self, text: str, _now: float) -> None:
-        if self._given(text, lines.CURRENT_PASSWORD, self._current_password_answered):
-            self._ask(lines.NEW_PASSWORD, self._new_password_answered, secret=True)
-
-    def _remove_answered(self, text: str, now: float) -> None:
-        if self._named(text.strip(), lines.REMOVE_USERNAME, self._remove_answered):
-            self._prove("deregister", now)
-
-    def _remove_password_answered(self, text: str, _now: float) -> None:
-        if self._given(text, lines.PASSWORD, self._remove_password_answered):
-            self._ask(lines.remove_user(self._user), self._confirm_answered)
-
-    def _confirm_answered(self, text: str, now: float) -> None:
-        match text.strip().lower():
-            case "yes" | "y":
-                self._conversation.prove(now)
-            case "no" | "n":
-                self._conversation.cancel()
-                self._ask_user()
-            case _:
-                self._ask(lines.YES_OR_NO, self._confirm_answered)
-
     # Commands.
 
     def _command(self, text: str, now: float) -> None:
         try:
             command, fields = parse(text, *lines.ROLES)
         except UsageError as wrong:
+            self._refused = True
             for each in str(wrong).split("\n"):
                 self._show(lines.error(each))
             return
@@ -358,7 +263,7 @@ class Dialogue:
         elif command.name == "logout":
             self.leave(now)
         elif command.name == "password":
-            self._proving = True
+            self._questions.changing = True
             self._conversation.change_password(now)
         elif command.name in FILES:
             self._files.command(command.name, fields, now)
@@ -367,7 +272,9 @@ class Dialogue:
 
     def _local(self, command: Command, fields: Fields) -> None:
         if command.name == "help":
-            for line in lines.help_lines(str(fields.get("command", ""))):
+            found = lines.help_lines(str(fields.get("command", "")))
+            self._refused |= found == [lines.no_help(str(fields.get("command")))]
+            for line in found:
                 self._show(line)
         elif command.name == "break":
             self._link.drop()

@@ -14,7 +14,7 @@ from typing import Protocol
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.filenames import BadQuotes, readable_size, split_words
-from chatlib.client.localfiles import FileError
+from chatlib.client.localfiles import FileError, remove_part
 from chatlib.client.news import Fields, News, Request
 from chatlib.client.receiving import Download
 from chatlib.client.sending import Upload
@@ -40,6 +40,7 @@ class FileTalk:
         self, conversation: Conversation, transfers: Transfers, display: Display, downloads: Path, bars: bool = False
     ) -> None:
         self.waiting = Waiting()
+        self.refused = False  # something could not be done
         self._conversation = conversation
         self._transfers = transfers
         self._display = display
@@ -49,6 +50,7 @@ class FileTalk:
         self._wanted: list[tuple[Request, Callable[[], None]]] = []  # what to do once it is known what waits
         self._quiet: list[Request] = []  # lists that nobody wants to see
         self._begun: set[Transfer] = set()  # those whose beginning was told
+        self._unwanted: set[Transfer] = set()  # those that were declined meanwhile
         self._left = False
         transfers.listener = self
 
@@ -69,9 +71,11 @@ class FileTalk:
             elif name == "filedecline" and not self.waiting.knows(str(fields["from"]), str(fields["name"])):
                 self._when_known(partial(self._decline, str(fields["from"]), str(fields["name"])), now)
             else:
+                if name == "filedecline" and self.waiting.digest(fields["from"], fields["name"]) is None:
+                    self.refresh(now)  # to know what was half fetched of it
                 self._conversation.request(name, fields, now)
         except (FileError, BadQuotes) as wrong:
-            self._show(lines.error(wrong))
+            self._refuse(wrong)
 
     def _when_known(self, then: Callable[[], None], now: float) -> None:
         self._wanted.append((self._conversation.request("fileget", {}, now), then))
@@ -84,7 +88,7 @@ class FileTalk:
                 if upload.renamed:
                     self._show(lines.renamed(path, upload.name))
             except FileError as wrong:
-                self._show(lines.error(wrong))
+                self._refuse(wrong)
 
     def _fetch(self, words: list[str]) -> None:
         try:
@@ -92,7 +96,7 @@ class FileTalk:
                 size = self.waiting.size(file)
                 self._transfers.add(Download(self._transfers, *file, self._downloads, size))
         except FileError as wrong:
-            self._show(lines.error(wrong))
+            self._refuse(wrong)
 
     def _decline(self, sender: str, word: str) -> None:
         try:
@@ -127,10 +131,21 @@ class FileTalk:
             case n.Answered() if item.request.action == "fileget" and "files" in item.reply:
                 self.waiting.see(item.reply["files"])
             case n.Answered() if item.request.action == "filedecline" and item.status == "OK":
-                self.waiting.remove(item.request.fields.get("from"), item.request.fields.get("name"))
+                self._declined(str(item.request.fields.get("from")), str(item.request.fields.get("name")))
             case n.Ended():
                 self.leave()
         return self._transfers.heard(item) or (isinstance(item, n.Answered) and self._is_mine(item))
+
+    def _declined(self, sender: str, name: str) -> None:
+        """It need not be fetched any more, and what was fetched of it goes."""
+        for transfer in self._transfers.all:
+            if isinstance(transfer, Download) and transfer.is_of(sender, name):
+                self._unwanted.add(transfer)
+                transfer.end("It was declined.")
+        digest = self.waiting.digest(sender, name)
+        if digest:
+            remove_part(self._downloads, name, digest)
+        self.waiting.remove(sender, name)
 
     def _is_mine(self, item: n.Answered) -> bool:
         for asked in self._wanted:
@@ -155,10 +170,11 @@ class FileTalk:
 
     def ended(self, transfer: Transfer) -> None:
         self._begun.discard(transfer)
-        if self._left:
+        if self._left or transfer in self._unwanted:
+            self._unwanted.discard(transfer)
             return
         if transfer.failure:
-            self._show(lines.error(transfer.failure))
+            self._refuse(transfer.failure)
         elif isinstance(transfer, Download):
             self.waiting.remove(transfer.peer, transfer.name)
             self._show(lines.fetched(transfer.name, transfer.peer, str(transfer.path)))
@@ -175,6 +191,10 @@ class FileTalk:
                 if mark := meter.quarter(transfer, now):
                     self._show((f'"{transfer.name}": {mark} %',))
         return []
+
+    def _refuse(self, why: object) -> None:
+        self.refused = True
+        self._show(lines.error(why))
 
     def _show(self, line: Line) -> None:
         self._display.print(*line)

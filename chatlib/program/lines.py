@@ -27,6 +27,8 @@ CURRENT_PASSWORD = "Please enter your current password:"
 AGAIN = "Please type it again:"
 REMOVE_USERNAME = "Please enter the username to remove:"
 YES_OR_NO = 'Please type "yes" or "no".'
+UNCHANGED = "Your password stays as it was."
+LOGGED_OFF = "(logged off)"
 ROLES = (Role.USER, Role.LOCAL)
 
 
@@ -65,12 +67,20 @@ def unsent(count: int) -> Line:
     return (f"Without an answer: {counted(count, 'command')}.",)
 
 
-def lost(text: str) -> Line:
-    return (style(f"{text} Trying to come back; what you type is sent then.", "yellow"),)
+def lost(text: str, logged_in: bool) -> Line:
+    return (style(f"{text} Trying to come back" + ("; what you type is sent then." if logged_in else "."), "yellow"),)
 
 
 def back() -> Line:
     return (style("You are back online.", "green"),)
+
+
+def server_back() -> Line:
+    return (style("The server is back.", "green"),)
+
+
+def idle(text: str) -> Line:
+    return (style(f"{text} The next line you type logs you in again.", "yellow"),)
 
 
 def transfer_begun(name: str, receives: bool, peer: str, size: int, percent: int) -> Line:
@@ -256,6 +266,10 @@ _ANSWERS: dict[str, Callable[[Fields, Fields, float], list[Line]]] = {
 # Help, and completion.
 
 
+def no_help(name: str) -> Line:
+    return error(f'There is no command "{name}". Type "help" for what there is.')
+
+
 def help_lines(name: str) -> list[Line]:
     """All commands, or how the one called `name` is used."""
     commands = typed_by(*ROLES)
@@ -264,7 +278,7 @@ def help_lines(name: str) -> list[Line]:
         return [(style(usage(command).ljust(width), "bold"), f"  {command.help}") for command in commands]
     found = find(name, *ROLES)
     if found is None or found[2]:
-        return [error(f'There is no command "{name}". Type "help" for what there is.')]
+        return [no_help(name)]
     command, called, _ = found
     lines: list[Line] = [(style(usage(command, called), "bold"), f"  {command.help}")]
     for other in (command.name, *command.aliases):

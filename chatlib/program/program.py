@@ -75,7 +75,7 @@ class Program:
         self._alarm = Alarm(self._loop)
         self._build_screen(options, environ)
         self._memory = FileMemory(default_folder(environ), self._complain, options.history)
-        self._conversation = Conversation(self._memory, reconnect=options.reconnect)
+        self._conversation = Conversation(self._memory, reconnect=options.reconnect, attended=self._typed)
         self._link = Link(self._loop, options.host, options.port, self._conversation)
         self._transfers = Transfers(self._loop, self._conversation, lambda: self._link.peer)
         self._files = FileTalk(
@@ -90,6 +90,7 @@ class Program:
             user=options.user,
             times=self._drawn,
             window=1_000 if self._typed else 1,  # a script's transcript has each answer below its command
+            script=not self._typed,
         )
         self._loop.phases = [self._link.turn, self._hear, self._link.flush, self._show]
         self._actions: Iterator[Action] = iter(())
@@ -164,10 +165,11 @@ class Program:
 
     def _show(self) -> None:
         self._dialogue.prompt(self._link.retry_at - self._loop.now)
-        if self._conversation.state is None and self._conversation.user:
+        if self._conversation.state is None and self._conversation.user and self._conversation.wanted:
             self._alarm.set(self._loop.now + 1.0)  # the seconds in the prompt
         self._display.set_status(self._files.status(self._loop.now))
         if self._files.busy:
+            self._conversation.active(self._loop.now)
             self._alarm.set(self._loop.now + STEP)
         self._display.flush()
 
@@ -185,6 +187,8 @@ class Program:
             chunk = os.read(STDIN, CHUNK)
         except OSError:
             chunk = b""  # the terminal has hung up
+        if self._typed and chunk:
+            self._conversation.active(self._loop.now)
         if not chunk:
             self._input_over = True
             self._read_on(False)
@@ -238,12 +242,21 @@ class Program:
                 self._dialogue.line(action.text, self._loop.now)
             case Kind.END if not self._typed:
                 self._dialogue.input_ended(self._loop.now)
-            case Kind.END | Kind.INTERRUPT:
+            case Kind.INTERRUPT:
+                self._interrupt()
+            case Kind.END:
                 self._leave()
             case Kind.SUSPEND:
                 self._suspend()
             case Kind.REDRAW:
                 self._display.redraw()
+
+    def _interrupt(self) -> None:
+        """Ctrl+C leaves a question, else the program."""
+        if self._dialogue.back_out():
+            self._editor.clear()
+        else:
+            self._leave()
 
     def _leave(self) -> None:
         """Leaves cleanly; asked twice, at once."""
@@ -278,6 +291,8 @@ class Program:
                 self._suspend()
             case signal.SIGCONT:
                 self._resume()
+            case signal.SIGINT:
+                self._interrupt()
             case _:
                 self._leave()
 

@@ -39,6 +39,11 @@ class Waiting:
         size = self._files.get((fold(file[0]), file[1]), {}).get("size")
         return size if isinstance(size, int) and size >= 0 else 0
 
+    def digest(self, sender: object, name: object) -> str | None:
+        """The SHA-256 of one that waits; None: it is not known."""
+        digest = self._files.get(_key({"from": sender, "name": name}), {}).get("sha256")
+        return digest if isinstance(digest, str) else None
+
     def senders(self) -> list[str]:
         return list(dict.fromkeys(sender for sender, _ in self))
 

@@ -127,6 +127,14 @@ def _fitting(joiner: re.Match[str]) -> str:
     return joiner[0] if fits else ""
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: ``30 minutes``, ``90 seconds``, ``1 hour``."""
+    for length, noun in ((3_600, "hour"), (60, "minute")):
+        if seconds >= length and seconds % length == 0:
+            return counted(round(seconds / length), noun)
+    return counted(float(f"{seconds:.1f}") if seconds % 1 else round(seconds), "second")
+
+
 def counted(number: object, noun: str) -> str:
     """A number and what it counts: ``1 user``, ``2 users``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

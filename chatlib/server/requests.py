@@ -52,6 +52,8 @@ def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, 
     if user and name != "alive":
         session.last_command = loop.now
         server.log.count(user, name)
+    elif user and request.get("active"):
+        session.last_command = loop.now
     if runs is _CHANGES and user and name != "logout":
         # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
         # refused a line that has these fields itself.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import IN_STATE, State
 from chatlib.protocol.framing import dumps, encode, quote
+from chatlib.protocol.text import duration
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.timers import Timer
 from chatlib.server import proving, requests
@@ -321,7 +322,7 @@ class Session:
         idle = self.last_command + time_out
         lost = self.intake.heard + self.heartbeat + GRACE if self.reader.acknowledges else idle
         if now >= idle:
-            self.end("TIME_OUT", f"You gave no command for {time_out:g} seconds.")
+            self.end("TIME_OUT", f"You were idle for {duration(time_out)}.")
         elif now >= lost and self._still_reads():
             self.intake.heard = now
             self.watch_time()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +21,19 @@ __all__ = ["ROOT", "USERS", "Server"]
 USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
 
 
+_PORTS = itertools.count(20_000 + os.getpid() * 16 % 12_000)
+
+
+def free_port() -> int:
+    """A port that is free, and that the system gives to no client: whoever knocks there while the server is away
+    would come out at it himself once, and be in its way."""
+    while True:
+        port = 20_000 + next(_PORTS) % 12_768
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+
+
 class Server:
     """A process that can be killed and started again on the same port and home."""
 
@@ -27,7 +44,7 @@ class Server:
         (home / "para.txt").write_text("".join(f"{name} {value}\n" for name, value in parameters.items()))
         verifiers = [f"{name} {make_verifier(password, 4096)}\n" for name, password in USERS.items()]
         (home / "credentials.txt").write_text("".join(verifiers))
-        self.port = 0
+        self.port = free_port()
         self.start()
 
     def start(self) -> None:
@@ -65,11 +82,23 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path / "home")
-    yield running
-    if running.process.poll() is None:
-        running.kill()
+def house(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a server with these parameters."""
+    started: list[Server] = []
+
+    def start(**parameters: object) -> Server:
+        started.append(Server(tmp_path / f"home{len(started)}", **parameters))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.kill()
+
+
+@pytest.fixture
+def server(house: Callable[..., Server]) -> Server:
+    return house()
 
 
 @pytest.fixture

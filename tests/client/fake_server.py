@@ -26,6 +26,7 @@ class FakeServer:
         self.keys: dict[str, dict[str, Any]] = {}
         self.mail: list[dict[str, Any]] = []
         self.acknowledged = 0
+        self.active: list[bool] = []  # what each alive said of it
         self.seq = 0
         self.clients: list[str] = []
         self.mute = False  # hears, and says nothing
@@ -80,7 +81,8 @@ class FakeServer:
     def _register(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["user"].lower() in self.verifiers:
             return {"status": "USER_EXISTS", "text": f'There is a user "{request["user"]}" already.'}
-        self.verifiers[request["user"].lower()] = parse_verifier(request["verifier"])
+        if "verifier" in request:
+            self.verifiers[request["user"].lower()] = parse_verifier(request["verifier"])
         return {"status": "OK", "user": request["user"]}
 
     def _prove(self, request: dict[str, Any]) -> dict[str, Any] | str:
@@ -118,10 +120,12 @@ class FakeServer:
         proven = self._prove(request)
         if isinstance(proven, dict):
             return proven
-        self.verifiers["bob"] = parse_verifier(request["verifier"])
+        if "verifier" in request:
+            self.verifiers["bob"] = parse_verifier(request["verifier"])
         return {"status": "OK", "scram": proven}
 
     def _alive(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.active.append(request.get("active", False))
         if not self.online:
             return {"status": "NOT_ALLOWED", "text": "Log in first."}
         self.acknowledged = max(self.acknowledged, request.get("seen", 0))

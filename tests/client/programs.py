@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,14 @@ class Listening(Protocol):
 def environment(tmp_path: Path) -> dict[str, str]:
     own = {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "xterm", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
     return {**os.environ, **own}
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits for what another process does."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def command(server: Listening, *flags: str) -> list[str]:

@@ -146,6 +146,8 @@ class _Pair:
             self.proxy.lose_replies -= 1
             self.close(hard=True)
             return
+        if side is self.near and not self.is_transfer:
+            self.proxy.said += data
         other.waiting += data if self.proxy.holds else data[: int(min(len(data), self.left))]
         self.left -= len(data)
         self.turn()
@@ -209,6 +211,7 @@ class Proxy:
         self.budget: Callable[[], float] = lambda: float("inf")
         self.holds = False
         self.cuts = self.lose_replies = 0
+        self.said = b""  # by clients, but for their files
         self.pairs: set[_Pair] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)

@@ -12,7 +12,8 @@ import pytest
 
 from chatlib.client import Client, Refused
 from tests.client.conftest import USERS, Server
-from tests.client.programs import LIMIT, ROOT
+from tests.client.programs import ROOT
+from tests.patience import LIMIT
 
 # Runs the bot below it on this test's port, whatever port the bot itself names.
 HEAD = """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,18 +14,18 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
-from tests.client.programs import WELCOME, Terminal, command, environment, script
+from tests.client.programs import WELCOME, Terminal, command, environment, script, until
+from tests.client.rig import ProxyThread
+from tests.conftest import Python
 from tests.patience import LIMIT
 
 
 @pytest.mark.parametrize("end", ["logout\n", "", "exit"])
 def test_a_script(server: Server, tmp_path: Path, end: str) -> None:
-    said, status = script(server, tmp_path, "bob\nbob-password\nmessage ann hi\nblock bob\nfoo\nwhoelse\n" + end)
+    said, status = script(server, tmp_path, "bob\nbob-password\nmessage ann hi\nwhoelse\n" + end)
     assert status == 0
     assert said == WELCOME.format("bob") + """\
 The user "ann" is not online. The server has stored your message.
-Error! You cannot block yourself!
-Error! Unknown command "foo". Type "help" for what there is.
 Nobody else is online.
 """
     said, status = script(server, tmp_path, f"ann\n{USERS['ann']}\n")
@@ -52,9 +51,52 @@ def test_a_closed_input(server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_wrong_password_at_the_end_of_a_script_is_a_failure(server: Server, tmp_path: Path) -> None:
-    said, status = script(server, tmp_path, "bob\nwrong\n")
-    assert "Error! Wrong password: 2 tries are left." in said and status == 1
+@pytest.mark.parametrize(("wrong", "said"), [
+    ("block bob", "Error! You cannot block yourself!"),
+    ("foo", 'Error! Unknown command "foo". Type "help" for what there is.'),
+    ("message ann", "Error! Usage: message <to> <text>"),
+    ("help foo", 'Error! There is no command "foo". Type "help" for what there is.'),
+    ("file ann /nowhere/at/all", 'Error! There is no file "/nowhere/at/all".'),
+    ("file nobody README.md", 'Error! There is no user "nobody".'),
+    ("fileget ann x", 'Error! No file "x" from "ann" waits for you.'),
+])  # fmt: skip
+def test_a_script_goes_on_after_a_refused_command_and_fails(
+    server: Server, tmp_path: Path, wrong: str, said: str
+) -> None:
+    shown, status = script(server, tmp_path, f"bob\nbob-password\n{wrong}\nwhoelse\nlogout\n")
+    assert (shown, status) == (WELCOME.format("bob") + said + "\nNobody else is online.\n", 1)
+
+
+@pytest.mark.parametrize(("lines", "said"), [
+    ("bob\nwrong\nmessage ann hi\nmore\n", "Error! Wrong password: 2 tries are left."),
+    ("nobody\ntopsecret\ntopsecret\n", 'Error! There is no user "nobody".'),
+    ("no name\ntopsecret\n", "Error! This must be a user's name: 1 to 32 of A-Z a-z 0-9 _ . -."),
+    ("bob\n\nbob\nbob-password\n", "Error! The password is empty."),
+    ("register\nBob\nx\nx\n", 'Error! There is a user "bob" already.'),
+    ("register\neve\nx\ny\nz\n", "Error! The two passwords differ."),
+    ("de-register\nbob\nbob-password\nperhaps\nyes\n", 'Error! Please type "yes" or "no".'),
+    ("de-register\nbob\nwrong\nyes\nyes\n", "Error! Wrong password: 2 tries are left."),
+    ("bob\nbob-password\npassword\nwrong\nnew\nnew\nwhoelse\n", "Error! Wrong password: 2 tries are left."),
+    ("bob\nbob-password\npassword\nbob-password\nnew\nwen\nwhoelse\n", "Error! The two passwords differ."),
+])  # fmt: skip
+def test_a_script_ends_with_the_first_refusal_of_an_answer(
+    server: Server, tmp_path: Path, lines: str, said: str
+) -> None:
+    shown, status = script(server, tmp_path, lines)
+    assert status == 1
+    assert shown.endswith(said + "\n") and shown.count("Error!") == 1
+    assert "topsecret" not in shown and "(yes/no)" not in shown.replace("with all messages? (yes/no)", "")
+    with Client("127.0.0.1", server.port, timeout=LIMIT) as chat:
+        chat.login("ann", USERS["ann"])
+        assert chat.list_users() == {"ann": True, "bob": False, "carl": False}
+
+
+def test_a_script_of_someone_who_is_online_already(server: Server, tmp_path: Path) -> None:
+    with Client("127.0.0.1", server.port, timeout=LIMIT) as bob:
+        bob.login("bob", "bob-password")
+        shown, status = script(server, tmp_path, "bob\nbob-password\nbob-password\nyes\nx\nx\n")
+        assert status == 1 and shown.count("\n") == 3 and shown.splitlines()[2].startswith("Error! ")
+        assert bob.list_users() == {"ann": False, "bob": True, "carl": False}
 
 
 def test_nobody_there(server: Server, tmp_path: Path) -> None:
@@ -183,10 +225,7 @@ def test_killed_between_sending_and_the_reply(
     server.process.send_signal(signal.SIGSTOP)
     bob.types("message ann exactly once\r")
     memory = tmp_path / "state"
-    deadline = time.monotonic() + LIMIT
-    while not any(b"exactly once" in path.read_bytes() for path in memory.rglob("*.outbox")):
-        assert time.monotonic() < deadline
-        select.select([bob.fd], [], [], 0.02)
+    until(lambda: any(b"exactly once" in path.read_bytes() for path in memory.rglob("*.outbox")))
     bob.process.kill()
     server.process.send_signal(signal.SIGCONT)
     bob.process.wait()
@@ -225,3 +264,94 @@ def test_suspended_and_continued(server: Server, terminal: Callable[..., Termina
     bob.shows("bob> half")
     bob.types("\x03")
     assert bob.ends() == 0
+
+
+def test_a_server_that_restarts_while_one_is_asked_for_the_password(
+    server: Server, terminal: Callable[..., Terminal]
+) -> None:
+    bob = terminal("--user", "bob")
+    bob.shows("Please enter your password:")
+    bob.types("bob-pass")
+    server.stop()
+    bob.shows("Trying to come back.")
+    server.start()
+    bob.shows("The server is back.")
+    bob.types("word\r")
+    bob.shows("bob> ")
+    bob.types("\x04")
+    assert bob.ends() == 0 and "bob-pass" not in bob.all
+
+
+def test_ctrl_c_leaves_a_question_first(server: Server, terminal: Callable[..., Terminal]) -> None:
+    for flags in ((), ("--plain",)):
+        bob = terminal("--user", "bob", *flags)
+        bob.shows("Please enter your password:")
+        if flags:
+            bob.process.send_signal(signal.SIGINT)
+        else:
+            bob.types("half\x03")
+        bob.shows("Please enter your username:")
+        bob.types("bob\r")
+        bob.shows("Please enter your password:")
+        bob.types("bob-password\r")
+        bob.shows("bob> ")
+        bob.types("\x04")
+        assert bob.ends() == 0
+
+
+def test_whoever_reads_is_logged_off_and_comes_back_with_the_next_line(
+    tmp_path: Path, house: Callable[..., Server]
+) -> None:
+    server = house(TIME_OUT=1)
+    bob = Terminal(server.port, tmp_path)
+    try:
+        bob.log_in("bob")
+        for _ in range(2):
+            bob.shows("You were idle for 1 second. The next line you type logs you in again.")
+            bob.shows("bob> (logged off) ")
+            bob.types("whoelse\r")
+            bob.shows("You are back online.")
+            bob.shows("Nobody else is online.")
+        bob.types("\x04")
+        assert bob.ends() == 0
+    finally:
+        bob.close()
+
+
+def test_typing_is_presence_and_so_is_a_bot_that_waits(tmp_path: Path, house: Callable[..., Server]) -> None:
+    server = house(HEARTBEAT=0.2)
+    proxy = ProxyThread(server.port)
+    bob = Terminal(proxy.port, tmp_path)
+    try:
+        bob.log_in("bob")
+        until(lambda: b'"alive"' in proxy.proxy.said)
+        assert b'"active"' not in proxy.proxy.said.rpartition(b'"login"')[2]
+        bob.types("x")
+        until(lambda: b'"active":true' in proxy.proxy.said)
+        bob.types("\x15\x04")
+        assert bob.ends() == 0
+        proxy.proxy.said = b""
+        with Client("127.0.0.1", proxy.port, timeout=LIMIT) as ann:
+            ann.login("ann", USERS["ann"])
+            while b'"active":true' not in proxy.proxy.said:
+                assert ann.next_event(0.05) is None
+    finally:
+        bob.close()
+        proxy.close()
+
+
+_OLD = """
+import runpy, sys
+sys.version_info, sys.argv = (3, 10, 4, "final", 0), ["client.py", "127.0.0.1", "1"]
+try:
+    runpy.run_path("client.py", run_name="__main__")
+finally:
+    print([name for name in sys.modules if name.startswith("chatlib.")])
+"""
+
+
+def test_an_old_python_is_told_what_is_needed(python: Python) -> None:
+    assert ast.parse((ROOT / "client.py").read_text(), feature_version=(3, 6)).body, "an old one can read it"
+    done = python(_OLD)
+    assert (done.returncode, done.stderr) == (1, "Error! Python 3.11 or newer is needed; this is 3.10.\n")
+    assert done.stdout == "[]\n", "nothing was imported that an old one might not understand"

@@ -10,7 +10,7 @@ import pytest
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.protocol.commands import State
-from chatlib.protocol.scram import ScramError
+from chatlib.protocol.scram import ScramError, make_verifier
 from tests.chance import new_chance
 from tests.client.fake_server import FakeServer, Wire
 
@@ -256,7 +256,7 @@ def test_logout_from_a_dead_server_takes_three_seconds() -> None:
     assert wire.pass_time(0.2) == [n.Ended("LOGGED_OUT", "")]
 
 
-@pytest.mark.parametrize("status", ["KICKED", "REPLACED", "TIME_OUT", "PROTOCOL_ERROR"])
+@pytest.mark.parametrize("status", ["KICKED", "REPLACED", "PROTOCOL_ERROR"])
 def test_a_bye_that_is_final(status: str) -> None:
     wire = online()
     wire.server.say({"event": "bye", "status": status, "text": "So it is."})
@@ -300,6 +300,129 @@ def test_a_password_changed_elsewhere_ends_it() -> None:
     wire.server.verifiers["bob"] = type(wire.server.verifiers["bob"])(4096, b"othersaltother12", bytes(32), bytes(32))
     wire.connect()
     assert wire.conversation.ended and wire.conversation.ended.status == "WRONG_PASSWORD"
+
+
+def test_an_idle_program_comes_back_at_once_an_idle_person_when_there_is_something_to_say() -> None:
+    for attended in (False, True):
+        wire = online(attended=attended)
+        wire.server.say({"event": "bye", "status": "TIME_OUT", "text": "You were idle for 30 minutes."})
+        assert wire.run() == [
+            n.Idle("You were idle for 30 minutes.") if attended
+            else n.Lost("TIME_OUT", "You were idle for 30 minutes.")
+        ]  # fmt: skip
+        assert wire.conversation.wanted is not attended and wire.conversation.deadline() == float("inf")
+        wire.conversation.request("message", {"to": "ann", "text": "I am back"}, wire.now)
+        assert wire.conversation.wanted
+        wire.connect()
+        assert wire.news[-2:] == [n.LoggedIn("bob", 0, True, 1), wire.news[-1]]
+        assert wire.server.effects == ["I am back"]
+    wire.conversation.end("LOGGED_OUT", "")
+    wire.conversation.wake()
+    assert not wire.conversation.wanted
+
+
+def test_whoever_is_there_says_so_at_most_once_a_minute_besides_the_heartbeat() -> None:
+    wire = online()
+    for _ in range(10):  # keys
+        wire.conversation.active(wire.now)
+        assert wire.pass_time(1.0) == [] and wire.server.active == []
+    wire.pass_time(20.0)
+    assert wire.server.active == [True]
+    wire.pass_time(120.0)
+    assert wire.server.active == [True, False, False, False, False]
+    wire.conversation.active(wire.now)
+    wire.pass_time(0.0)
+    assert wire.server.active[5:] == [True]
+    wire.conversation.active(wire.now)
+    wire.pass_time(29.0)
+    assert wire.server.active[6:] == []
+    wire.cut()
+    wire.conversation.active(wire.now)  # nobody to be told
+    wire.connect()
+    wire.pass_time(31.0)
+    assert wire.server.active[6:] == [False]
+
+
+def test_a_person_does_not_notice_that_the_server_restarts_before_the_login() -> None:
+    wire = new_wire(attended=True)
+    wire.connect()
+    assert wire.news == [n.Greeted()]
+    wire.server.say({"event": "bye", "status": "SHUTTING_DOWN", "text": "The server stops."})
+    assert wire.run() == [n.Lost("SHUTTING_DOWN", "The server stops.")] and wire.conversation.wanted
+    wire.conversation.disconnected("cannot be reached", wire.now, "UNREACHABLE")
+    assert wire.run() == [n.Lost("UNREACHABLE", "cannot be reached")]
+    wire.conversation.login("bob", wire.now)  # typed meanwhile
+    wire.connect()
+    assert wire.news[-2:] == [n.Greeted(goes_on=True), n.Challenged("login", "bob")]
+    wire.cut()
+    wire.conversation.give_password("secret")  # typed meanwhile: goes to this account alone
+    wire.conversation.prove(wire.now)
+    wire.connect()
+    assert wire.news[-1] == n.LoggedIn("bob", 0, False, 0)
+
+
+def test_a_password_that_was_typed_for_another_salt_is_asked_for_again() -> None:
+    wire = new_wire(attended=True)
+    wire.connect()
+    wire.conversation.login("bob", wire.now)
+    wire.run()
+    wire.cut()
+    wire.conversation.give_password("secret")
+    wire.conversation.prove(wire.now)
+    wire.server.verifiers["bob"] = make_verifier("other", 4096)  # who has registered the name meanwhile
+    wire.connect()
+    assert wire.news[-1] == n.Challenged("login", "bob") and not wire.server.online
+
+
+@pytest.mark.parametrize("options", [{}, {"attended": True, "reconnect": False}])
+def test_others_end_when_the_server_is_lost_before_the_login(options: dict[str, bool]) -> None:
+    wire = new_wire(**options)
+    wire.connect()
+    assert wire.cut() == [n.Ended("LOST", "The cable was pulled.")]
+
+
+def test_a_name_is_asked_for_first_and_an_old_password_proven_first() -> None:
+    wire = new_wire()
+    wire.connect()
+    for user, status in (("Bob", "USER_EXISTS"), ("eve", "OK")):
+        wire.conversation.ask_name(user, wire.now)
+        assert answers(wire.run()) == [("register", status)]
+    assert "eve" not in wire.server.verifiers
+    wire.log_in()
+    wire.conversation.change_password(wire.now)
+    wire.run()
+    wire.conversation.give_password("wrong")
+    wire.conversation.prove(wire.now)
+    assert answers(wire.run()) == [("password", "WRONG_PASSWORD")]
+    wire.conversation.change_password(wire.now)
+    wire.run()
+    wire.conversation.give_password("secret")
+    wire.conversation.prove(wire.now)
+    assert wire.run() == [n.Proven("password")]
+    before = wire.server.verifiers["bob"]
+    with pytest.raises(ScramError):
+        wire.conversation.renew(wire.now, "\x07")
+    wire.conversation.renew(wire.now, "new")
+    assert answers(wire.run()) == [("password", "OK")] and wire.server.verifiers["bob"] != before
+    wire.cut()
+    wire.connect()
+    assert isinstance(wire.news[-1], n.LoggedIn)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_cut_between_the_proof_of_the_old_password_and_the_new_one(sent: bool) -> None:
+    wire = online()
+    wire.conversation.change_password(wire.now)
+    wire.run()
+    wire.conversation.give_password("secret")
+    wire.conversation.prove(wire.now)
+    wire.run()
+    if sent:
+        wire.conversation.renew(wire.now, "new")
+        wire.server.feed(wire.conversation.take_output())  # the challenge is lost
+    assert answers(wire.cut()) == [("password", "LOST")]
+    wire.connect()
+    assert isinstance(wire.news[-1], n.LoggedIn)
 
 
 def test_the_server_is_lost_before_the_first_login() -> None:

@@ -24,17 +24,18 @@ def _raise(fault: BaseException) -> None:
 class Person:
     """Types lines when they can be taken; `transcript` is what stands on the screen."""
 
-    def __init__(self, user: str = "", window: int = 1) -> None:
+    def __init__(self, user: str = "", window: int = 1, script: bool = False) -> None:
         self.transcript: list[str] = []
-        self.wire = Wire(Conversation())
-        self.secret = False
+        self.wire = Wire(Conversation(attended=not script))
+        self.secret = self.away = False
         self._prompt = ""
         self.loop = Loop(on_fault=_raise)
         self.transfers = Transfers(self.loop, self.wire.conversation, lambda: None)
         self.files = FileTalk(self.wire.conversation, self.transfers, self, Path())
         self.dialogue = Dialogue(
-            self.wire.conversation, self, self, self.files, lambda: 1_700_000_000.0, user=user, window=window
-        )
+            self.wire.conversation, self, self, self.files, lambda: 1_700_000_000.0, user=user, window=window,
+            script=script,
+        )  # fmt: skip
         self._listen()
 
     def print(self, *parts: Part) -> None:
@@ -46,13 +47,26 @@ class Person:
     def drop(self) -> None:
         self.wire.cut()
 
+    def presses_ctrl_c(self) -> None:
+        self.transcript.append(self._prompt + "^C")
+        if not self.dialogue.back_out():
+            self.dialogue.leave(self.wire.now)
+        self._listen()
+
+    def loses(self, status: str, text: str) -> None:
+        """The server says goodbye, and is away until ``connect``."""
+        self.away = True
+        self.wire.server.say({"event": "bye", "status": status, "text": text})
+        self._listen()
+
     def connect(self) -> None:
+        self.away = False
         self.wire.connect()
         self._listen()
 
     def _listen(self) -> None:
         conversation = self.wire.conversation
-        if conversation.state is None and conversation.wanted and conversation.user == "":
+        if conversation.state is None and conversation.wanted and conversation.user == "" and not self.away:
             self.wire.connect()
         while True:
             self.wire.run()
@@ -151,7 +165,7 @@ def test_an_unknown_name_is_offered_to_be_registered() -> None:
 
 def test_registering_by_name() -> None:
     person = Person()
-    person.types("register", "not a name", "bob", "x", "x", "no-one", "no", "quit")
+    person.types("register", "not a name", "bob", "", "no-one", "no", "quit")
     is_shown(person, """
         Please enter your username: (or "register", "de-register", "quit")
         >> register
@@ -160,11 +174,9 @@ def test_registering_by_name() -> None:
         Error! This must be a user's name: 1 to 32 of A-Z a-z 0-9 _ . -.
         Please choose a username:
         >> bob
-        Please choose a password:
-
-        Please type it again:
-
         Error! There is a user "bob" already.
+        Please choose a username:
+        >>
         Please enter your username: (or "register", "de-register", "quit")
         >> no-one
         There is no user "no-one". Do you want to register it? (yes/no)
@@ -221,7 +233,7 @@ def test_locked_out() -> None:
 
 def test_changing_the_password() -> None:
     person = logged_in()
-    person.types("password", "secret", "new", "new", "password", "oops", "x", "x")
+    person.types("password", "secret", "new", "new", "password", "oops", "whoelse")
     is_shown(person, """
         bob> password
         Please enter your current password:
@@ -234,15 +246,120 @@ def test_changing_the_password() -> None:
         bob> password
         Please enter your current password:
 
-        Please choose a password:
-
-        Please type it again:
-
         Error! Wrong password: 2 tries are left.
+        bob> whoelse
+        ann
         """)
     person.types("break")
     person.connect()
     assert "You are back online." in person.transcript
+
+
+@pytest.mark.parametrize("questions", [
+    ("register",), ("register", "eve"), ("register", "eve", "x"), ("de-register",), ("de-register", "bob"),
+    ("de-register", "bob", "secret"), ("bob",), ("eve",), ("eve", "yes"), ("eve", "yes", "x"),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("way", ["an empty line", "Ctrl+C"])
+def test_any_question_can_be_left(questions: tuple[str, ...], way: str) -> None:
+    person = Person()
+    person.types(*questions)
+    person.read()
+    if way == "Ctrl+C":
+        person.presses_ctrl_c()
+    else:
+        person.types("")
+    assert person.read().splitlines()[1:] == ['Please enter your username: (or "register", "de-register", "quit")']
+    person.types("", "bob", "secret")
+    assert person.read().endswith('Welcome to the Chatting room user "bob"! Now you have successfully logged in!\n')
+    assert list(person.wire.server.verifiers) == ["bob"]
+
+
+@pytest.mark.parametrize("answers", [(), ("secret",), ("secret", "x")])
+@pytest.mark.parametrize("way", ["an empty line", "Ctrl+C"])
+def test_a_change_of_password_can_be_left(answers: tuple[str, ...], way: str) -> None:
+    person = logged_in()
+    person.types("password", *answers)
+    person.read()
+    if way == "Ctrl+C":
+        person.presses_ctrl_c()
+    else:
+        person.types("")
+    assert person.read() == ("^C\n" if way == "Ctrl+C" else "\n") + "Your password stays as it was.\n"
+    person.types("whoelse", "password", "secret", "new", "new")
+    assert person.read().endswith("Your password has been changed.\n")
+
+
+def test_ctrl_c_where_there_is_nothing_to_be_left_leaves_the_program() -> None:
+    for person in (Person(), logged_in()):
+        person.presses_ctrl_c()
+        assert person.dialogue.status == 0
+
+
+def test_a_server_that_restarts_while_one_is_asked_for_the_name() -> None:
+    person = Person()
+    person.loses("SHUTTING_DOWN", "The server stops.")
+    person.connect()
+    person.loses("SHUTTING_DOWN", "The server stops.")
+    person.types("bob")
+    person.connect()
+    person.types("secret")
+    is_shown(person, """
+        Please enter your username: (or "register", "de-register", "quit")
+        The server stops. Trying to come back.
+        The server is back.
+        Please enter your username: (or "register", "de-register", "quit")
+        The server stops. Trying to come back.
+        >> bob
+        The server is back.
+        Please enter your password:
+
+        Welcome to the Chatting room user "bob"! Now you have successfully logged in!
+        """)
+
+
+@pytest.mark.parametrize("types_early", [False, True])
+def test_a_server_that_restarts_while_one_is_asked_for_the_password(types_early: bool) -> None:
+    person = Person(user="bob")
+    person.loses("SHUTTING_DOWN", "The server stops.")
+    if types_early:
+        person.types("secret")
+        person.connect()
+    else:
+        person.connect()
+        person.types("secret")
+    shown = person.read()
+    assert shown.startswith("Please enter your password:\nThe server stops. Trying to come back.\n")
+    assert shown.count("Please enter your password:") == (1 if types_early else 2)
+    assert shown.endswith('Welcome to the Chatting room user "bob"! Now you have successfully logged in!\n')
+
+
+def test_idle_for_half_an_hour() -> None:
+    person = logged_in()
+    person.loses("TIME_OUT", "You were idle for 30 minutes.")
+    person.hears("are you there?")
+    assert not person.wire.conversation.wanted and person.dialogue.status is None
+    person.types("message ann yes")
+    assert person.wire.conversation.wanted
+    person.connect()
+    person.types("whoelse")
+    time = datetime.fromtimestamp(1_700_000_000).strftime("[%H:%M]")
+    is_shown(person, f"""
+        You were idle for 30 minutes. The next line you type logs you in again.
+        bob> (logged off) message ann yes
+        You are back online.
+        While you were away (1 message):
+        {time} ann: are you there?
+        bob> whoelse
+        ann
+        """)
+
+
+def test_an_empty_line_is_a_line_for_who_is_logged_off() -> None:
+    person = logged_in()
+    person.loses("TIME_OUT", "You were idle for 30 minutes.")
+    person.types("")
+    person.connect()
+    assert person.read().endswith("You are back online.\n")
 
 
 def test_a_lost_connection() -> None:
@@ -293,9 +410,10 @@ def test_kicked() -> None:
 
 @pytest.mark.parametrize(("typed", "status"), [
     ((), 0), (("bob", "wrong"), 1), (("bob", "secret"), 0), (("bob", "secret", "message ann hi"), 0), (("eve",), 1),
+    (("bob", "secret", "mesage ann hi", "message ann hi"), 1),
 ])  # fmt: skip
 def test_the_end_of_a_script(typed: tuple[str, ...], status: int) -> None:
-    person = Person()
+    person = Person(script=True)
     person.types(*typed)
     person.dialogue.input_ended(person.wire.now)
     person._listen()
@@ -305,7 +423,9 @@ def test_the_end_of_a_script(typed: tuple[str, ...], status: int) -> None:
 
 
 def test_a_server_lost_after_the_end_of_a_script() -> None:
-    person = logged_in()
+    person = Person(script=True)
+    person.types("bob", "secret")
+    person.read()
     person.wire.server.mute = True
     person.types("message ann hi")
     person.dialogue.input_ended(person.wire.now)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import USERS, Server
-from tests.client.programs import WELCOME, Terminal, command, environment, script
+from tests.client.programs import WELCOME, Terminal, command, environment, script, until
 from tests.client.rig import ProxyThread
 from tests.patience import LIMIT
 
@@ -91,10 +89,7 @@ def killed_in_the_middle(server: Server, proxy: ProxyThread, tmp_path: Path, lin
     assert first.stdin is not None
     first.stdin.write(logged_in(user, line).encode())
     first.stdin.flush()
-    deadline = time.monotonic() + LIMIT
-    while not begun():
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.01)
+    until(begun)
     first.kill()
     first.wait()
     first.stdin.close()
@@ -163,6 +158,37 @@ def test_a_download_with_a_bar(server: Server, terminal: Callable[..., Terminal]
     ann.types("\x04")
     assert ann.ends() == 0
     assert (down / "x.bin").read_bytes() == (tmp_path / "x.bin").read_bytes()
+
+
+def test_declining_a_half_fetched_file_removes_what_came(
+    server: Server, proxy: ProxyThread, terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_bytes(os.urandom(3_000_000))
+    down = tmp_path / "down"
+    down.mkdir()
+    proxy.proxy.holds, proxy.proxy.budget = True, lambda: 400_000
+    for leaves in (False, True):
+        script(server, tmp_path, logged_in("bob", f"file ann {tmp_path}/x"))
+        port, server.port = server.port, proxy.port
+        ann = terminal("--downloads", str(down))
+        server.port = port
+        ann.log_in("ann")
+        ann.types("fileget bob x\r")
+        ann.shows("x from bob  [")
+        until(lambda: any(part.stat().st_size > 350_000 for part in down.iterdir()))
+        if not leaves:
+            ann.types("filedecline bob x\r")
+            ann.shows('You have declined "x" from bob.')
+            ann.types("whoelse\r")
+            ann.shows("Nobody else is online.")
+            assert "Error" not in ann.all and "x from bob  [" not in ann.screen
+        ann.types("\x03")
+        assert ann.ends() == 0
+        if leaves:
+            assert len(list(down.iterdir())) == 1
+            said, status = script(server, tmp_path, logged_in("ann", "filedecline bob x"), "--downloads", str(down))
+            assert said.endswith('You have declined "x" from bob.\n') and status == 0
+        assert list(down.iterdir()) == []
 
 
 def test_a_folder_for_downloads_that_cannot_be_one(server: Server, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ EXAMPLES: dict[Kind, object] = {
     kinds.PROTOCOL: 1, kinds.CLIENT: "c1", kinds.NAME: "Bob", kinds.VERIFIER: VERIFIER, kinds.SEQ: 812,
     kinds.SCRAM: "n,,n=bob,r=abcdefgh", kinds.TEXT: "hi there", kinds.MINUTES: 5, kinds.COUNT: 10,
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
+    kinds.FLAG: True,
 }  # fmt: skip
 FIELDS = {parameter.name for command in COMMANDS for parameter in command.parameters}
 WIRE = [command for command in COMMANDS if command.role in (Role.WIRE, Role.USER)]
@@ -141,7 +142,7 @@ def test_a_request_is_good_with_all_its_fields_and_with_those_it_needs(row: Comm
 def test_a_wrong_request_is_told_which_field(row: Command) -> None:
     full = request_for(row)
     for parameter in sent(row):
-        for bad in (None, [], {}, "\x00", -1, True):
+        for bad in (None, [], {}, "\x00", -1, 1.0 if parameter.kind is kinds.FLAG else True):
             text = check(row, {**full, parameter.name: bad})
             assert text == f'Field "{parameter.name}" must be {parameter.kind.allowed}.'
         without = {name: value for name, value in full.items() if name != parameter.name}

@@ -36,6 +36,7 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.TICKET, ["t", "x" * 64], ["", "x" * 65, "\n", 7]),
     (kinds.PATHS, ["/tmp/a b"], [7, None]),
     (kinds.PROTOCOL, [1], [0, 2, -1, True, 1.0, "1", None]),
+    (kinds.FLAG, [True, False], [0, 1, "true", None]),
     (kinds.WORD, ["", "word"], [7, None]),
     (kinds.VALUE, ["", "some words"], [7, None]),
 ]  # fmt: skip

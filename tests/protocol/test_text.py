@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.text import RESERVED, counted, fold, forbidden, heaped, is_name, printable, unfinished, visible
+from chatlib.protocol.text import (
+    RESERVED,
+    counted,
+    duration,
+    fold,
+    forbidden,
+    heaped,
+    is_name,
+    printable,
+    unfinished,
+    visible,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "facebook", "csee4119", "A.b_c-d", "-", "..", "0", "x" * 32, "de-register"])
@@ -141,6 +152,14 @@ def test_what_is_shown_is_the_same_in_any_pieces(text: str) -> None:
     for char in text:
         begun = unfinished(begun + char)
     assert begun == unfinished(text) and printable(begun) == shown
+
+
+@pytest.mark.parametrize(("seconds", "said"), [
+    (1, "1 second"), (0.5, "0.5 seconds"), (59, "59 seconds"), (60.0, "1 minute"), (90, "90 seconds"),
+    (1_800.0, "30 minutes"), (3_600, "1 hour"), (7_200, "2 hours"), (5_400, "90 minutes"), (10.0, "10 seconds"),
+])  # fmt: skip
+def test_times_as_people_say_them(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
 
 
 @given(st.text())

@@ -35,6 +35,19 @@ def test_two_hours_in_two_seconds(build: Callable[..., House]) -> None:
     assert seen_by_columbia == [("SEAS", False), ("Google", False), ("facebook", False)]
 
 
+def test_whoever_is_there_is_not_logged_off(build: Callable[..., House]) -> None:
+    house = build(TIME_OUT=1800, HEARTBEAT=10_000)
+    types, reads, odd = (house.login(user) for user in ("Columbia", "facebook", "Google"))
+    house.pass_time(1_790, 10)
+    assert types.ask("alive", active=True)["status"] == "OK"
+    assert reads.ask("alive", active=False)["status"] == "OK"
+    assert odd.ask("alive", active=1)["text"] == 'Field "active" must be true or false.'
+    house.pass_time(20)
+    assert [peer.events[-1]["status"] for peer in (reads, odd)] == ["TIME_OUT", "TIME_OUT"]
+    house.pass_time(1_760, 10)
+    assert types.ask("whoelse")["users"] == []
+
+
 def test_hello_says_the_heartbeat(build: Callable[..., House]) -> None:
     assert build(HEARTBEAT=7.5).connect().hello()["heartbeat"] == 7.5
 
@@ -66,7 +79,7 @@ def test_a_changed_time_out_holds_at_once(house: House) -> None:
     house.pass_time(19)
     assert not columbia.events
     house.pass_time(2)
-    assert columbia.events[-1] == {"event": "bye", "status": "TIME_OUT", "text": "You gave no command for 120 seconds."}
+    assert columbia.events[-1] == {"event": "bye", "status": "TIME_OUT", "text": "You were idle for 2 minutes."}
 
 
 def test_requests_beyond_the_rate_wait_and_none_is_lost(build: Callable[..., House]) -> None:
