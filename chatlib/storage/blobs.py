@@ -65,7 +65,7 @@ class Blobs:
         self._owners: dict[str, _Idle] = {}  # who has idle parts
         self._readers: dict[str, int] = {}  # of blobs that are being read
         self._ended: set[str] = set()  # those of them that nobody needs afterwards
-        self.aside: deque[Path] = deque()  # what `tidy` removes
+        self.aside: deque[str] = deque()  # names of what `tidy` removes
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def take_stock(self, wanted: Collection[str], now: float, wall: float) -> None:
@@ -80,7 +80,7 @@ class Blobs:
                     known = entry.stat(follow_symlinks=False)
                     found.append((known.st_mtime, entry.name.removesuffix(".part"), known.st_size))
                 elif entry.is_file(follow_symlinks=False):
-                    self.aside.append(Path(entry.path))
+                    self.aside.append(entry.name)
         for touched, key, size in sorted(found):
             self._sizes[key] = size
             age = min(max(0.0, wall - touched), PART_LIFE - GRACE)
@@ -132,9 +132,9 @@ class Blobs:
         if key in self._sizes:
             self._not_idle(key)
             del self._sizes[key]
-            aside = self.folder / f"{key}.{secrets.token_hex(4)}.gone"  # its name is free for another try
+            aside = f"{key}.{secrets.token_hex(4)}.gone"  # its name is free for another try
             with contextlib.suppress(OSError):
-                self.part(key).rename(aside)
+                self.part(key).rename(self.folder / aside)
                 self.aside.append(aside)
 
     def _now_idle(self, key: str, since: float) -> None:
@@ -197,14 +197,14 @@ class Blobs:
             del self._readers[blob]
             if blob in self._ended:
                 self._ended.discard(blob)
-                self.aside.append(self.folder / blob)
+                self.aside.append(blob)
 
     def unlink(self, blob: str) -> None:
         """Nobody needs it; a reader that has it open reads on."""
         if blob in self._readers:
             self._ended.add(blob)
         else:
-            self.aside.append(self.folder / blob)
+            self.aside.append(blob)
 
     # Removing.
 
@@ -213,7 +213,7 @@ class Blobs:
         until = perf_counter() + _TIDY
         while True:
             if self.aside:
-                if _removed(self.aside[0]):
+                if _removed(self.folder / self.aside[0]):
                     self.aside.popleft()
             elif not self._expire(now):
                 return False
