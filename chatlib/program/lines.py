@@ -6,6 +6,7 @@ or one with a style; the screen makes every part printable, whatever a server or
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -228,8 +229,10 @@ def _files(_asked: Fields, reply: Fields, now: float) -> list[Line]:
     files = reply.get("files")
     found = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
     rows = [[visible(str(each.get(field))) for field in ("from", "name")] for each in found]
+    same = Counter(map(tuple, rows))
     for row, each in zip(rows, found, strict=True):
-        row.append(readable_size(each.get("size")))
+        number = f"number {each.get('seq')}" if same[tuple(row)] > 1 else ""  # it can be told by nothing else
+        row += (readable_size(each.get("size")), number)
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     return [
         (*stamp(each.get("time"), now), "  ".join(map(_padded, row, widths)).rstrip())

@@ -23,7 +23,10 @@ class Waiting:
 
     def see(self, files: object) -> None:
         """The server's list, whole."""
-        self._files = {_key(file): file for file in files if isinstance(file, dict)} if isinstance(files, list) else {}
+        self._files = {}
+        for file in files if isinstance(files, list) else ():
+            if isinstance(file, dict):
+                self._files.setdefault(_key(file), file)  # of two with one name, the newest is meant
 
     def add(self, file: Fields) -> None:
         """One more has come."""

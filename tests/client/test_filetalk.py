@@ -90,6 +90,9 @@ def test_names_that_look_the_same() -> None:
         assert str(wrong.value) == (
             'Several files from carl look like "a.txt". Type its number instead: 12 (1 byte) or 11 (2.0 kB)'
         )
+    known.see([{"from": "carl", "name": "b", "seq": 15}, {"from": "carl", "name": "b", "seq": 14}])
+    assert known.from_sender("carl", "15") == ("carl", "b"), "the newest of two senders of one name"
+    known.see([*ODD, *FILES])
     known.add({"from": "carl", "name": "a.txt", "seq": 13})
     assert known.from_sender("carl", "a.txt") == ("carl", "a.txt"), "exactly so"
 
@@ -195,6 +198,13 @@ def test_the_list() -> None:
         "[12:00] Ann   report.pdf    1.2 MB",
         "[12:00] carl  report.pdf    0 bytes",
         "[12:00] carl  my photo.jpg  1 byte",
+    ]
+    odd = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "files": [*ODD, FILES[0]]}, NOON)]
+    assert odd == [
+        "[12:00] carl  a.txt       1 byte  number 12",
+        "[12:00] carl  a.txt       2.0 kB  number 11",
+        "[12:00] carl  میخواهم     1 byte",
+        "[12:00] Ann   report.pdf  1.2 MB",
     ]
     for nothing in ([], None):
         assert lines.answer("fileget", {}, {"status": "OK", "files": nothing}, NOON) == [("No files wait for you.",)]
