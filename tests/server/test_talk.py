@@ -39,6 +39,18 @@ def test_a_conversation(house: House, talk: Talk) -> None:
     assert [peer.events[-1]["user"] for peer in (columbia, facebook)] == ["SEAS", "SEAS"]
 
 
+def test_a_text_arrives_with_all_that_its_script_needs_and_without_heaps_of_marks(house: House) -> None:
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    for text in ("می\u200cخواهم", "ക്\u200d", "👨\u200d⚕\ufe0f", "e" + "\u0301" * 16):
+        assert columbia.ask("message", to="SEAS", text=text)["status"] == "OK"
+        assert seas.events[-1]["text"] == text
+    assert columbia.ask("message", to="SEAS", text="e" + "\u0301" * 17) == {
+        "action": "message", "status": "BAD_REQUEST",
+        "text": 'Field "text" must be a text of 1 to 4,096 characters without control characters, with at most 16'
+                " combining marks in a row.",
+    }  # fmt: skip
+
+
 def test_presence_is_hidden_from_whom_one_blocks(house: House) -> None:
     columbia, facebook, google = (house.login(user) for user in ("Columbia", "facebook", "Google"))
     google.ask("block", user="facebook")
