@@ -192,8 +192,12 @@ class Saver:
                 self._tidy(wish.warn)
                 self._failed(wish, failure)
                 return
-            server.edited.refresh()
-            for note in json.loads(answer):
+            notes = json.loads(answer)
+            try:
+                server.edited.refresh()
+            except (OSError, ValueError) as error:
+                notes.append(str(error))
+            for note in notes:
                 if note not in wish.warned:
                     wish.warn(f"Left as it is: {note}")
             if everything:

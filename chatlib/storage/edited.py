@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatlib.storage import textfile
-from chatlib.storage.exchange import exchange
+from chatlib.storage.exchange import exchange, read_whole
 from chatlib.storage.textfile import FileError, replace, sealed, unsealed
 
 _TRIES = 5  # to write a file that a person saves at the same time
@@ -105,7 +105,7 @@ class EditedFile:
     def _scan(self) -> _Scan:
         """Raises FileError when it cannot be read at all."""
         try:
-            data = self.path.read_bytes()
+            data = read_whole(self.path)
             text = data.decode("utf-8-sig")  # some editors begin a file with a mark
         except FileNotFoundError:
             return _Scan(None)

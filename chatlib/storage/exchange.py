@@ -15,16 +15,18 @@ One process does this at a time, under the home's writer lock. Must not know wha
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import signal
+import time
 from pathlib import Path
 
 from chatlib.storage import textfile
-from chatlib.storage.textfile import sync_folder, write_new
+from chatlib.storage.textfile import FileError, sync_folder, write_new
 
+PATIENCE = 2.0  # seconds to wait for somebody who is writing
+_AGAIN = 0.02  # seconds between two attempts
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # what such a file system says
 
 
@@ -122,16 +124,45 @@ def _keep(aside: Path, path: Path) -> str:
 
 
 def _holds(fd: int, held: bytes) -> bool:
-    """Whether a file holds just that, and nobody has it open for writing (which Linux tells, in most file systems)."""
+    """Whether a file holds just that, and nobody has it open for writing."""
+    return _unwritten(fd) and _content(fd) == held
+
+
+def _unwritten(fd: int) -> bool:
+    """Whether nobody has a file open for writing (Linux tells, as a rule); who opens it later waits for us."""
     if hasattr(fcntl, "F_SETLEASE"):
         try:
-            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored: whoever opens it later just waits
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except BlockingIOError:
             return False
         except OSError:
             pass  # a file of somebody else's, or a file system without leases
-    with contextlib.suppress(OSError):
-        os.lseek(fd, 0, os.SEEK_SET)
+    return True
+
+
+def _content(fd: int) -> bytes:
+    os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", closefd=False) as file:
-        return file.read() == held
+        return file.read()
+
+
+def read_whole(path: Path) -> bytes:
+    """What a file holds when nobody is in the middle of writing it: many editors empty it first. Raises OSError.
+
+    FileError: somebody keeps it open for longer than PATIENCE.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before = os.fstat(fd)
+            if _unwritten(fd):
+                data, after = _content(fd), os.fstat(fd)
+                if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
+                    return data
+        finally:
+            os.close(fd)
+        if time.monotonic() >= deadline:
+            raise FileError(f"{path}: another program has it open for writing; save it there, or close it")
+        time.sleep(_AGAIN)

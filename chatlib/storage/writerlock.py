@@ -37,6 +37,7 @@ class WriterLock:
         self._path, self._say = path, say
         self._mark = ""
         self._server = 0  # process
+        self._waiting = False
 
     def claim(self, patience: float = PATIENCE) -> None:
         """The home is this process's. Raises FileError when somebody does not let go of it, OSError."""
@@ -89,6 +90,9 @@ class WriterLock:
         """Kills the process that holds the lock, if that process and no other is meant. SIGKILL: it may be stopped."""
         pid, begun = _holder(fd)
         if not begun or begun != began(pid):
+            if pid and not self._waiting:
+                self._waiting = True
+                self._say(f"Waiting for {_who(fd)} to end ...")
             return
         with contextlib.suppress(OSError, AttributeError):  # no such call here, or not ours to end: it is waited for
             handle = os.pidfd_open(pid)

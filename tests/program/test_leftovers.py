@@ -18,7 +18,8 @@ from pathlib import Path
 
 from chatlib.protocol.scram import make_verifier
 from tests.chance import new_chance
-from tests.program.peer import GIVE_UP, ITERATIONS, PASSWORD, VERIFIER, Program
+from tests.patience import LIMIT
+from tests.program.peer import ITERATIONS, PASSWORD, VERIFIER, Program
 
 KILLS = int(os.environ.get("CHAT_KILLS", "10"))
 SLOW = 0.03  # seconds for each name
@@ -54,7 +55,7 @@ class Round:
 
     def child_of(self, server: Program) -> int:
         """The child that writes. It is the one that has taken the writer lock."""
-        deadline = time.monotonic() + GIVE_UP
+        deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
             words = (self.data / "writer.lock").read_text().split()
             pid = server.process.pid
@@ -65,7 +66,7 @@ class Round:
 
     def wait_for_the_last_phase(self, child: int) -> str:
         """Until the child has come some way into it; where that was."""
-        ways, seen, deadline = self._chance.randrange(1, 14), "", time.monotonic() + GIVE_UP
+        ways, seen, deadline = self._chance.randrange(1, 14), "", time.monotonic() + LIMIT
         while ways and time.monotonic() < deadline:
             place = self.place()
             if place.endswith("to move"):
@@ -132,7 +133,7 @@ def test_a_server_killed_while_its_child_moves_names(start: Start, home: Path) -
             server.login(f"byhand{number}")
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGCONT)
-        assert select.select([handle], [], [], GIVE_UP)[0], "what was left ends"
+        assert select.select([handle], [], [], LIMIT)[0], "what was left ends"
         os.close(handle)
         server.type("save")  # what a leftover had written would be taken for an edit by hand
         server.wait_for("Saved.")

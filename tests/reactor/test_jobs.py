@@ -76,6 +76,22 @@ def test_the_terminals_signals_do_not_end_the_work(turns: Turns) -> None:
     assert outcome(turns, work) == (b"still here", "")
 
 
+def test_a_child_that_is_ended_may_be_stopped_and_says_nothing_more(turns: Turns) -> None:
+    def work() -> bytes:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return b"never"
+
+    done: list[bytes] = []
+    before = len(os.listdir("/dev/fd"))
+    job = Job(turns.loop, work, lambda answer, _: done.append(answer))
+    os.waitid(os.P_PID, job._pid, os.WSTOPPED | os.WNOWAIT)
+    job.end()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no zombie stays
+    turns.tick()
+    assert done == [] and len(os.listdir("/dev/fd")) == before
+
+
 def test_no_child_can_be_had(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
         raise OSError(11, "Resource temporarily unavailable")

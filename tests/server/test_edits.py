@@ -8,6 +8,7 @@ import pytest
 
 from chatlib.protocol.scram import make_verifier
 from chatlib.server.edits import EditedFiles
+from chatlib.storage import exchange
 from chatlib.storage.textfile import FileError
 from tests.server.house import ITERATIONS, VERIFIER, House
 
@@ -145,6 +146,22 @@ def test_a_file_that_cannot_be_read_keeps_nothing_from_being_saved(house: House)
     (house.folder / "credentials.txt").unlink()
     house.restart()
     house.login("newcomer")
+
+
+def test_a_file_that_an_editor_has_just_emptied_takes_nothing_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "PATIENCE", 0.0)
+    whole = house.read("credentials.txt")
+    with open(house.folder / "credentials.txt", "w") as editor:
+        assert "credentials.txt: another program has it open for writing" in house.reload()[0]
+        said = house.save()
+        assert "has it open for writing" in said[0] and said[-1] == "Saved."
+        editor.write(whole.replace(f"SEAS {V}\n", ""))
+        editor.flush()
+        assert "has it open for writing" in house.reload()[0]
+    assert house.reload() == ["Read: seas was removed."]
+    assert len(house.server.world.accounts) == 3
 
 
 # Taken in, and then a crash before the files are written anew.

@@ -13,7 +13,8 @@ import pytest
 
 from chatlib.storage import exchange as module
 from chatlib.storage import textfile
-from chatlib.storage.exchange import exchange, mend
+from chatlib.storage.exchange import exchange, mend, read_whole
+from chatlib.storage.textfile import FileError
 
 Save = Callable[[Path], None]
 STEPS = range(1, 6)  # the pauses of an exchange; one more than there are
@@ -216,3 +217,25 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not exchange(path, None, "never\n", notes)
     assert path.read_text() == "new\n" and notes == []
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_read_when_its_editor_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("amy 1\nbob 2\n")
+    with open(path, "w") as editor:  # which has emptied it
+        waits = 0
+
+        def wait(_seconds: float) -> None:
+            nonlocal waits
+            waits += 1
+            if waits == 2:
+                editor.write("amy 1\nbob 3\n")
+                editor.close()
+
+        monkeypatch.setattr(module.time, "sleep", wait)
+        assert read_whole(path) == b"amy 1\nbob 3\n"
+        assert waits == 2
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    with open(path, "a"), pytest.raises(FileError, match=r"file\.txt: another program has it open for writing"):
+        read_whole(path)
+    assert read_whole(path) == b"amy 1\nbob 3\n"
