@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import pytest
 
 from chatlib.reactor import jobs
 from chatlib.reactor.jobs import Job
+from tests.patience import LIMIT
 from tests.reactor.turns import Turns
 
 
@@ -65,6 +67,31 @@ def test_a_child_that_was_killed(turns: Turns) -> None:
         return b"never"
 
     assert outcome(turns, work) == (b"", "the child ended with status -9")
+
+
+@pytest.mark.parametrize("by", ["itself", "end"])
+def test_the_loop_goes_on_while_a_child_takes_its_time_to_end(turns: Turns, by: str) -> None:
+    """On a busy machine a child that has said all may wait for half a second until it may end."""
+
+    def work() -> bytes:
+        os.closerange(3, 256)  # the pipe, too
+        signal.pause()
+        return b"never"
+
+    done: list[str] = []
+    job = Job(turns.loop, work, lambda answer, failure: done.append(failure))
+    assert select.select([job._fd], [], [], LIMIT)[0]
+    turns.tick(3)
+    assert done == [] and turns.faults == []
+    if by == "end":
+        job.end()
+    else:
+        os.kill(job._pid, signal.SIGKILL)
+        turns.until(lambda: done)
+    turns.tick(3)
+    assert done == ([] if by == "end" else ["the child ended with status -9"]) and turns.faults == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(job._pid, os.WNOHANG)
 
 
 def test_the_terminals_signals_do_not_end_the_work(turns: Turns) -> None:

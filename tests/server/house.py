@@ -9,12 +9,14 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.reactor.jobs import Job
 from chatlib.server.server import Server
 from chatlib.storage.home import Home
+from tests.patience import LIMIT
 from tests.server.peer import ITERATIONS, PASSWORD, VERIFIER, Peer
 
 USERS = ("Columbia", "facebook", "Google", "SEAS")
@@ -178,7 +180,8 @@ class House:
 
     def wait_for(self, what: Callable[[], object]) -> None:
         """Ticks, waiting for children at work, until `what` holds."""
-        for _ in range(2_000):
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
             self.tick()
             if what():
                 return
