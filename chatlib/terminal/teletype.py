@@ -268,6 +268,8 @@ class Teletype:
 
     def _try_again(self) -> None:
         self._trying = False
+        if self._present:
+            return  # it was given back meanwhile
         if is_terminal(self._stdin):
             self._enter()
         else:

@@ -245,6 +245,21 @@ def test_a_narrower_window(window: Build) -> None:
         assert desk.teletype.columns == 20
 
 
+def test_a_look_at_the_terminal_that_comes_too_late_changes_nothing(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        half = "half of a line that needs more than one of the rows"
+        desk.type(half)
+        while "".join(desk.look()) != "> " + half:
+            desk.tick()
+        desk.teletype._look_again()
+        desk.until(lambda: not desk.teletype._trying)
+        desk.teletype.print("said")
+        desk.tick()
+        assert desk.look()[0] == "said"
+        assert "".join(desk.look()[1:]) == "> " + half
+
+
 def test_the_window_is_closed(window: Build) -> None:
     for plain in (False, True):
         desk = window(plain=plain)
