@@ -1,0 +1,125 @@
+"""Any one bit of any file in ``data/`` flips: the start is refused and touches nothing, or it makes no difference.
+
+A damaged message is the one thing that a start does not look for; whoever reads it is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatlib.server.edits import EditedFiles
+from chatlib.server.recovery import recover
+from chatlib.storage.home import Home
+from chatlib.storage.journal import Journal
+from chatlib.storage.textfile import FileError
+from tests.chance import examples, new_chance
+from tests.core.stage import picture
+from tests.server.house import PASSWORD, House
+from tests.server.test_power_cuts import Syncer
+
+DAMAGED = "damaged"  # in place of a message whose reader is told so
+FILES = ("addresses.txt", "block_rep.txt", "credentials.base", "epoch.txt", "file_rep.txt", "journal.txt",
+         "list_block.txt", "mailboxes.txt", "manifest.txt", "message_rep.txt", "para.base", "replies.txt", "state.txt",
+         "users.txt")  # fmt: skip
+NOT_COVERED = {"lock", "writer.lock"}  # nothing in them is read by a start that gets them
+
+
+@pytest.fixture
+def home(build: Callable[..., House]) -> Path:
+    """A home with something in every file, in the text files and in the journal, that was killed."""
+    house = build(users=("Ann", "Bob", "Cyd"))
+    ann = house.login("Ann")
+    for action in (
+        {"action": "message", "to": "Bob", "text": "saved"}, {"action": "message", "to": "Cyd", "text": "erased"},
+        {"action": "broadcast", "text": "to all", "key": "k1"}, {"action": "block", "user": "Bob"},
+    ):  # fmt: skip
+        assert ann.ask(**action)["status"] == "OK"
+    house.greet().prove("login", "Bob", "wrong")
+    house.server.submit({"action": "file_stored", "at": 1.0, "user": "ann", "to": "Bob", "name": "a", "size": 1,
+                         "sha256": "0" * 64, "blob": "blob"})  # fmt: skip
+    assert house.greet().prove("deregister", "Cyd", PASSWORD)["status"] == "OK"
+    assert house.save() == ["Saved."]
+    ann.ask("message", to="Bob", text="journaled")
+    ann.ask("broadcast", text="journaled")
+    house.pass_time(1.0)
+    house.crash()
+    return house.folder
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def started(home: Home) -> dict[str, Any]:
+    """All that a start makes of the home. Raises FileError."""
+    edited = EditedFiles(home)
+    faults: list[BaseException] = []
+    world, messages = recover(home, Journal(home.data, Syncer()), lambda text: None, faults.append)  # type: ignore[arg-type]
+    try:
+        assert not faults and not edited.read()
+        mail: dict[str, list[Any]] = {user: [] for user in world.accounts}
+        for user, texts in mail.items():
+            for seq, offset in world.history(user, world.lsn + 1):
+                try:
+                    event = json.loads(messages.read(offset)[1])
+                    texts.append(event.get("text", event.get("name")))
+                    assert event["seq"] == seq
+                except FileError:
+                    texts.append(DAMAGED)
+        return {"epoch": home.epoch(), "mail": mail, "world": picture(world)}
+    finally:
+        messages.close()
+
+
+def restore(folder: Path, before: dict[Path, bytes]) -> None:
+    for path, held in content(folder).items():
+        if path not in before:
+            path.unlink()
+        elif held != before[path]:
+            path.write_bytes(before[path])
+
+
+def test_no_file_is_forgotten(home: Path) -> None:
+    there = {path.name for path in (home / "data").iterdir() if path.is_file()}
+    assert there == set(FILES) | NOT_COVERED
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_refused_or_makes_no_difference(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One bit of each byte; all eight with CHAT_EXAMPLES=1000 or more."""
+    chance = new_chance(name)
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    at_home = Home(home)
+    before = content(home)
+    wanted = started(at_home)
+    assert len(wanted["mail"]["bob"]) == 5 and DAMAGED not in wanted["mail"]["bob"]
+    restore(home, before)
+    path = home / "data" / name
+    whole = before[path]
+    for at in range(len(whole)):
+        for bit in range(8) if examples() >= 1_000 else [chance.randrange(8)]:
+            flipped = bytearray(whole)
+            flipped[at] ^= 1 << bit
+            path.write_bytes(flipped)
+            try:
+                got = started(at_home)
+            except FileError as refused:
+                assert name in str(refused), f"byte {at}, bit {bit}: {refused}"
+                assert content(home) == {**before, path: bytes(flipped)}, f"byte {at}, bit {bit}"
+                continue
+            if name == "message_rep.txt":
+                for user, texts in got["mail"].items():
+                    for text, right in zip(texts, wanted["mail"][user], strict=True):
+                        assert text in (right, DAMAGED), f"byte {at}, bit {bit}"
+                got["mail"] = wanted["mail"]
+            assert got == wanted, f"byte {at}, bit {bit}"
+            restore(home, before)
+    os.close(at_home._lock_fd)

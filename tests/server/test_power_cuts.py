@@ -1,0 +1,268 @@
+"""The power fails, at every write of a batch, of a checkpoint and of a start: the server starts all the same.
+
+What was acknowledged is there, in order and once; what was not is there or not; no seq is given twice. No sockets: a
+world, its journal, its files, and the disk of ``tests/storage/powercut.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatlib.core.world import Command, Reply
+from chatlib.server.delivery import Delivery
+from chatlib.server.effects import Effects
+from chatlib.server.pipeline import Pipeline
+from chatlib.server.recovery import checkpoint_now, recover
+from chatlib.storage.blobs import Blobs
+from chatlib.storage.home import Home
+from chatlib.storage.journal import Journal
+from chatlib.storage.messages import MessageStore
+from tests.chance import examples, new_chance
+from tests.storage.powercut import Disk
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+USERS = ("ann", "bob", "cyd")
+
+
+class PowerCut(BaseException):
+    """Nothing more is done."""
+
+
+class Syncer:
+    """Syncs when the journal asks for it, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.in_place = True
+        self._waiting: tuple[int, ...] = ()
+
+    def start(self, *fds: int) -> bool:
+        self._waiting = fds
+        return self.in_place and self.ready()
+
+    def ready(self) -> bool:
+        for fd in self._waiting:
+            os.fsync(fd)
+        return True
+
+
+class NothingEdited:
+    """The two files that people edit are not this test's."""
+
+    def write(self, world: object) -> list[str]:
+        return []
+
+
+class Small:
+    """All of a server that touches the disk."""
+
+    def __init__(self, folder: Path, tell: Callable[[int, Command, Reply], None] = lambda *words: None) -> None:
+        self.home, self.syncer, self._tell = Home(folder), Syncer(), tell
+        self.said: list[str] = []
+        self.journal = Journal(self.home.data, self.syncer)  # type: ignore[arg-type]
+        self.world, self.messages = recover(self.home, self.journal, self.said.append, self._fault)
+        self.effects = Effects(self.journal, self._fault)
+        blobs = Blobs(self.home.data / "files")
+        self.world.audience = Delivery(self.messages, blobs, self.effects)
+        self.home.epoch()
+        self.journal.open()
+        self.pipeline = Pipeline(self.world, self.journal, self.messages, self._fault)
+        self.do({"action": "start", "left": self.world.at})
+        self.pipeline.settle()
+
+    @staticmethod
+    def _fault(fault: BaseException) -> None:
+        raise fault
+
+    def do(self, command: Command) -> int:
+        """Submits a command; returns its LSN."""
+        command = {"at": 1.0, **command}
+        self.pipeline.submit(self, "", self.journal.appended + 1, command)
+        return self.journal.appended
+
+    def answered(self, echo: str, request_id: Any, command: Command, reply: Reply) -> None:
+        self._tell(request_id, command, reply)
+
+    def broken(self) -> None:
+        raise AssertionError
+
+    def tick(self) -> None:
+        self.pipeline.commit()
+        self.pipeline.execute()
+        self.effects.step()
+
+    def synced(self) -> None:
+        if self.journal.busy:
+            self.journal.synced()
+            self.pipeline.execute()
+
+    def second(self) -> None:
+        """A second is over."""
+        self.journal.sync_later()
+        self.journal.mark()
+
+    def save(self) -> None:
+        """As the server and its child do it; with commands that come meanwhile."""
+        self.journal.cut_segment()
+        self.effects.finish()
+        checkpoint_now(self.home, self.world, self.messages, NothingEdited())  # type: ignore[arg-type]
+        self.do({"action": "message", "by": "ann", "to": "bob", "text": "while it is saved"})
+        self.tick()
+        self.synced()
+        self.journal.drop_older()
+
+    def stop(self) -> None:
+        self.pipeline.settle()
+        self.journal.sync_now()
+        self.effects.finish()
+        checkpoint_now(self.home, self.world, self.messages, NothingEdited())  # type: ignore[arg-type]
+        self.journal.empty()
+        self.close()
+
+    def close(self) -> None:
+        self.journal.close()
+        self.messages.close()
+        os.close(self.home._lock_fd)
+
+    def mail(self, user: str) -> list[str]:
+        """The texts of what a user was sent, as they are read from the store."""
+        return _texts(self.messages, list(self.world.history(user, self.world.lsn + 1)))
+
+
+def _texts(store: MessageStore, positions: list[tuple[int, int]]) -> list[str]:
+    events = [store.read(offset)[1].decode() for _, offset in reversed(positions)]
+    return [event.partition('"text":"')[2][:-3] for event in events]
+
+
+class Story:
+    """What was done, and what was answered."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, list[tuple[int, str]]] = {user: [] for user in USERS}  # to each: LSN and text
+        self.left: dict[str, int] = {}  # who deregistered: the LSN
+        self.answered = 0  # the last LSN that was
+        self.kept = 0  # the last LSN that must be there after a power cut
+
+    def note(self, lsn: int, command: Command, reply: Reply) -> None:
+        assert reply["status"] == "OK" or command["action"] in ("login", "register"), reply
+        self.answered = lsn
+
+    def check(self, small: Small) -> None:
+        for user, told in self.told.items():
+            if user not in small.world.accounts:
+                assert user in self.left or not any(lsn <= self.kept for lsn, _ in told)
+                continue
+            assert user not in self.left or self.left[user] > self.kept
+            texts = small.mail(user)
+            assert texts == [text for _, text in told][: len(texts)], "in order, and once"
+            assert len(texts) >= sum(lsn <= self.kept for lsn, _ in told), "what was acknowledged is there"
+        assert small.world.lsn > self.answered, "no seq is given twice"
+
+
+def live(small: Small, story: Story, chance: Any, mode: str) -> None:
+    """A short life: messages, short and long, mail that is erased, and checkpoints."""
+    for user in USERS:
+        small.do({"action": "register", "user": user, "verifier": "x"})
+        small.do({"action": "login", "user": user, "address": "10.0.0.1"})
+    small.tick()
+    small.journal.sync_always = mode != "second"
+    small.syncer.in_place = mode == "always"
+    for number in range(14):
+        for _ in range(chance.choice([1, 2, 12])):
+            to = chance.choice(USERS[1:])
+            text = f"{number} " + "x" * chance.choice([5, 300, 1_500])
+            if to not in story.left:
+                story.told[to].append((small.journal.appended + 1, text))
+                small.do({"action": "message", "by": "ann", "to": to, "text": text})
+        if number == 9:
+            small.do({"action": "depart", "user": "cyd", "session": small.world.online["cyd"].login})
+            story.left["cyd"] = small.do({"action": "deregister", "user": "cyd"})
+        small.tick()
+        small.synced()
+        if number % 3 == 2:
+            small.second()
+            small.synced()
+            small.tick()
+        if number in (5, 10) and small.journal.at_rest:
+            story.told["bob"].append((small.journal.appended + 1, "while it is saved"))
+            small.save()
+    story.told["bob"].append((small.journal.appended + 1, "last"))
+    small.do({"action": "message", "by": "ann", "to": "bob", "text": "last"})
+    small.stop()
+
+
+@pytest.mark.parametrize("mode", ["always", "always, slow", "second"])
+def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """One of the states that may be left of each step; up to twenty with CHAT_EXAMPLES."""
+    chance = new_chance(mode)
+    for name in ("fsync", "fdatasync"):  # the disk that matters is ours
+        monkeypatch.setattr(os, name, lambda fd: None)
+    home = tmp_path / "home"
+    home.mkdir()
+    disk, story = Disk(home, chance), Story()
+    small: Small | None = None
+    starts = 0
+
+    def fail() -> None:
+        nonlocal starts
+        if small is None:  # the first start: nobody was told anything yet
+            story.kept = 0
+        else:
+            story.kept = min(story.answered, small.journal.durable) if mode == "second" else story.answered
+        for _ in range(min(20, examples(1))):
+            after = tmp_path / "after"
+            disk.cut(after)
+            starts += 1
+            if chance.random() < 0.3:
+                after = cut_in_a_start(after, tmp_path / "again", chance)
+            go_on(after, story)
+
+    disk.before_each = fail
+    with disk.watched():
+        small = Small(home, story.note)
+        live(small, story, chance, mode)
+        fail()
+    assert disk.steps > 200 and starts >= disk.steps
+
+
+def cut_in_a_start(folder: Path, again: Path, chance: Any) -> Path:
+    """The power comes back, and fails again before the server has started."""
+    disk, left = Disk(folder, chance), chance.randrange(1, 40)
+
+    def fail() -> None:
+        if disk.steps == left:
+            raise PowerCut
+
+    disk.before_each = fail
+    try:
+        with disk.watched():
+            Small(folder).close()
+    except PowerCut:
+        disk.cut(again)
+        return again
+    return folder
+
+
+def go_on(folder: Path, story: Story) -> None:
+    """A start, a message, a clean stop, and a start."""
+    small = Small(folder)
+    story.check(small)
+    known = "ann" in small.world.accounts
+    if not known:
+        small.do({"action": "register", "user": "ann", "verifier": "x"})
+        small.do({"action": "register", "user": "bob", "verifier": "x"})
+    small.do({"action": "login", "user": "ann", "address": "10.0.0.1"})
+    small.do({"action": "message", "by": "ann", "to": "bob", "text": "on we go"})
+    small.tick()
+    before = {user: small.mail(user) for user in USERS if user in small.world.accounts}
+    assert before["bob"][-1] == "on we go"
+    small.stop()
+    small = Small(folder)
+    assert {user: small.mail(user) for user in USERS if user in small.world.accounts} == before
+    small.close()
