@@ -92,6 +92,7 @@ class Teletype:
         self._input = Input(loop, self, stdin)
         self._actions: Iterator[Action] = iter(())
         self._held = self._dropped = 0
+        self._changed = True  # something may look different since the last flush
         self._present = False  # the terminal, or whatever stands for it, is ours now
         self._trying = False  # to get the terminal back
         self.at_terminal = is_terminal(stdin)
@@ -148,6 +149,7 @@ class Teletype:
 
     def print(self, *parts: Part) -> None:
         """One line."""
+        self._changed = True
         size = sum(len(part) if isinstance(part, str) else len(part.text) for part in parts) + 1
         if self._held + size > _LIMIT:
             self._dropped += 1
@@ -157,10 +159,13 @@ class Teletype:
 
     def flush(self) -> None:
         """A phase of the tick: shows what has changed, if all that was shown before has been taken."""
+        if not self._changed:  # nearly always
+            return
         if not self._printer.idle:
             self._printer.flush()
             if not self._printer.idle:
                 return
+        self._changed = False
         self._say_dropped()
         self._held = 0
         self._editor.keep_history = self._remembers()
@@ -182,6 +187,7 @@ class Teletype:
         self._take(())
 
     def end_typed(self) -> None:
+        self._changed = True
         self._operator.end_typed()
 
     def ended(self) -> None:
@@ -195,6 +201,7 @@ class Teletype:
         self._operator.hung_up()
 
     def _take(self, actions: Iterable[Action]) -> None:
+        self._changed = True
         # What a fault left behind comes first, and stays here while it is carried out.
         self._actions = chain(self._actions, actions)
         for action in self._actions:
@@ -224,6 +231,7 @@ class Teletype:
 
     def interrupt(self) -> None:
         """Ctrl+C: clears the half-typed line; of an empty one the operator is told."""
+        self._changed = True
         if isinstance(self._editor, Editor) and self._editor.text:
             self._editor.clear()
         else:
@@ -233,6 +241,7 @@ class Teletype:
 
     def signalled(self, number: int) -> None:
         """One of `signals` has come."""
+        self._changed = True
         match number:
             case signal.SIGWINCH:
                 self._own.resize(*window_size(self._stdout))
@@ -259,6 +268,7 @@ class Teletype:
         if display is not self._display:
             self._display.close()
         self._display = display
+        self._changed = True
         display.open()
 
     def _look_again(self) -> None:
