@@ -118,6 +118,10 @@ class Dialogue:
         """Ctrl+C: leaves the question; False: there is none to leave but by leaving the program."""
         return self._questions.back_out()
 
+    def repeat(self) -> None:
+        """Something else was on the terminal: shows the question again, if there is one."""
+        self._questions.repeat()
+
     def leave(self, now: float) -> None:
         """Ctrl+D, quit, mostly Ctrl+C: leaves, after the replies that are on their way."""
         self._leaving = True

@@ -280,7 +280,9 @@ class Program:
     def _continued(self, has_terminal: bool) -> None:
         self._display.resize(*modes.window_size(STDOUT))
         self._display.open()
-        if not has_terminal:
+        if has_terminal:
+            self._dialogue.repeat()
+        else:
             self._leave()
 
     def _signalled(self, number: int) -> None:

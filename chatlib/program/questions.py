@@ -81,6 +81,11 @@ class Questions:
             self._ask_user()
         return True
 
+    def repeat(self) -> None:
+        """Shows the question again, below what came between."""
+        if self._question:
+            self._show((self._text,))
+
     def drop(self) -> None:
         """There is nothing more to ask."""
         self._question, self._secret, self.changing = None, "", False
@@ -91,7 +96,7 @@ class Questions:
         """The server is ready; `again`: after it was away, which one may have noticed."""
         if self._question:
             if again:
-                self._show((self._text,))
+                self.repeat()
         elif self._user and not goes_on:
             self._conversation.login(self._user, now)
         elif not goes_on:
