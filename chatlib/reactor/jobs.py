@@ -21,6 +21,7 @@ class Job:
         """Forks. Raises OSError when there can be no child."""
         self._loop, self._done = loop, done
         self._pieces: list[bytes] = []
+        self._said_all = False  # what is left is the child's end
         self._fd, answer = os.pipe()
         try:
             self._pid = os.fork()
@@ -34,21 +35,34 @@ class Job:
         loop.watch(self._fd, READ, self)
 
     def readable(self) -> None:
-        piece = os.read(self._fd, 65_536)
-        if piece:
-            self._pieces.append(piece)
-            return
+        if not self._said_all:
+            piece = os.read(self._fd, 65_536)
+            if piece:
+                self._pieces.append(piece)
+                return
+            self._said_all = True
         pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if not pid:
-            return  # a busy machine may put a child's end off: the loop goes on, and comes back, since EOF stays
         self._loop.forget(self._fd, self)
         os.close(self._fd)
+        if not pid and self._watch_the_end():
+            return
+        if not pid:
+            _, status = os.waitpid(self._pid, 0)
         answer, code = b"".join(self._pieces), os.waitstatus_to_exitcode(status)
         if code == 0:
             self._done(answer, "")
         else:  # never without a reason: that would mean that it went well
             reason = answer.decode(errors="replace") if code == 1 else ""
             self._done(b"", reason or f"the child ended with status {code}")
+
+    def _watch_the_end(self) -> bool:
+        """A busy machine may put a child's end off: the loop goes on meanwhile, where the system can tell of it."""
+        try:
+            self._fd = os.pidfd_open(self._pid)
+        except (AttributeError, OSError):
+            return False
+        self._loop.watch(self._fd, READ, self)
+        return True
 
     def end(self) -> None:
         """Kills the child, which may be stopped or stuck; `done` is not called any more."""

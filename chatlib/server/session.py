@@ -170,7 +170,7 @@ class Session:
         if not self.login:
             self._mistakes += 1
             if self._mistakes == MISTAKES:
-                self._end_behind_replies("PROTOCOL_ERROR", "Too many requests that are none.")
+                self._end_behind_replies("PROTOCOL_ERROR", "Too many lines that are not requests.")
 
     def too_long(self) -> None:
         """A line is longer than allowed."""

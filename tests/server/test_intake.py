@@ -45,7 +45,7 @@ def test_a_stranger_who_sends_nothing_but_newlines_is_sent_away_and_costs_little
     for stranger in strangers:
         told = stranger.hear()
         assert [message["status"] for message in told[:-1]] == ["BAD_REQUEST"] * 20
-        assert told[-1] == {"event": "bye", "status": "PROTOCOL_ERROR", "text": "Too many requests that are none."}
+        assert told[-1] == {"event": "bye", "status": "PROTOCOL_ERROR", "text": "Too many lines that are not requests."}
 
 
 def test_all_strangers_together_have_a_budget_and_users_one_of_their_own(house: House) -> None:
