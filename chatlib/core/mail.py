@@ -7,7 +7,6 @@ broadcasts a block kept from a reader is when the block held.
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,11 +17,7 @@ Position = tuple[int, int]  # (seq, offset of the line in the store)
 # beginning and not later than the end that follows; a block that holds has no end yet.
 Refused = Mapping[str, "array[int]"]
 UNKNOWN = "?"  # who sent a broadcast that an earlier version has kept; no name
-
-
-def at_rest(line: bytes) -> bytes:
-    """``" <receiver> <event>"``, with its end, as it stands in the message store: behind its checksum."""
-    return b"%08x" % zlib.crc32(line) + line
+CHECKSUM = 8  # bytes that the message store puts before each line
 
 
 class Mailbox:

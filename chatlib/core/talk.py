@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.mail import NO_MAIL, Mailbox, at_rest
+from chatlib.core.mail import CHECKSUM, NO_MAIL, Mailbox
 from chatlib.protocol.framing import quote
 from chatlib.protocol.text import fold
 
@@ -47,12 +47,11 @@ def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
     """An event, as JSON, for one user: now, or at the next login. Whether it is now."""
     # Encoded once, for the wire and for the disk.
     line = f" {receiver.name} {event}\n".encode()
-    stored = at_rest(line)
     if receiver.mail is NO_MAIL:
         receiver.mail = Mailbox()
     receiver.mail.add(lsn, world.store_end)
-    world.store_end += len(stored)
-    world.audience.store(stored)
+    world.store_end += CHECKSUM + len(line)
+    world.audience.store(line)
     if receiver.user not in world.online:
         return False
     world.audience.deliver(receiver.user, line[len(receiver.name) + 2 :])
@@ -66,10 +65,9 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
         f' all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
-    stored = at_rest(line)
     world.broadcasts.add_from(account.user, lsn, world.store_end)
-    world.store_end += len(stored)
-    world.audience.store(stored)
+    world.store_end += CHECKSUM + len(line)
+    world.audience.store(line)
     excluded = account.blocked_by or ()
     world.audience.fan_out(line[5:], excluded)
     return {"status": "OK", "seq": lsn, "undelivered": len(excluded)}

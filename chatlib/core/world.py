@@ -47,7 +47,7 @@ class Audience(Protocol):
         """The session of `user` that began with `login` is over; its connection is told why and closed."""
 
     def store(self, line: bytes) -> None:
-        """A line for the end of the message store; the world has counted its length already."""
+        """A line for the end of the message store; the world has counted its length, and its checksum's, already."""
 
     def erase(self, offsets: Iterable[int]) -> None:
         """The lines at these offsets of the message store are to be made unreadable, in place."""

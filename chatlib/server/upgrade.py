@@ -11,12 +11,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from chatlib.core import snapshot
-from chatlib.core.mail import Mailbox, at_rest
+from chatlib.core.mail import Mailbox
 from chatlib.core.world import World
 from chatlib.storage import checkpoint, messages
 from chatlib.storage.home import Home
 
-_MORE = len(at_rest(b" "))  # bytes by which a line grows: its checksum and a blank
+_MORE = len(messages.at_rest(b" "))  # bytes by which a line grows: its checksum and a blank
 
 
 def upgrade(home: Home, world: World) -> None:
@@ -52,4 +52,4 @@ def _move(box: Mailbox, starts: array[int]) -> None:
 def _checked(line: bytes) -> str:
     if not line.strip():  # erased
         return " " * (len(line) - 1 + _MORE)
-    return at_rest(b" " + line).decode()[:-1]
+    return messages.at_rest(b" " + line).decode()[:-1]

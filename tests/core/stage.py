@@ -26,6 +26,7 @@ from typing import Any
 from chatlib.core import entry, snapshot
 from chatlib.core.mail import Mailbox
 from chatlib.core.world import Command, Reply, World
+from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
@@ -63,7 +64,7 @@ class Recorder:
     def store(self, line: bytes) -> None:
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1
-        self.messages += line
+        self.messages += at_rest(line)
 
     def erase(self, offsets: Iterable[int]) -> None:
         for offset in offsets:

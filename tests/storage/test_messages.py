@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.core.mail import at_rest
-from chatlib.storage.messages import HEADER, START, MessageStore, prove
+from chatlib.core.mail import CHECKSUM
+from chatlib.storage.messages import HEADER, START, MessageStore, at_rest, prove
 from chatlib.storage.textfile import FileError
 
 
@@ -26,9 +26,14 @@ def store(path: Path) -> Iterator[MessageStore]:
     store.close()
 
 
-def line(text: bytes) -> bytes:
+def said(text: bytes) -> bytes:
     """``<receiver> <event>``, as the world hands it over."""
-    return at_rest(b" " + text + b"\n")
+    return b" " + text + b"\n"
+
+
+def line(text: bytes) -> bytes:
+    """The same as it stands in the store."""
+    return at_rest(said(text))
 
 
 def filled(path: Path, *lines: bytes) -> list[int]:
@@ -36,7 +41,7 @@ def filled(path: Path, *lines: bytes) -> list[int]:
     store = MessageStore(path, START)
     offsets, end = [], START
     for text in lines:
-        store.append(line(text))
+        store.append(said(text))
         offsets.append(end)
         end += len(line(text))
     store.sync()
@@ -45,13 +50,13 @@ def filled(path: Path, *lines: bytes) -> list[int]:
 
 
 def test_lines_come_back_from_their_offsets_flushed_or_not(store: MessageStore, path: Path) -> None:
-    store.append(line(b'bob {"seq":1}'))
+    store.append(said(b'bob {"seq":1}'))
     assert path.read_bytes() == HEADER
     assert store.read(START) == (b"bob", b'{"seq":1}\n')  # reading flushes
     assert path.read_bytes() == HEADER + line(b'bob {"seq":1}')
     assert path.read_bytes().endswith(b' bob {"seq":1}\n')
-    store.append(line(b'all {"seq":2}'))
-    store.append(line(b'bob {"seq":3}'))
+    store.append(said(b'all {"seq":2}'))
+    store.append(said(b'bob {"seq":3}'))
     store.flush()
     store.flush()
     assert store.read(START + 23) == (b"all", b'{"seq":2}\n')
@@ -61,14 +66,14 @@ def test_lines_come_back_from_their_offsets_flushed_or_not(store: MessageStore, 
 @pytest.mark.parametrize("size", [1, 1_000, 1_010, 1_011, 1_012, 17_000, 17_394, 17_395, 17_396, 65_536, 200_000])
 def test_long_lines(store: MessageStore, size: int) -> None:
     event = b"x" * size
-    store.append(line(b"bob " + event))
-    store.append(line(b"all next"))
+    store.append(said(b"bob " + event))
+    store.append(said(b"all next"))
     assert store.read(START) == (b"bob", event + b"\n")
     assert store.read(START + 14 + size) == (b"all", b"next\n")
 
 
 def test_where_no_line_is(store: MessageStore) -> None:
-    store.append(line(b"bob hi"))
+    store.append(said(b"bob hi"))
     for offset in (START + len(line(b"bob hi")), 10**9):
         with pytest.raises(FileError, match="no line at byte"):
             store.read(offset)
@@ -100,7 +105,7 @@ def test_the_store_is_cut_back_to_what_the_flat_files_name(path: Path) -> None:
     prove(path, offsets[2])
     store = MessageStore(path, offsets[2])
     assert path.read_bytes() == HEADER + line(b"bob one") + line(b"bob two")
-    store.append(line(b"all again"))
+    store.append(said(b"all again"))
     assert store.read(offsets[2]) == (b"all", b"again\n")
     store.close()
 
@@ -110,7 +115,7 @@ def test_a_store_that_no_checkpoint_has_named_is_begun_again(path: Path, left: b
     """A power cut may have left anything there; the journal has all of it."""
     path.write_bytes(left)
     store = MessageStore(path, START)
-    store.append(line(b"bob one"))
+    store.append(said(b"bob one"))
     assert store.read(START) == (b"bob", b"one\n")
     store.close()
     assert path.read_bytes() == HEADER + line(b"bob one")
@@ -137,10 +142,11 @@ def test_a_store_that_is_not_what_it_should_be(path: Path, held: bytes | None, l
 
 
 def test_erased_lines_cannot_be_read_and_the_others_can(store: MessageStore, path: Path) -> None:
-    lines = [line(b"bob secret one"), line(b"all kept"), line(b"bob " + b"secret " * 500), line(b"amy kept too")]
-    offsets = [START]
-    for one in lines:
-        store.append(one)
+    texts = [b"bob secret one", b"all kept", b"bob " + b"secret " * 500, b"amy kept too"]
+    lines, offsets = [line(text) for text in texts], [START]
+    for one, text in zip(lines, texts, strict=True):
+        assert len(one) == CHECKSUM + len(said(text)), "as the world counts"
+        store.append(said(text))
         offsets.append(offsets[-1] + len(one))
     for _ in range(2):  # a replay erases once more
         store.erase([offsets[0], offsets[2]])
@@ -170,7 +176,7 @@ def test_whatever_is_appended_is_read(tmp_path_factory: pytest.TempPathFactory, 
     store = MessageStore(tmp_path_factory.mktemp("store") / "message_rep.txt", START)
     offset, positions = START, []
     for number, one in enumerate(lines):
-        store.append(line(b"bob " + one))
+        store.append(said(b"bob " + one))
         positions.append(offset)
         offset += len(line(b"bob " + one))
         if number % every == 0:
