@@ -164,6 +164,20 @@ def test_a_file_that_an_editor_has_just_emptied_takes_nothing_away(
     assert len(house.server.world.accounts) == 3
 
 
+def test_a_child_whose_server_is_gone_turns_no_more_passwords_into_verifiers(house: House) -> None:
+    house.write("credentials.txt", house.read("credentials.txt") + "".join(f"user{n} secret {n}\n" for n in range(9)))
+    asked = 0
+
+    def wanted() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked < 4
+
+    with pytest.raises(InterruptedError, match="the server that asked for it is gone"):
+        house.server.edited.read(ITERATIONS, wanted=wanted)
+    assert asked == 4
+
+
 # Taken in, and then a crash before the files are written anew.
 
 
