@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from chatlib.protocol import kinds
 from chatlib.protocol.kinds import Kind
@@ -181,6 +182,32 @@ _ACCEPTS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
 _REQUIRED: Mapping[str, frozenset[str]] = {
     command.name: frozenset(parameter.name for parameter in command.parameters if parameter.required and parameter.sent)
     for command in ACTIONS.values()
+}
+
+
+def _guard(command: Command) -> Callable[[Mapping[str, object]], bool]:
+    """A function that says whether a request for `command` is well formed, made of its row: no loop, no look-up.
+
+    It is half of what a request costs before it is carried out; ``check`` finds out what is wrong.
+    """
+    kinds_of, required = _KINDS[command.name], _REQUIRED[command.name]
+    lines = ["def is_well_formed(request):", f"    fields = {1 + len(required)}"]  # the action is known to be right
+    for field in kinds_of:
+        if field in required:
+            lines.append(f"    if not accepts_{field}(request.get({field!r})): return False")
+        elif field != "action":
+            lines.append(f"    if {field!r} in request:")
+            lines.append(f"        if not accepts_{field}(request[{field!r}]): return False")
+            lines.append("        fields += 1")
+    lines.append("    return len(request) == fields")
+    names: dict[str, Any] = {f"accepts_{field}": kind.accepts for field, kind in kinds_of.items()}
+    exec("\n".join(lines), names)
+    guard: Callable[[Mapping[str, object]], bool] = names["is_well_formed"]
+    return guard
+
+
+IS_WELL_FORMED: Mapping[str, Callable[[Mapping[str, object]], bool]] = {
+    command.name: _guard(command) for command in ACTIONS.values()
 }
 
 

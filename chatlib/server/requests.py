@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatlib.core.talk import refusal
 from chatlib.core.world import Command, Reply
-from chatlib.protocol.commands import ACTIONS, Runs, State, check
+from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Runs, State, check
 from chatlib.protocol.commands import Command as Entry
 from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.protocol.kinds import ID
@@ -38,9 +38,8 @@ def take(session: Session, line: bytes) -> None:
     if command is None:
         _refuse_action(session, echo, request_id)
         return
-    problem = check(command, request)
-    if problem:
-        _refuse(session, echo, request_id, "BAD_REQUEST", problem)
+    if not IS_WELL_FORMED[command.name](request):
+        _refuse(session, echo, request_id, "BAD_REQUEST", check(command, request) or "")
         return
     _dispatch(session, command, line, request)
 

@@ -20,8 +20,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.world import Command, Reply
-from chatlib.protocol.commands import IN_STATE, State
-from chatlib.protocol.framing import dumps, encode, quote
+from chatlib.protocol.commands import ACTIONS, IN_STATE, State
+from chatlib.protocol.framing import dumps, encode
 from chatlib.protocol.text import duration
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.timers import Timer
@@ -154,8 +154,8 @@ class Session:
         """A reply, to be sent with the next flush."""
         if self.over or not self.connection.open:
             return
-        if type(request_id) is int:  # nearly always: then no dict has to be built
-            head = f'{{"action":{quote(echo) if echo else "null"},"id":{request_id},'
+        if type(request_id) is int and echo in ACTIONS:  # nearly always: then no dict has to be built
+            head = f'{{"action":"{echo}","id":{request_id},'
         else:
             head = dumps({"action": echo} if request_id is None else {"action": echo, "id": request_id})[:-1] + ","
         self.server.delivery.to(self, (head + dumps(reply)[1:] + "\n").encode())

@@ -14,6 +14,7 @@ from chatlib.protocol.commands import (
     ACTIONS,
     COMMANDS,
     COMMON,
+    IS_WELL_FORMED,
     Command,
     Parameter,
     Role,
@@ -29,6 +30,7 @@ from chatlib.protocol.commands import (
 from chatlib.protocol.framing import encode
 from chatlib.protocol.kinds import Kind
 from chatlib.protocol.scram import make_verifier
+from tests.chance import new_chance
 
 VERIFIER = str(make_verifier("pencil", 4096))
 EXAMPLES: dict[Kind, object] = {
@@ -306,3 +308,16 @@ def test_the_longest_alias_wins() -> None:
 )  # fmt: skip
 def test_usage(name: str, alias: str | None, shown: str) -> None:
     assert usage(ACTIONS[name], alias) == shown
+
+
+@pytest.mark.parametrize("command", sorted({command.name for command in ACTIONS.values()}))
+def test_the_guard_of_a_command_and_the_search_for_what_is_wrong_agree(command: str) -> None:
+    """Of each field: right, of every wrong type, missing; and fields that are not the command's."""
+    row, chance = ACTIONS[command], new_chance(command)
+    values: list[object] = [None, True, 0, -1, 7, 2**60, 1.5, "", "ann", "a b", "x" * 5_000, "\x07", (), {}, "1" * 64]
+    fields = [*(parameter.name for parameter in row.parameters), "id", "key", "colour", "by", "at"]
+    for _ in range(2_000):
+        request: dict[str, object] = {"action": command}
+        for field in chance.sample(fields, chance.randrange(len(fields) + 1)):
+            request[field] = chance.choice(values)
+        assert IS_WELL_FORMED[command](request) == (check(row, request) is None), request
