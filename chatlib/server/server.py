@@ -65,8 +65,9 @@ class Server:
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
         self.effects = Effects(self.journal, self.fault)
         self.blobs = Blobs(home.data / "files")
-        self.blobs.take_stock({file.blob for account in self.world.accounts.values()
-                               for _, file in account.files or ()}, self.loop.now, self.loop.wall)  # fmt: skip
+        wanted = {file.blob for account in self.world.accounts.values() for _, file in account.files or ()}
+        undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
+        self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
         self.delivery = Delivery(self.messages, self.blobs, self.effects)
         self.delivery.announce = Announcer(self.world, self.delivery.fan_out, self.loop.call_later).changed
         self.world.audience = self.delivery

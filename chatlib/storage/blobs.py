@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections import deque
@@ -30,6 +31,7 @@ _OWNER = 16  # characters of a key
 _BURST = 32  # parts of one owner put aside at once; the next time, more
 _TIDY = 0.001  # seconds of removing in one tick, about
 _SLICE = 4 << 20  # bytes that a file loses at a time: a disk takes long to remove a large one
+_ADOPTED = re.compile("[0-9a-f]{48}[.][0-9a-f]{8}")
 
 
 class DigestMismatch(Exception):
@@ -68,8 +70,13 @@ class Blobs:
         self.aside: deque[str] = deque()  # names of what `tidy` removes
         folder.mkdir(mode=0o700, exist_ok=True)
 
-    def take_stock(self, wanted: Collection[str], now: float, wall: float) -> None:
-        """At start: adopts what a crash left, and puts aside what no waiting file needs. `wanted`: their blobs."""
+    def take_stock(self, wanted: Collection[str], now: float, wall: float, undo: bool = False) -> None:
+        """At start: adopts what a crash left, and puts aside what no waiting file needs. `wanted`: their blobs.
+
+        `undo`: what no waiting file needs was perhaps adopted by a command that a crash took: it is a part again.
+        """
+        if undo:
+            self._undo_adoptions(wanted)
         missing = set(wanted)
         found = []
         with os.scandir(self.folder) as entries:
@@ -87,6 +94,12 @@ class Blobs:
             self._now_idle(key, now - age)
         for blob in missing:
             self.adopt(blob)
+
+    def _undo_adoptions(self, wanted: Collection[str]) -> None:
+        for name in os.listdir(self.folder):
+            key = name.partition(".")[0]
+            if _ADOPTED.fullmatch(name) and name not in wanted and not self.part(key).exists():
+                os.rename(self.folder / name, self.part(key))
 
     # Parts.
 

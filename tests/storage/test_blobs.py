@@ -54,6 +54,20 @@ def finish(blobs: Blobs, data: bytes = DATA) -> str:
     return blob
 
 
+def test_what_a_lost_command_adopted_is_a_part_again(tmp_path: Path, blobs: Blobs) -> None:
+    """With FSYNC second a power cut may take the command: the upload goes on from where it was."""
+    blob = finish(blobs)
+    again = Blobs(tmp_path / "files")
+    again.take_stock({blob}, NOW, WALL, undo=True)
+    assert lying(again) == [blob], "that command was not lost"
+    again = Blobs(tmp_path / "files")
+    again.take_stock((), NOW, WALL, undo=True)
+    assert lying(again) == [f"{KEY}.part"]
+    assert again.part_size(KEY) == len(DATA)
+    again.adopt(again.check(KEY, digest(DATA)))
+    assert lying(built(tmp_path / "files")) == [], "with FSYNC always nobody needs it"
+
+
 def lying(blobs: Blobs) -> list[str]:
     return sorted(path.name for path in blobs.folder.iterdir())
 
