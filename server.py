@@ -147,6 +147,7 @@ def serve(options: argparse.Namespace) -> int:
     server.loop.phases.append(teletype.flush)
     with teletype:
         console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
+        teletype.flush()  # at once: the first tick may wait for a second
         server.run()
         failure = server.close()
         console.say(f"Error! {failure}" if failure else "Everything is saved. Goodbye!")

@@ -7,6 +7,7 @@ commit, execute, flush and reap are the phases here.
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import socket
 import time
@@ -92,8 +93,7 @@ class Server:
         self._sync_due = False  # a second is over
         self._gathered = 0  # LSN up to which it was looked at who has seen what
         self._listener: Listener | None = None
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._descriptors = soft - min(RESERVE, soft // 4)
+        self._descriptors = 0  # that connections may use
         self._take_in()
 
     def _take_in(self) -> None:
@@ -122,6 +122,8 @@ class Server:
     def open(self, sock: socket.socket) -> None:
         """Listens on `sock`, bound already, and puts the phases into the loop."""
         loop = self.loop
+        free = _free_descriptors(sock)
+        self._descriptors = free - min(RESERVE, free // 3)
         loop.watch(self._syncer.fileno(), READ, self._synced)
         self._listener = Listener(loop, sock, self._accepted, self.tell)
         loop.phases += [self._commit_and_execute, self._flush, self._reap]
@@ -318,6 +320,14 @@ class Server:
             if session.state is State.ONLINE:
                 account = self.world.accounts.get(session.user)
                 self.note(f"logout {account.name if account else session.user} from {session.address}")
+
+
+def _free_descriptors(sock: socket.socket) -> int:
+    """How many more this process may have, where `sock` is its latest."""
+    latest = os.dup(sock.fileno())  # the lowest number that is free
+    os.close(latest)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft - latest
 
 
 class _Synced:

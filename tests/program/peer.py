@@ -145,8 +145,9 @@ class Program:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def connect(self) -> TcpPeer:
-        return TcpPeer(self.port)
+    def connect(self, address: str = "127.0.0.1") -> TcpPeer:
+        """A connection from `address`, one of this machine's."""
+        return TcpPeer(self.port, address)
 
     def greet(self) -> TcpPeer:
         peer = self.connect()
@@ -164,8 +165,8 @@ class Program:
 class TcpPeer:
     """A client of a hundred lines: sends lines, reads lines."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT, source_address=(address, 0))
         self._file = self.socket.makefile("rb")
         self.events: list[Message] = []
         self.waiting = 0  # how many messages waited at login

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import signal
 import subprocess
 import sys
@@ -112,3 +113,16 @@ def test_one_command_is_not_one_commands(start: Start) -> None:
     start().stop()
     start().kill()
     start(wait=False).wait_for("Recovered 1 command from the journal")
+
+
+def test_that_it_listens_is_said_before_the_first_tick(python: Python, tmp_path: Path) -> None:
+    """Standard input is a pipe that says nothing: the first tick waits."""
+    code = """
+import os, sys, server
+from chatlib.server.server import Server
+Server.run = lambda self: (os.write(1, b"the first tick\\n"), self.stop())
+server.main(["0", "--home", sys.argv[1]])
+"""
+    silent, _ = os.pipe()
+    said = python(code, tmp_path, stdin=silent).stdout
+    assert 0 <= said.find("Listening on port ") < said.find("the first tick")
