@@ -53,8 +53,9 @@ class Program:
         before: Callable[[], None] | None = None,
         slow_sync: float = 0.0,
         slow_checkpoint: float = 0.0,
+        measured: bool = True,
     ) -> None:
-        """`limit`: a resource and its soft and hard limit, for the server alone."""
+        """`limit`: a resource and its soft and hard limit, for the server alone. `measured`: coverage counts."""
 
         def prepare() -> None:
             if limit:
@@ -63,7 +64,7 @@ class Program:
                 before()
 
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if limit is not None:  # coverage's own files would meet the limit, too
+        if limit is not None or not measured:  # coverage's own files would meet the limit, too
             environment = {name: value for name, value in environment.items() if not name.startswith("COVERAGE")}
         if slow_sync:
             environment["CHAT_SLOW_SYNC"] = str(slow_sync)
