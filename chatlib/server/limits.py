@@ -11,7 +11,7 @@ from chatlib.reactor.loop import Loop
 PER_CONNECTION = 256  # lines of one connection in one tick
 LINES = 1_024  # lines of all users in one tick
 STRANGERS_LINES = 64  # lines in one tick of all who have not logged in
-ANSWERS = 0.003  # seconds of dear answers in one tick
+ANSWERS = 0.002  # seconds of dear answers in one tick
 CATCHING_UP = 0.003  # seconds of handing out stored messages in one tick
 STRANGERS_LINE = 4_096  # bytes of a line, and bytes read at once, before login
 BURST = 5.0  # seconds' worth of requests that the rate limit lets through at once
