@@ -49,7 +49,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A line of the table: what others reach (issue 2), and what is to be reached here."""
+    """A line of the table: what others reach, and what is to be reached here."""
 
     work: str
     goal: float

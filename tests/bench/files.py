@@ -1,4 +1,4 @@
-"""The row of file transfer (issue 4, "Speed"): one file up and down, eight at once, and chat meanwhile.
+"""The row of file transfer: one file up and down, eight at once, and chat meanwhile.
 
 One home and one server for all of it. The peers that move the bytes are load.c; the same peers move the same bytes to
 and from a bare loop of this harness, in turn with the server: that is the machine's own limit, without any protocol.

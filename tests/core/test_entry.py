@@ -1,4 +1,4 @@
-"""Coming and going (issue 2, point 4), as conversations."""
+"""Coming and going, as conversations."""
 
 from __future__ import annotations
 

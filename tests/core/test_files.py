@@ -1,4 +1,4 @@
-"""Files that wait (issue 4): who may send what to whom, what both sides are told, and what becomes of the bytes."""
+"""Files that wait: who may send what to whom, what both sides are told, and what becomes of the bytes."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_refusals_change_nothing_but_the_clock() -> None:
         assert not [said for said in stage.recorder.take() if said]
 
 
-# Redelivery (issue 3): a server that crashes, connections that are cut, clients that remember the last seq shown.
+# Redelivery: a server that crashes, connections that are cut, clients that remember the last seq shown.
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Talk (issue 2, point 5), as conversations."""
+"""Talk, as conversations."""
 
 from __future__ import annotations
 

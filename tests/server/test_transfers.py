@@ -1,4 +1,4 @@
-"""Files at the server's edge (issue 4): tickets, bytes over connections of their own, what a broken one leaves."""
+"""Files at the server's edge: tickets, bytes over connections of their own, what a broken one leaves."""
 
 from __future__ import annotations
 
