@@ -68,7 +68,7 @@ def _submit(session: Session, echo: Any, request_id: Any, proof: Proof, action: 
     command = {"action": action, "at": session.server.loop.wall, "address": session.address, **proof.against, **fields}
     if session.client is not None:
         command["client"] = session.client
-    session.submit(echo, request_id, command, barrier=True)
+    session.intake.submit(echo, request_id, command, None, barrier=True)
     return {}
 
 

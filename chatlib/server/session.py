@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -131,16 +130,6 @@ class Session:
         return self.connection.detach(), rest
 
     # From the intake.
-
-    def read(self, echo: Any, request_id: Any, read: Callable[[], Reply], barrier: bool = False) -> None:
-        """Answers a request that changes nothing. See the intake's."""
-        self.intake.read(echo, request_id, read, barrier)
-
-    def submit(
-        self, echo: Any, request_id: Any, command: Command, record: bytes | None = None, barrier: bool = False
-    ) -> None:
-        """Sends a command on its way. See the intake's."""
-        self.intake.submit(echo, request_id, command, record, barrier)
 
     def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         """A request was carried out."""
