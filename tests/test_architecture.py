@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "storage": ("chatlib.protocol",),
     "reactor": ("chatlib.protocol.framing",),
     "server": ("chatlib.terminal", "chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
-    "terminal": ("chatlib.reactor", "chatlib.protocol.text"),
+    "terminal": ("chatlib.reactor", "chatlib.protocol.text", "chatlib.protocol.words"),
     "client": ("chatlib.reactor", "chatlib.storage", "chatlib.protocol"),
     "program": ("chatlib.client", "chatlib.terminal", "chatlib.reactor", "chatlib.protocol"),
 }

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from chatlib.client.carriers import Address, Carrier
 from chatlib.client.carriers import Download as DownloadCarrier
-from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.localfiles import FULL, FileError, Hashing, Part, check_folder, reason
 from chatlib.client.news import Fields, Request
 from chatlib.client.transfers import Stage, Transfer, Transfers
 from chatlib.protocol.text import fold
+from chatlib.protocol.words import quoted, readable_size
 from chatlib.reactor.jobs import Job
 
 _DIGEST = re.compile("[0-9a-f]{64}")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 
-from chatlib.client.filenames import last_word, quoted
 from chatlib.program.lines import ROLES
 from chatlib.program.waiting import Waiting
 from chatlib.protocol.commands import find
 from chatlib.protocol.text import fold, printable, visible
+from chatlib.protocol.words import last_word, quoted
 
 
 def complete_file(before: str, waiting: Waiting) -> list[str] | None:

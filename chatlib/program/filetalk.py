@@ -13,7 +13,6 @@ from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.filenames import BadQuotes, readable_size, split_words
 from chatlib.client.localfiles import FileError, remove_part
 from chatlib.client.news import Fields, News, Request
 from chatlib.client.receiving import Download
@@ -24,6 +23,7 @@ from chatlib.program.completion import complete_file
 from chatlib.program.lines import Line
 from chatlib.program.progress import Bars, percent
 from chatlib.program.waiting import Waiting, counted
+from chatlib.protocol.words import BadQuotes, readable_size, split_words
 from chatlib.terminal.screen import Part
 
 

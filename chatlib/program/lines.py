@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.news import Fields
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Command, Role, UsageError, find, parse, typed_by, usage
 from chatlib.protocol.text import counted, fold, visible
+from chatlib.protocol.words import quoted, readable_size
 from chatlib.terminal.screen import Part, style
 from chatlib.terminal.width import display_width
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from chatlib.client.filenames import readable_size
 from chatlib.client.receiving import Download
 from chatlib.client.transfers import Stage, Transfer
+from chatlib.protocol.words import readable_size
 from chatlib.terminal.screen import Part, style
 
 WINDOW = 5.0  # seconds over which a rate is measured

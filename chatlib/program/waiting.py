@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from chatlib.client.filenames import quoted, readable_size
 from chatlib.client.localfiles import FileError
 from chatlib.client.news import Fields
 from chatlib.protocol.text import fold, visible
+from chatlib.protocol.words import quoted, readable_size
 
 File = tuple[str, str]  # sender and name, as the server knows them
 
