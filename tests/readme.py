@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from chatlib.protocol.commands import Command, Role, typed_by, usage  # noqa: E402
+from chatlib.protocol.commands import Role, Row, typed_by, usage  # noqa: E402
 from chatlib.storage.parameters import PARAMETERS, template  # noqa: E402
 
 
@@ -21,7 +21,7 @@ def commands(*roles: Role) -> str:
     return "\n".join(["| type | or | it does |", "| --- | --- | --- |", *map(_row, typed_by(*roles))])
 
 
-def _row(command: Command) -> str:
+def _row(command: Row) -> str:
     others = ", ".join(f"`{alias}`" for alias in command.aliases)
     return f"| `{usage(command)}` | {others} | {command.help} |"
 

@@ -13,12 +13,11 @@ from itertools import count
 from typing import Protocol
 
 from chatlib.client.news import Fields, Request
-from chatlib.protocol.commands import COMMANDS, Role, Runs
+from chatlib.protocol.commands import TABLE, Runs
 
 # Requests that carry a key. Logging out is not asked again: a connection that is gone has the same effect; and an
 # account is made by someone who is nobody yet.
-_ROLES = (Role.USER, Role.WIRE)
-KEYED = frozenset(c.name for c in COMMANDS if c.role in _ROLES and c.runs is Runs.CHANGES) - {"logout", "register"}
+KEYED = frozenset(c.name for c in TABLE.rows if c.on_the_wire and c.runs is Runs.CHANGES) - {"logout", "register"}
 
 # Requests under way on one connection: when it breaks they are asked again, and the server remembers the last 1,000
 # keys of a user.

@@ -18,7 +18,7 @@ from chatlib.client.news import Fields, News
 from chatlib.program import lines
 from chatlib.program.lines import Line, Names
 from chatlib.program.questions import Display, Questions
-from chatlib.protocol.commands import Command, Role, UsageError, parse
+from chatlib.protocol.commands import Role, Row, UsageError, parse
 
 FILES = frozenset({"file", "fileget", "filedecline"})
 
@@ -274,7 +274,7 @@ class Dialogue:
         else:
             self._conversation.request(command.name, fields, now)
 
-    def _local(self, command: Command, fields: Fields) -> None:
+    def _local(self, command: Row, fields: Fields) -> None:
         if command.name == "help":
             found = lines.help_lines(str(fields.get("command", "")))
             self._refused |= found == [lines.no_help(str(fields.get("command")))]

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from chatlib.client.news import Fields
 from chatlib.protocol import kinds
-from chatlib.protocol.commands import Command, Role, UsageError, find, parse, typed_by, usage
+from chatlib.protocol.commands import Role, Row, UsageError, find, parse, typed_by, usage
 from chatlib.protocol.text import counted, fold, visible
 from chatlib.protocol.words import quoted, readable_size
 from chatlib.terminal.screen import Part, style
@@ -342,7 +342,7 @@ def complete(before: str, names: Names) -> list[str]:
     return wider
 
 
-def _commands(commands: Iterable[Command]) -> list[str]:
+def _commands(commands: Iterable[Row]) -> list[str]:
     return [
         name + (" " if command.typed else "") for command in commands for name in (command.name, *command.aliases)
     ]

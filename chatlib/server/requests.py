@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatlib.core.talk import refusal
 from chatlib.core.world import Command, Reply
-from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Runs, State, check
-from chatlib.protocol.commands import Command as Entry
+from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check
 from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.protocol.kinds import ID
 from chatlib.protocol.text import printable
@@ -44,7 +43,7 @@ def take(session: Session, line: bytes) -> None:
     _dispatch(session, command, line, request)
 
 
-def _dispatch(session: Session, command: Entry, line: bytes, request: dict[str, Any]) -> None:
+def _dispatch(session: Session, command: Row, line: bytes, request: dict[str, Any]) -> None:
     server, loop, intake = session.server, session.server.loop, session.intake
     echo, request_id = request["action"], request.get("id")
     name, runs, user = command.name, command.runs, session.user
@@ -100,7 +99,7 @@ def _refuse(session: Session, echo: Any, request_id: Any, status: str, text: str
     session.mistaken()
 
 
-def _not_allowed(command: Entry, state: State) -> str:
+def _not_allowed(command: Row, state: State) -> str:
     when = " or ".join(sorted(allowed.value for allowed in command.states))
     if state is State.NEW:
         return f'Say {{"action": "hello", "protocol": 1}} first; "{command.name}" is allowed {when}.'

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol import commands, kinds
+from chatlib.protocol import kinds
 from chatlib.protocol.commands import (
     ACTIONS,
-    COMMANDS,
     COMMON,
+    IN_STATE,
     IS_WELL_FORMED,
-    Command,
-    Parameter,
+    TABLE,
+    Field,
     Role,
+    Row,
     Runs,
     State,
     UsageError,
@@ -39,29 +40,29 @@ EXAMPLES: dict[Kind, object] = {
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
     kinds.FLAG: True,
 }  # fmt: skip
-FIELDS = {parameter.name for command in COMMANDS for parameter in command.parameters}
-WIRE = [command for command in COMMANDS if command.role in (Role.WIRE, Role.USER)]
+FIELDS = {field.name for row in TABLE.rows for field in row.fields}
+WIRE = [row for row in TABLE.rows if row.on_the_wire]
 
 
-def ids(rows: list[Command]) -> list[str]:
+def ids(rows: list[Row]) -> list[str]:
     return [f"{row.role.value} {row.name}" for row in rows]
 
 
 # Rows.
 
 
-@pytest.mark.parametrize("row", COMMANDS, ids=ids(list(COMMANDS)))
-def test_a_row_is_well_formed(row: Command) -> None:
+@pytest.mark.parametrize("row", TABLE.rows, ids=ids(TABLE.rows))
+def test_a_row_is_well_formed(row: Row) -> None:
     assert row.help
     assert not row.help.endswith(".")
     assert len(row.help) < 80
     for name in (row.name, *row.aliases):
         assert re.fullmatch(r"[a-z_-]+( [a-z]+)?", name), name
-    names = [parameter.name for parameter in row.parameters]
+    names = [field.name for field in row.fields]
     assert len(set(names)) == len(names)
     assert not set(names) & set(COMMON)
     if row.role is not Role.WIRE:
-        required = [parameter.required for parameter in row.typed]
+        required = [field.required for field in row.typed]
         assert required == sorted(required, reverse=True), "what may be left out stands last"
         assert not any(p.kind.rest_of_line for p in row.typed[:-1]), "only the last takes the rest of the line"
     assert row.states
@@ -115,7 +116,7 @@ def test_states_and_how_each_runs() -> None:
 
 
 def test_every_action_stands_in_the_wires_reference_and_nothing_else() -> None:
-    reference = Path(commands.__file__).with_name("WIRE.md").read_text(encoding="utf-8")
+    reference = Path(kinds.__file__).with_name("WIRE.md").read_text(encoding="utf-8")
     table = reference.split("| request |")[1].split("\n\n")[0]
     listed = {name for line in table.splitlines()[2:] for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])}
     assert listed - {"online"} == {row.name for row in WIRE}
@@ -124,16 +125,16 @@ def test_every_action_stands_in_the_wires_reference_and_nothing_else() -> None:
 # check: requests from the wire.
 
 
-def sent(row: Command) -> list[Parameter]:
-    return [parameter for parameter in row.parameters if parameter.sent]
+def sent(row: Row) -> list[Field]:
+    return [field for field in row.fields if field.sent]
 
 
-def request_for(row: Command) -> dict[str, object]:
+def request_for(row: Row) -> dict[str, object]:
     return {"action": row.name, **{p.name: EXAMPLES[p.kind] for p in sent(row)}}
 
 
 @pytest.mark.parametrize("row", WIRE, ids=ids(WIRE))
-def test_a_request_is_good_with_all_its_fields_and_with_those_it_needs(row: Command) -> None:
+def test_a_request_is_good_with_all_its_fields_and_with_those_it_needs(row: Row) -> None:
     full = request_for(row)
     assert check(row, full) is None
     assert check(row, {**full, "id": 7, "key": "k1"}) is None
@@ -141,17 +142,17 @@ def test_a_request_is_good_with_all_its_fields_and_with_those_it_needs(row: Comm
 
 
 @pytest.mark.parametrize("row", WIRE, ids=ids(WIRE))
-def test_a_wrong_request_is_told_which_field(row: Command) -> None:
+def test_a_wrong_request_is_told_which_field(row: Row) -> None:
     full = request_for(row)
-    for parameter in sent(row):
-        for bad in (None, [], {}, "\x00", -1, 1.0 if parameter.kind is kinds.FLAG else True):
-            text = check(row, {**full, parameter.name: bad})
-            assert text == f'Field "{parameter.name}" must be {parameter.kind.allowed}.'
-        without = {name: value for name, value in full.items() if name != parameter.name}
-        if parameter.required:
+    for field in sent(row):
+        for bad in (None, [], {}, "\x00", -1, 1.0 if field.kind is kinds.FLAG else True):
+            text = check(row, {**full, field.name: bad})
+            assert text == f'Field "{field.name}" must be {field.kind.allowed}.'
+        without = {name: value for name, value in full.items() if name != field.name}
+        if field.required:
             text = check(row, without)
             assert text is not None
-            assert text.startswith(f'Field "{parameter.name}" is missing: ')
+            assert text.startswith(f'Field "{field.name}" is missing: ')
     text = check(row, {**full, "by": "admin"})
     assert text is not None
     assert text.startswith('Unknown field "by"')
@@ -174,7 +175,7 @@ FIELD_NAMES = st.sampled_from([*sorted(FIELDS), *COMMON]) | st.text(max_size=70)
 
 
 @given(st.sampled_from(WIRE), st.dictionaries(FIELD_NAMES, JSON_VALUES))
-def test_check_never_raises_and_its_sentence_can_be_sent(row: Command, request: dict[str, object]) -> None:
+def test_check_never_raises_and_its_sentence_can_be_sent(row: Row, request: dict[str, object]) -> None:
     text = check(row, request)
     if text is not None:
         assert encode({"status": "BAD_REQUEST", "text": text})
@@ -315,9 +316,35 @@ def test_the_guard_of_a_command_and_the_search_for_what_is_wrong_agree(command: 
     """Of each field: right, of every wrong type, missing; and fields that are not the command's."""
     row, chance = ACTIONS[command], new_chance(command)
     values: list[object] = [None, True, 0, -1, 7, 2**60, 1.5, "", "ann", "a b", "x" * 5_000, "\x07", (), {}, "1" * 64]
-    fields = [*(parameter.name for parameter in row.parameters), "id", "key", "colour", "by", "at"]
+    fields = [*(field.name for field in row.fields), "id", "key", "colour", "by", "at"]
     for _ in range(2_000):
         request: dict[str, object] = {"action": command}
         for field in chance.sample(fields, chance.randrange(len(fields) + 1)):
             request[field] = chance.choice(values)
         assert IS_WELL_FORMED[command](request) == (check(row, request) is None), request
+
+
+# Rows that come and go.
+
+
+def test_rows_are_taken_in_and_given_back() -> None:
+    rows = [Row("vote", "say yes or no", (Field("yes", kinds.FLAG),), aliases=("ballot",), runs=Runs.CHANGES)]
+    before = (list(TABLE.rows), dict(ACTIONS), {state: dict(rows) for state, rows in IN_STATE.items()},
+              dict(IS_WELL_FORMED))  # fmt: skip
+    TABLE.add(rows)
+    assert ACTIONS["ballot"] is IN_STATE[State.ONLINE]["vote"] is rows[0]
+    assert "vote" not in IN_STATE[State.GREETED]
+    assert IS_WELL_FORMED["vote"]({"action": "ballot", "yes": True})
+    assert not IS_WELL_FORMED["vote"]({"action": "vote", "yes": 1})
+    assert check(rows[0], {"action": "vote"}) == 'Field "yes" is missing: it must be true or false.'
+    assert typed_by(Role.USER)[-1] is rows[0]
+    TABLE.remove(rows)
+    assert before == (TABLE.rows, ACTIONS, IN_STATE, IS_WELL_FORMED)
+
+
+@pytest.mark.parametrize("rows", [[Row("send", "")], [Row("vote", "", aliases=("quit",))], [Row("vote", "")] * 2])
+def test_a_name_that_is_taken_is_refused_and_nothing_changes(rows: list[Row]) -> None:
+    before = list(TABLE.rows)
+    with pytest.raises(ValueError, match="two commands have one name: "):
+        TABLE.add(rows)
+    assert before == TABLE.rows

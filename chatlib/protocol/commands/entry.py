@@ -1,0 +1,30 @@
+"""Rows of the command table: accounts, passwords, coming and going."""
+
+from __future__ import annotations
+
+from chatlib.protocol import kinds
+from chatlib.protocol.commands.table import USER, Field, Role, Row, Runs, State
+
+_SCRAM = Field("scram", kinds.SCRAM, typed=False)
+_VERIFIER = Field("verifier", kinds.VERIFIER, required=False, typed=False)
+_SEEN = Field("seen", kinds.SEQ, required=False, typed=False)
+_BEFORE_LOGIN = frozenset({State.GREETED})
+
+ROWS = (
+    Row("hello", "greet the server; the first request of every connection", role=Role.WIRE,
+        fields=(Field("protocol", kinds.PROTOCOL), Field("client", kinds.CLIENT, required=False)),
+        states=frozenset({State.NEW})),
+    Row("register", "make an account", (USER, _VERIFIER), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.CHANGES),
+    Row("login", "prove the password, in two requests, and come in", (_SCRAM, _SEEN), role=Role.WIRE,
+        states=_BEFORE_LOGIN, runs=Runs.PROVES),
+    Row("deregister", "prove the password, in two requests, and remove the account with its mail", (_SCRAM,),
+        aliases=("de-register",), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.PROVES),
+    Row("alive", "heartbeat; `seen` acknowledges the events up to it; `active`: somebody is there",
+        (_SEEN, Field("active", kinds.FLAG, required=False, typed=False)), role=Role.WIRE),
+    Row("password", "change your password", runs=Runs.PROVES,
+        fields=(Field("scram", kinds.SCRAM, required=False, typed=False), _VERIFIER)),
+    Row("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES),
+    Row("break", "drop the connection; the client comes back by itself", role=Role.LOCAL),
+    Row("help", "what you can type, or how one command is used",
+        (Field("command", kinds.VALUE, required=False),), role=Role.LOCAL),
+)  # fmt: skip

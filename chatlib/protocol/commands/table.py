@@ -1,0 +1,242 @@
+"""What a table of commands is made of, and what it can do; must not know which commands there are.
+
+Data first (:class:`Row`, :class:`Field`), then the operations: ``check`` (a request from the wire), ``parse`` (a typed
+line), :func:`usage`. Rows may be added and removed at any time: whoever holds one of a table's mappings sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from chatlib.protocol import kinds
+from chatlib.protocol.kinds import Kind
+from chatlib.protocol.text import printable
+
+
+class Role(Enum):
+    """Who gives a command: WIRE and USER come over the wire, LOCAL stays in the client, ADMIN is the console's."""
+
+    WIRE = "wire"  # said by client programs for people, never typed
+    USER = "user"
+    LOCAL = "local"
+    ADMIN = "admin"
+
+
+class State(Enum):
+    """Where a connection's session stands."""
+
+    NEW = "before hello"
+    WAITING = "waiting for a seat"
+    GREETED = "before login"
+    ONLINE = "logged in"
+
+
+class Runs(Enum):
+    """What carrying it out takes: READS answers from the world as it is, CHANGES goes through the journal first,
+    PROVES is a conversation (SCRAM) that ends in a change, CARRIES makes the connection one for a file's bytes."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    PROVES = "proves"
+    CARRIES = "carries"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a request. `typed`: a person types it; the others are filled in by programs. `sent`: it goes over the
+    wire; the others are for the client program."""
+
+    name: str
+    kind: Kind
+    required: bool = True
+    typed: bool = True
+    sent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A command. `aliases` may have several words (``blacklist add``)."""
+
+    name: str
+    help: str
+    fields: tuple[Field, ...] = ()
+    aliases: tuple[str, ...] = ()
+    role: Role = Role.USER
+    states: frozenset[State] = frozenset({State.ONLINE})
+    runs: Runs = Runs.READS
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called."""
+        return (self.name, *self.aliases)
+
+    @property
+    def typed(self) -> tuple[Field, ...]:
+        """The fields that a person types, in order."""
+        return tuple(field for field in self.fields if field.typed)
+
+    @property
+    def on_the_wire(self) -> bool:
+        """Whether a client may ask for it."""
+        return self.role in (Role.WIRE, Role.USER)
+
+
+# Fields that several rows have.
+USER = Field("user", kinds.NAME)
+AFTER = Field("after", kinds.NAME, required=False, typed=False)  # a page of names: those behind it
+BEFORE = Field("before", kinds.SEQ, required=False, typed=False)  # a page of events: those before it
+
+# Fields that any request may carry.
+COMMON: Mapping[str, Kind] = {"action": kinds.WORD, "id": kinds.ID, "key": kinds.KEY}
+
+WellFormed = Callable[[Mapping[str, object]], bool]
+
+
+def _guard(row: Row) -> WellFormed:
+    """A function that says whether a request for `row` is well formed, made of the row: no loop, no look-up.
+
+    It is half of what a request costs before it is carried out; ``check`` finds out what is wrong.
+    """
+    kinds_of = _kinds(row)
+    required = {field.name for field in row.fields if field.required and field.sent}
+    lines = ["def is_well_formed(request):", f"    fields = {1 + len(required)}"]  # the action is known to be right
+    for field in kinds_of:
+        if field in required:
+            lines.append(f"    if not accepts_{field}(request.get({field!r})): return False")
+        elif field != "action":
+            lines.append(f"    if {field!r} in request:")
+            lines.append(f"        if not accepts_{field}(request[{field!r}]): return False")
+            lines.append("        fields += 1")
+    lines.append("    return len(request) == fields")
+    names: dict[str, Any] = {f"accepts_{field}": kind.accepts for field, kind in kinds_of.items()}
+    exec("\n".join(lines), names)
+    guard: WellFormed = names["is_well_formed"]
+    return guard
+
+
+def _kinds(row: Row) -> Mapping[str, Kind]:
+    return {**COMMON, **{field.name: field.kind for field in row.fields if field.sent}}
+
+
+class UsageError(ValueError):
+    """A typed line that is no command; the message says what is right."""
+
+
+class Table:
+    """Rows in order, and what is made of them. Invariant: no two rows that the same people say share a name."""
+
+    def __init__(self, *groups: Iterable[Row]) -> None:
+        self.rows: list[Row] = []
+        self.actions: dict[str, Row] = {}  # what comes over the wire, by name and alias
+        self.in_state: dict[State, dict[str, Row]] = {state: {} for state in State}  # what may be asked for there
+        self.is_well_formed: dict[str, WellFormed] = {}  # by a row's own name
+        self._accepts: dict[str, dict[str, Callable[[object], bool]]] = {}  # likewise, and by the field's
+        for rows in groups:
+            self.add(rows)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """More rows, behind the others. Raises ValueError, and adds none, when a name is taken."""
+        rows = list(rows)
+        wire = [name for row in [*self.rows, *rows] if row.on_the_wire for name in row.names]
+        if len(wire) != len(set(wire)):
+            raise ValueError(f"two commands have one name: {', '.join(sorted({n for n in wire if wire.count(n) > 1}))}")
+        for row in rows:
+            self.rows.append(row)
+            if not row.on_the_wire:
+                continue
+            self.is_well_formed[row.name] = _guard(row)
+            self._accepts[row.name] = {name: kind.accepts for name, kind in _kinds(row).items()}
+            for name in row.names:
+                if " " not in name:
+                    self.actions[name] = row
+                    for state in row.states:
+                        self.in_state[state][name] = row
+
+    def remove(self, rows: Iterable[Row]) -> None:
+        """Undoes ``add``."""
+        for row in rows:
+            self.rows.remove(row)
+            if not row.on_the_wire:
+                continue
+            del self.is_well_formed[row.name], self._accepts[row.name]
+            for names in (self.actions, *self.in_state.values()):
+                for name in row.names:
+                    names.pop(name, None)
+
+    def check(self, row: Row, request: Mapping[str, object]) -> str | None:
+        """None when `request` has the fields that `row` takes, else a sentence that names the field."""
+        accepts = self._accepts[row.name]
+        for name, value in request.items():
+            accept = accepts.get(name)
+            if accept is None or not accept(value):
+                return _complaint(row, name)
+        missing = {field.name for field in row.fields if field.required and field.sent} - request.keys()
+        return _complaint(row, min(missing), "is missing: it ") if missing else None
+
+    def typed_by(self, *roles: Role) -> list[Row]:
+        """The commands that someone of these roles types, in the table's order."""
+        return [row for row in self.rows if row.role in roles]
+
+    def find(self, line: str, *roles: Role) -> tuple[Row, str, str] | None:
+        """The command that `line` begins with, the name it was called by, and the rest of the line; or None.
+
+        The longest name wins (``blacklist add bob`` is not ``blacklist``); blanks between words do not matter.
+        """
+        words = line.split(None, 2)
+        for count in (2, 1):
+            called = " ".join(words[:count]).lower()
+            for row in self.typed_by(*roles):
+                if called and len(words) >= count and called in row.names:
+                    parts = line.split(None, count)
+                    return row, called, parts[count] if len(parts) > count else ""
+        return None
+
+    def parse(self, line: str, *roles: Role) -> tuple[Row, dict[str, object]]:
+        """A typed line → its command and the fields. Raises UsageError with a sentence that says what is right."""
+        found = self.find(line, *roles)
+        if found is None:
+            word = line.split(None, 1)[0] if line.strip() else ""
+            raise UsageError(f'Unknown command "{word[:64]}". Type "help" for what there is.')
+        row, called, rest = found
+        fields: dict[str, object] = {}
+        wrong = f"Usage: {usage(row, called)}"
+        for field in row.typed:
+            word, rest = (rest.rstrip(), "") if field.kind.rest_of_line else _first_word(rest)
+            if not word:
+                if field.required:
+                    raise UsageError(wrong)
+                continue
+            try:
+                value = field.kind.parse(word)
+            except ValueError:
+                value = None
+            if not field.kind.accepts(value):
+                raise UsageError(f"{wrong}\n<{field.name}> must be {field.kind.allowed}.")
+            fields[field.name] = value
+        if rest:
+            raise UsageError(wrong)
+        return row, fields
+
+
+def usage(row: Row, name: str | None = None) -> str:
+    """How `row` is typed, under the alias `name` or its own name: ``message <to> <text>``."""
+    words = [f"<{field.name}>" if field.required else f"[{field.name}]" for field in row.typed]
+    if row.typed and row.typed[-1].kind is kinds.PATHS:
+        words[-1] += "..."
+    return " ".join([name or row.name, *words])
+
+
+def _complaint(row: Row, name: str, what: str = "") -> str:
+    allowed = _kinds(row)
+    if name in allowed:
+        return f'Field "{name}" {what}must be {allowed[name].allowed}.'
+    fields = ", ".join(f'"{field}"' for field in allowed if field != "action")
+    return f'Unknown field "{printable(name[:64])}" for "{row.name}": it takes {fields}.'
+
+
+def _first_word(line: str) -> tuple[str, str]:
+    word, rest = [*line.split(None, 1), "", ""][:2]
+    return word, rest
