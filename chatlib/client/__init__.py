@@ -2,14 +2,14 @@
 
 Must not know the server's insides, nor people (that is ``chatlib.program``). Read in this order: ``news`` (what
 happens), ``conversation`` (the wire), ``entrance`` (who one is), ``link`` (the socket, and coming back), ``library``
-(for programs). Files: ``transfers`` (the queue, and what all have in common), ``sending`` and ``receiving`` (the two
-ways), ``carriers`` (their connections), ``localfiles`` (the disk).
+(for programs). Files: ``files`` (the queue, and the two ways), ``filelinks`` (their connections), ``localfiles`` (the
+disk).
 """
 
 from chatlib.client.conversation import Conversation
 from chatlib.client.library import Client, Disconnected, Refused
 from chatlib.client.link import Link
-from chatlib.client.localfiles import FileError
+from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 
-__all__ = ["Client", "Conversation", "Disconnected", "FileError", "FileMemory", "Link", "Refused"]
+__all__ = ["Client", "Conversation", "Disconnected", "TransferError", "FileMemory", "Link", "Refused"]

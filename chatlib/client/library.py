@@ -29,13 +29,11 @@ from typing import Self, cast
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
+from chatlib.client.files import Fetching, Sending, Transfer, TransferQueue
 from chatlib.client.link import Alarm, Link
-from chatlib.client.localfiles import FileError
+from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News
-from chatlib.client.receiving import Download
-from chatlib.client.sending import Upload
-from chatlib.client.transfers import Transfer, Transfers
 from chatlib.reactor.loop import Loop
 
 MAX_PASSING = 10_000
@@ -90,7 +88,7 @@ class Client:
         self._memory = FileMemory(memory, history=False) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
         self._link = Link(self._loop, host, port, self._conversation)
-        self._transfers = Transfers(self._loop, self._conversation, lambda: self._link.peer)
+        self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._alarm = Alarm(self._loop)
         self._events: deque[Fields] = deque()
         self._passing = 0  # how many of those have no seq
@@ -215,9 +213,9 @@ class Client:
     def send_file(self, to: str, path: str | Path) -> None:
         """Puts a file on the server for one user. Goes on where an earlier try for the same file was cut.
 
-        Raises FileError for a local file that cannot be sent; `timeout` counts from the last byte that moved.
+        Raises TransferError for a local file that cannot be sent; `timeout` counts from the last byte that moved.
         """
-        self._carry(Upload(self._transfers, to, str(path)))
+        self._carry(Sending(self._transfers, to, str(path)))
 
     def files(self) -> list[Fields]:
         """What waits to be fetched, newest first: ``from``, ``name``, ``size``, ``sha256``, ``time``."""
@@ -226,16 +224,16 @@ class Client:
     def fetch(self, sender: str, name: str, folder: str | Path = ".") -> Path:
         """Saves a waiting file in `folder`, verified, under a name that is safe and free: the answer.
 
-        Goes on where an earlier try was cut. Raises FileError for a folder or disk that does not take it.
+        Goes on where an earlier try was cut. Raises TransferError for a folder or disk that does not take it.
         """
-        download = Download(self._transfers, sender, name, Path(folder))
-        self._carry(download)
-        while download.receipt and download.receipt in self._conversation.outbox.pending.values():
+        fetching = Fetching(self._transfers, sender, name, Path(folder))
+        self._carry(fetching)
+        while fetching.receipt and fetching.receipt in self._conversation.outbox.pending.values():
             self._raise_if_over()
             if not self._tick(self._deadline()):
                 break  # it is here; that this was said is not certain yet
-        assert download.path is not None
-        return download.path
+        assert fetching.path is not None
+        return fetching.path
 
     def decline(self, sender: str, name: str) -> None:
         """Refuses a waiting file: the server removes it, and the sender is told."""
@@ -258,7 +256,7 @@ class Client:
             raise Refused(transfer.refusal)
         if transfer.failure:
             self._raise_if_over()
-            raise FileError(transfer.failure)
+            raise TransferError(transfer.failure)
 
     # Everything else.
 

@@ -13,8 +13,8 @@ import random
 import socket
 from collections.abc import Callable
 
-from chatlib.client.carriers import Address
 from chatlib.client.conversation import Conversation
+from chatlib.client.filelinks import Address
 from chatlib.client.heartbeat import NEVER
 from chatlib.protocol.commands import State
 from chatlib.reactor.loop import READ, WRITE, Loop

@@ -13,11 +13,9 @@ from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.localfiles import FileError, remove_part
+from chatlib.client.files import Fetching, Sending, Transfer, TransferQueue
+from chatlib.client.localfiles import TransferError, remove_part
 from chatlib.client.news import Fields, News, Request
-from chatlib.client.receiving import Download
-from chatlib.client.sending import Upload
-from chatlib.client.transfers import Transfer, Transfers
 from chatlib.program import lines
 from chatlib.program.completion import complete_file
 from chatlib.program.lines import Line
@@ -37,8 +35,9 @@ class FileTalk:
     """With one person. `downloads`: where files are saved; `bars`: there is a place to draw progress in."""
 
     def __init__(
-        self, conversation: Conversation, transfers: Transfers, display: Display, downloads: Path, bars: bool = False
-    ) -> None:
+        self, conversation: Conversation, transfers: TransferQueue, display: Display, downloads: Path,
+        bars: bool = False,
+    ) -> None:  # fmt: skip
         self.waiting = Waiting()
         self.refused = False  # something could not be done
         self._conversation = conversation
@@ -74,7 +73,7 @@ class FileTalk:
                 if name == "filedecline" and self.waiting.digest(fields["from"], fields["name"]) is None:
                     self.refresh(now)  # to know what was half fetched of it
                 self._conversation.request(name, fields, now)
-        except (FileError, BadQuotes) as wrong:
+        except (TransferError, BadQuotes) as wrong:
             self._refuse(wrong)
 
     def _when_known(self, then: Callable[[], None], now: float) -> None:
@@ -83,25 +82,25 @@ class FileTalk:
     def _send(self, to: str, words: list[str]) -> None:
         for path in counted(words, lambda word: Path(word).expanduser().exists()):
             try:
-                upload = Upload(self._transfers, to, path)
+                upload = Sending(self._transfers, to, path)
                 self._transfers.add(upload)
                 if upload.renamed:
                     self._show(lines.renamed(path, upload.name))
-            except FileError as wrong:
+            except TransferError as wrong:
                 self._refuse(wrong)
 
     def _fetch(self, words: list[str]) -> None:
         try:
             for file in self.waiting.meant(words):
                 size = self.waiting.size(file)
-                self._transfers.add(Download(self._transfers, *file, self._downloads, size))
-        except FileError as wrong:
+                self._transfers.add(Fetching(self._transfers, *file, self._downloads, size))
+        except TransferError as wrong:
             self._refuse(wrong)
 
     def _decline(self, sender: str, word: str) -> None:
         try:
             sender, name = self.waiting.from_sender(sender, word)
-        except FileError as wrong:
+        except TransferError as wrong:
             self._show(lines.error(wrong))
         else:
             self._conversation.request("filedecline", {"from": sender, "name": name}, self._transfers.loop.now)
@@ -118,7 +117,7 @@ class FileTalk:
         """Cuts what is under way, and says so."""
         self._left = True
         for transfer in self._transfers.all:
-            self._show(lines.cut(transfer.name, isinstance(transfer, Download), transfer.peer))
+            self._show(lines.cut(transfer.name, isinstance(transfer, Fetching), transfer.peer))
         self._transfers.stop()
 
     # What happens.
@@ -139,7 +138,7 @@ class FileTalk:
     def _declined(self, sender: str, name: str) -> None:
         """It need not be fetched any more, and what was fetched of it goes."""
         for transfer in self._transfers.all:
-            if isinstance(transfer, Download) and transfer.is_of(sender, name):
+            if isinstance(transfer, Fetching) and transfer.is_of(sender, name):
                 self._unwanted.add(transfer)
                 transfer.end("It was declined.")
         digest = self.waiting.digest(sender, name)
@@ -164,7 +163,7 @@ class FileTalk:
     def begun(self, transfer: Transfer) -> None:
         if not self._drawn and transfer not in self._begun:
             self._begun.add(transfer)
-            receives = isinstance(transfer, Download)
+            receives = isinstance(transfer, Fetching)
             begun = percent(transfer) if transfer.position else 0
             self._show(lines.transfer_begun(transfer.name, receives, transfer.peer, transfer.size, begun))
 
@@ -175,7 +174,7 @@ class FileTalk:
             return
         if transfer.failure:
             self._refuse(transfer.failure)
-        elif isinstance(transfer, Download):
+        elif isinstance(transfer, Fetching):
             self.waiting.remove(transfer.peer, transfer.name)
             self._show(lines.fetched(transfer.name, transfer.peer, str(transfer.path)))
         else:

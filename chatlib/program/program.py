@@ -19,9 +19,9 @@ from pathlib import Path
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
+from chatlib.client.files import TransferQueue
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
-from chatlib.client.transfers import Transfers
 from chatlib.program import lines
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
@@ -77,7 +77,7 @@ class Program:
         self._memory = FileMemory(default_folder(environ), self._complain, options.history)
         self._conversation = Conversation(self._memory, reconnect=options.reconnect, attended=self._typed)
         self._link = Link(self._loop, options.host, options.port, self._conversation)
-        self._transfers = Transfers(self._loop, self._conversation, lambda: self._link.peer)
+        self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._files = FileTalk(
             self._conversation, self._transfers, self._display, options.downloads, bars=self._drawn
         )

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from chatlib.client.receiving import Download
-from chatlib.client.transfers import Stage, Transfer
+from chatlib.client.files import Fetching, Stage, Transfer
 from chatlib.protocol.words import readable_size
 from chatlib.terminal.screen import Part, style
 
@@ -78,7 +77,7 @@ def _time(seconds: float) -> str:
 def label(transfer: Transfer) -> str:
     """``report.pdf from ann``."""
     name = transfer.name if len(transfer.name) <= NAME else transfer.name[: NAME - 1] + "…"
-    return f"{name} {'from' if isinstance(transfer, Download) else 'to'} {transfer.peer}"
+    return f"{name} {'from' if isinstance(transfer, Fetching) else 'to'} {transfer.peer}"
 
 
 def _bar(transfer: Transfer, meter: Meter, width: int) -> Part:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from chatlib.client.localfiles import FileError
+from chatlib.client.localfiles import TransferError
 from chatlib.client.news import Fields
 from chatlib.protocol.text import fold, visible
 from chatlib.protocol.words import quoted, readable_size
@@ -55,7 +55,7 @@ class Waiting:
         return list(dict.fromkeys(name for each, name in self if not sender or fold(each) == fold(sender)))
 
     def meant(self, words: list[str]) -> list[File]:
-        """``<sender> <name>...`` or ``[count] <name>...``. Raises FileError with a sentence that says what is wrong."""
+        """``<sender> <name>...`` or ``[count] <name>...``. Raises TransferError: a sentence says what is wrong."""
         names = counted(words, lambda word: any(word in (name, visible(name)) for _, name in self))
         if len(names) == len(words) > 1:
             first, *rest = words
@@ -64,7 +64,7 @@ class Waiting:
             if missing is None:
                 return [self._single(word, found) for word, found in from_first]
             if not self._named(first):
-                raise FileError(f'No file "{missing}" from "{first}" waits for you.')
+                raise TransferError(f'No file "{missing}" from "{first}" waits for you.')
         return [self._only(name) for name in names]
 
     def knows(self, sender: str, name: str) -> bool:
@@ -72,10 +72,10 @@ class Waiting:
         return (fold(sender), name) in self._files
 
     def from_sender(self, sender: str, word: str) -> File:
-        """The one that `word` means of those that `sender` has sent. Raises FileError."""
+        """The one that `word` means of those that `sender` has sent. Raises TransferError."""
         found = self._named(word, sender)
         if not found:
-            raise FileError(f'No file "{word}" from "{sender}" waits for you. Type "fileget" for what does.')
+            raise TransferError(f'No file "{word}" from "{sender}" waits for you. Type "fileget" for what does.')
         return self._single(word, found)
 
     def _named(self, word: str, sender: str = "") -> list[File]:
@@ -88,30 +88,31 @@ class Waiting:
         return str(self._files[fold(file[0]), file[1]].get("seq"))
 
     def _single(self, word: str, found: list[File]) -> File:
-        """Of one sender's files that look the same, none is meant. Raises FileError."""
+        """Of one sender's files that look the same, none is meant. Raises TransferError."""
         if len(found) > 1:
             sizes = " or ".join(f"{self._number(file)} ({readable_size(self.size(file))})" for file in found)
-            raise FileError(f'Several files from {found[0][0]} look like "{word}". Type its number instead: {sizes}')
+            text = f'Several files from {found[0][0]} look like "{word}". Type its number instead: {sizes}'
+            raise TransferError(text)
         return found[0]
 
     def _only(self, word: str) -> File:
         found = self._named(word)
         if not found:
-            raise FileError(f'No file "{word}" waits for you. Type "fileget" for what does.')
+            raise TransferError(f'No file "{word}" waits for you. Type "fileget" for what does.')
         if len({fold(sender) for sender, _ in found}) > 1:
             ways = " or ".join(f"fileget {quoted(sender)} {quoted(visible(name))}" for sender, name in found)
-            raise FileError(f'"{word}" waits from more than one user. Type {ways}')
+            raise TransferError(f'"{word}" waits from more than one user. Type {ways}')
         return self._single(word, found)
 
 
 def counted(words: Iterable[str], is_file: Callable[[str], bool]) -> list[str]:
-    """`words` without the count that may stand before them, which has to be right. Raises FileError."""
+    """`words` without the count that may stand before them, which has to be right. Raises TransferError."""
     first, *rest = words
     if not (rest and first.isascii() and first.isdigit()) or (int(first[:9]) != len(rest) and is_file(first)):
         return [first, *rest]
     if int(first[:9]) != len(rest):
         named = f"{len(rest)} {'is' if len(rest) == 1 else 'are'}"
-        raise FileError(f"You announced {first} file{'' if first == '1' else 's'}, but {named} named.")
+        raise TransferError(f"You announced {first} file{'' if first == '1' else 's'}, but {named} named.")
     return rest
 
 

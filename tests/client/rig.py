@@ -14,11 +14,9 @@ from typing import Any
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
+from chatlib.client.files import Fetching, Sending, Transfer, TransferQueue
 from chatlib.client.link import Link
 from chatlib.client.outbox import Memory
-from chatlib.client.receiving import Download
-from chatlib.client.sending import Upload
-from chatlib.client.transfers import Transfer, Transfers
 from chatlib.reactor.loop import READ, WRITE, Loop
 from tests.chance import new_chance
 from tests.client.fake_server import FakeServer
@@ -36,7 +34,7 @@ class Rig:
         self.loop = Loop(on_fault=fault)
         self.conversation = Conversation(memory)
         self.link = Link(self.loop, "127.0.0.1", port, self.conversation, jitter=lambda: 0.0)
-        self.transfers = Transfers(self.loop, self.conversation, lambda: self.link.peer, jitter=lambda: 0.0)
+        self.transfers = TransferQueue(self.loop, self.conversation, lambda: self.link.peer, jitter=lambda: 0.0)
         self.transfers.listener = self
         self.loop.phases = [self.link.turn, self._collect, self.link.flush]
         self.news: list[Any] = []
@@ -69,19 +67,23 @@ class Rig:
             self.loop.call_later(0.02, lambda: None)
             self.loop.tick()
 
-    def send(self, to: str, path: Path) -> Upload:
-        upload = Upload(self.transfers, to, str(path))
+    def send(self, to: str, path: Path) -> Sending:
+        upload = Sending(self.transfers, to, str(path))
         self.transfers.add(upload)
         return upload
 
-    def fetch(self, sender: str, name: str, folder: Path) -> Download:
-        download = Download(self.transfers, sender, name, folder)
+    def fetch(self, sender: str, name: str, folder: Path) -> Fetching:
+        download = Fetching(self.transfers, sender, name, folder)
         self.transfers.add(download)
         return download
 
     def done(self, *transfers: Transfer) -> None:
         self.until(lambda: all(transfer.over for transfer in transfers))
         self.until(lambda: not self.conversation.outbox.pending)
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None: ...
 
     def close(self) -> None:
         self.transfers.stop()
@@ -203,7 +205,7 @@ class _Pair:
 
 
 class Proxy:
-    """Between clients and a server. Transfers are cut after `budget()` bytes, or held there if `holds`."""
+    """Between clients and a server. TransferQueue are cut after `budget()` bytes, or held there if `holds`."""
 
     def __init__(self, loop: Loop, server_port: int, seed: int = 0) -> None:
         self.loop, self.server_port = loop, server_port

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from chatlib.client.conversation import Conversation
-from chatlib.client.transfers import Transfers
+from chatlib.client.files import TransferQueue
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.reactor.loop import Loop
@@ -30,7 +30,7 @@ class Person:
         self.secret = self.away = False
         self._prompt = ""
         self.loop = Loop(on_fault=_raise)
-        self.transfers = Transfers(self.loop, self.wire.conversation, lambda: None)
+        self.transfers = TransferQueue(self.loop, self.wire.conversation, lambda: None)
         self.files = FileTalk(self.wire.conversation, self.transfers, self, Path())
         self.dialogue = Dialogue(
             self.wire.conversation, self, self, self.files, lambda: 1_700_000_000.0, user=user, window=window,

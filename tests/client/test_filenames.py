@@ -1,4 +1,4 @@
-"""Names: what a sender may do with them, what a disk gets."""
+"""Names of files: what a sender may do with them, and what a disk gets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.client.filenames import fitted, free_names, part_name, safe_name
+from chatlib.client.localfiles import fitted, free_names, part_name, safe_name
 from chatlib.protocol.text import printable
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from chatlib.client.carriers import Carrier
-from chatlib.client.localfiles import FileError
-from chatlib.client.receiving import Download
-from chatlib.client.transfers import Stage, Transfers
+from chatlib.client.filelinks import FileLink
+from chatlib.client.files import Fetching, Stage, TransferQueue
+from chatlib.client.localfiles import TransferError
 from chatlib.program import lines
 from chatlib.program.completion import complete_file
 from chatlib.program.progress import Bars, Meter
@@ -57,7 +56,7 @@ def test_what_is_meant(words: list[str], files: list[tuple[str, str]]) -> None:
     (["3", "my photo.jpg"], "You announced 3 files, but 1 is named."),
 ])  # fmt: skip
 def test_what_cannot_be_meant(words: list[str], why: str) -> None:
-    with pytest.raises(FileError) as wrong:
+    with pytest.raises(TransferError) as wrong:
         waiting().meant(words)
     assert str(wrong.value) == why
 
@@ -85,7 +84,7 @@ def test_names_that_look_the_same() -> None:
     known.see([*ODD, *FILES])
     for asked in (lambda: known.meant(["a.txt"]), lambda: known.meant(["carl", "a.txt"]),
                   lambda: known.from_sender("carl", "a.txt")):  # fmt: skip
-        with pytest.raises(FileError) as wrong:
+        with pytest.raises(TransferError) as wrong:
             asked()
         assert str(wrong.value) == (
             'Several files from carl look like "a.txt". Type its number instead: 12 (1 byte) or 11 (2.0 kB)'
@@ -121,7 +120,7 @@ def test_counts() -> None:
     assert counted(["2", "a", "b"], lambda _: False) == ["a", "b"]
     assert counted(["2", "a"], lambda _: True) == ["2", "a"]
     assert counted(["2"], lambda _: False) == ["2"]
-    with pytest.raises(FileError, match="You announced 1 file, but 2 are named."):
+    with pytest.raises(TransferError, match="You announced 1 file, but 2 are named."):
         counted(["1", "a", "b"], lambda _: False)
 
 
@@ -276,17 +275,17 @@ def test_the_end_of_a_conversation_says_what_is_cut(folder: Path) -> None:
 # Bars.
 
 
-class Moving(Download):
+class Moving(Fetching):
     """One that a test moves."""
 
     def begin(self) -> None:
         self.stage = Stage.MOVING
 
-    def _granted(self, reply: Any, ticket: str, address: Any) -> Carrier | None:
+    def _granted(self, reply: Any, ticket: str, address: Any) -> FileLink | None:
         return None
 
 
-def moving(name: str = "report.pdf", size: int = 10_000_000) -> tuple[Transfers, Moving]:
+def moving(name: str = "report.pdf", size: int = 10_000_000) -> tuple[TransferQueue, Moving]:
     person = Person()
     transfer = Moving(person.transfers, "ann", name, Path(), size)
     person.transfers.add(transfer)

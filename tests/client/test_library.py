@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatlib.client import Client, Disconnected, FileError, Refused, library
+from chatlib.client import Client, Disconnected, Refused, TransferError, library
 from chatlib.protocol.scram import ScramError
 from tests.client.conftest import USERS, Server
 from tests.patience import LIMIT
@@ -144,13 +144,13 @@ def test_files(server: Server, tmp_path: Path) -> None:
             ann.send_file("bob", str(path))
         with pytest.raises(Refused, match="NO_SUCH_USER"):
             ann.send_file("nobody", path)
-        with pytest.raises(FileError, match="There is no file"):
+        with pytest.raises(TransferError, match="There is no file"):
             ann.send_file("bob", tmp_path / "nope")
         (file,) = bob.files()
         assert (file["from"], file["name"], file["size"]) == ("ann", "my report.pdf", 400_000)
         server.kill()
         server.start()
-        with pytest.raises(FileError, match="No such file"):
+        with pytest.raises(TransferError, match="No such file"):
             bob.fetch("ann", "my report.pdf", tmp_path / "nowhere")
         found = bob.fetch("ann", "my report.pdf", tmp_path)
         assert found == tmp_path / "my report (2).pdf" and found.read_bytes() == path.read_bytes()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from chatlib.client import localfiles
-from chatlib.client.carriers import Upload as UploadCarrier
-from chatlib.client.localfiles import Part
-from chatlib.client.transfers import Stage
+from chatlib.client.filelinks import SendLink
+from chatlib.client.files import Stage
+from chatlib.client.localfiles import DownloadPart
 from tests.client.rig import LyingServer, Rig
 
 BYTES = b"what was sent" * 1_000
@@ -113,13 +113,13 @@ def test_more_than_the_disk_holds_is_refused_before_it_begins(rig: Rig, liar: Ly
 def test_a_disk_that_fills_up_keeps_the_part(
     rig: Rig, liar: LyingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Part.write
+    write = DownloadPart.write
 
-    def full(part: Part, piece: memoryview, position: int) -> None:
+    def full(part: DownloadPart, piece: memoryview, position: int) -> None:
         write(part, piece[: 4_000 - position], position)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Part, "write", full)
+    monkeypatch.setattr(DownloadPart, "write", full)
     liar.carries = [carried()]
     download = fetched(rig, liar, tmp_path)
     kept = "What has come is kept: the same command goes on from there."
@@ -210,6 +210,36 @@ def test_a_server_that_speaks_something_else(rig: Rig, liar: LyingServer, tmp_pa
     assert fetched(rig, liar, tmp_path).failure == "The server does not speak this program's protocol."
 
 
+def test_no_child_is_forked_in_whoever_sends_or_fetches(
+    rig: Rig, liar: LyingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library lives in a program with threads, sockets and children of its own."""
+
+    def refuse() -> int:
+        raise AssertionError("a child was forked")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    assert an_upload(rig, liar, tmp_path, {"status": "OK", "seq": 1}).failure == ""
+    liar.carries = [carried()]
+    assert fetched(rig, liar, tmp_path).path == tmp_path / "x (2)"
+
+
+def test_stopped_while_it_is_hashed(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(bytes(10 << 20))
+    before = len(os.listdir("/dev/fd"))
+    upload = rig.send("ann", path)
+    rig.until(lambda: upload.position > 0)
+    assert upload.stage is Stage.READING and upload.position < upload.size
+    upload.end("The transfer was stopped.")
+    position = upload.position
+    for _ in range(3):
+        rig.loop.again(rig)
+        rig.loop.tick()
+    assert upload.over and upload.position == position and len(os.listdir("/dev/fd")) == before
+    assert not rig.transfers.all
+
+
 def test_where_sendfile_does_not_work(
     rig: Rig, liar: LyingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,8 +248,8 @@ def test_where_sendfile_does_not_work(
 
     monkeypatch.setattr(os, "sendfile", refuse)
     moved = []
-    move = UploadCarrier._move
-    monkeypatch.setattr(UploadCarrier, "_move", lambda *args: moved.append(move(*args)) or moved[-1])
+    move = SendLink._move
+    monkeypatch.setattr(SendLink, "_move", lambda *args: moved.append(move(*args)) or moved[-1])
     assert an_upload(rig, liar, tmp_path, {"status": "OK", "seq": 1}).failure == ""
     assert sum(moved) == len(BYTES)
 
@@ -231,8 +261,8 @@ def test_a_stalled_transfer_counts_as_broken(rig: Rig, liar: LyingServer, tmp_pa
     for position in (100, len(BYTES)):  # the second time nothing is missing but the end of the connection
         rig.until(lambda position=position: download.position == position)  # type: ignore[misc]
         for _ in range(2):
-            assert download._carrier
-            download._carrier._look()
+            assert download._link
+            download._link._look()
     rig.done(download)
     assert download.failure == "" and (tmp_path / "x").read_bytes() == BYTES
 

@@ -1,4 +1,4 @@
-"""Transfers against the real server, through a proxy that cuts, holds and loses."""
+"""TransferQueue against the real server, through a proxy that cuts, holds and loses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from chatlib.client import Client
 from chatlib.client import news as n
-from chatlib.client.localfiles import FileError
-from chatlib.client.transfers import AT_ONCE, MAX_TRIES, Stage
+from chatlib.client.files import AT_ONCE, MAX_TRIES, Stage
+from chatlib.client.localfiles import TransferError
 from tests.chance import new_chance
 from tests.client.conftest import USERS, Server
 from tests.client.rig import Proxy, Rig
@@ -110,7 +110,7 @@ def test_four_at_once_the_others_queue(rigs: Any, server: Server, tmp_path: Path
     assert [upload.stage for upload in uploads[AT_ONCE:]] == [Stage.QUEUED] * 3
     assert bob.conversation.request("whoelse", {}, bob.loop.now)
     bob.until(lambda: not bob.conversation.outbox.pending)  # chat goes on meanwhile
-    with pytest.raises(FileError, match="on its way already"):
+    with pytest.raises(TransferError, match="on its way already"):
         bob.send("Ann", tmp_path / "6.bin")
     bob.proxy.holds, bob.proxy.budget = False, lambda: float("inf")
     bob.done(*uploads)

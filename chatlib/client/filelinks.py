@@ -1,9 +1,9 @@
 """Connections that carry a file's bytes, one way each, beside the chat connection on the same loop.
 
-Bytes are moved a bounded piece a tick, so that chat and screen never wait. Must not know tickets' origin, retries or
-names. Legal order: built → ``begin`` once → the loop's calls; the owner hears ``moved*`` and then exactly one of the
-others, or nothing after ``end``. Invariants: nothing is sent of a file that changed; nothing is written beyond the
-size announced.
+A link moves a bounded piece a tick, so that chat and screen never wait. Must not know where a ticket came from, nor
+what follows a failure. Legal order: built → ``begin`` once → the loop's calls; the owner hears ``moved*`` and then
+exactly one of the others, or nothing after ``end``. Invariants: a link sends nothing of a file that has changed, and
+writes nothing beyond the size announced.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 from typing import Protocol
 
-from chatlib.client.localfiles import Part, Source
+from chatlib.client.localfiles import DownloadPart, Source
 from chatlib.client.news import Fields
 from chatlib.protocol.framing import MAX_LINE, BadLine, decode, encode
 from chatlib.reactor.loop import READ, WRITE, Loop
@@ -26,8 +26,8 @@ _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, err
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
-class Owner(Protocol):
-    """Whom a carrier tells. After each but ``moved`` it has ended."""
+class FileLinkOwner(Protocol):
+    """Whom a link tells. After each call but ``moved`` the link has ended."""
 
     def moved(self, position: int) -> None:
         """So much of the file is over."""
@@ -35,23 +35,27 @@ class Owner(Protocol):
     def replied(self, reply: Fields) -> None:
         """The server's last word: an upload is there, or either was refused."""
 
-    def whole(self) -> None:
-        """All bytes of a download are written."""
-
     def broken(self, why: str) -> None:
         """The connection ended early, or there was none: it may be tried again."""
-
-    def lied(self) -> None:
-        """The server sends something else than it announced."""
 
     def failed(self, error: OSError | None) -> None:
         """The local disk does not take it; None: the local file has changed."""
 
 
-class Carrier:
+class FetchLinkOwner(FileLinkOwner, Protocol):
+    """What only a download can tell."""
+
+    def whole(self) -> None:
+        """All bytes are written."""
+
+    def lied(self) -> None:
+        """The server sends something else than it announced."""
+
+
+class FileLink:
     """What both directions share: the socket, the first line, and the watch over progress."""
 
-    def __init__(self, loop: Loop, address: Address, request: Fields, position: int, owner: Owner) -> None:
+    def __init__(self, loop: Loop, address: Address, request: Fields, position: int, owner: FileLinkOwner) -> None:
         self.position = position
         self._loop, self._owner = loop, owner
         self._address = address
@@ -161,10 +165,12 @@ class Carrier:
         raise NotImplementedError
 
 
-class Upload(Carrier):
+class SendLink(FileLink):
     """Bytes of `source` to the server."""
 
-    def __init__(self, loop: Loop, address: Address, ticket: str, position: int, source: Source, owner: Owner) -> None:
+    def __init__(
+        self, loop: Loop, address: Address, ticket: str, position: int, source: Source, owner: FileLinkOwner
+    ) -> None:
         super().__init__(loop, address, {"action": "upload", "ticket": ticket}, position, owner)
         self._source = source
 
@@ -202,13 +208,15 @@ class Upload(Carrier):
             self._break("the server closed the connection")
 
 
-class Download(Carrier):
+class FetchLink(FileLink):
     """Bytes from the server into `part`."""
 
     def __init__(
-        self, loop: Loop, address: Address, ticket: str, position: int, part: Part, size: int, owner: Owner
-    ) -> None:
+        self, loop: Loop, address: Address, ticket: str, position: int, part: DownloadPart, size: int,
+        owner: FetchLinkOwner,
+    ) -> None:  # fmt: skip
         super().__init__(loop, address, {"action": "download", "ticket": ticket}, position, owner)
+        self._fetcher = owner
         self._part, self._size = part, size
         self._buffer = memoryview(bytearray(PIECE))
         self._answered = False
@@ -243,13 +251,13 @@ class Download(Carrier):
             self._owner.replied(reply)
         elif (reply.get("size"), reply.get("offset")) != (self._size, self.position):
             self.end()
-            self._owner.lied()
+            self._fetcher.lied()
         return self._socket is not None
 
     def _write(self, piece: memoryview) -> None:
         if self.position + len(piece) > self._size:
             self.end()
-            self._owner.lied()
+            self._fetcher.lied()
             return
         try:
             self._part.write(piece, self.position)
@@ -264,7 +272,7 @@ class Download(Carrier):
         # The server closes after the last byte; only then does it count this transfer as ended.
         if self._answered and self.position == self._size:
             self.end()
-            self._owner.whole()
+            self._fetcher.whole()
         else:
             self._break(why)
 
