@@ -84,6 +84,7 @@ class World:
     def __init__(self, parameters: Mapping[str, Any], audience: Audience) -> None:
         self.parameters = dict(parameters)
         self.audience = audience
+        self.archive: Any = None  # stored lines
         self.lsn = 0  # of the last command executed
         self.at = 0.0  # its time
         self.at_text = "0.0"  # the same, in JSON

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from chatlib.protocol.text import printable
 
@@ -57,6 +57,95 @@ class LineBuffer:
         if len(self._part) + len(tail) >= MAX_LINE:
             raise LineTooLong
         self._part += tail
+
+
+class Dialect(Protocol):
+    """What one connection speaks: its bytes → messages → requests, and event lines → bytes. No I/O.
+
+    Legal order: (``feed``, ``cut``, ``put_back`` what was cut last)*; ``rest`` at any time, and nothing after it.
+    """
+
+    name: ClassVar[str]  # in a tick, each event is translated once for all who speak it
+    waiting: int  # whole messages that were fed and not cut off
+
+    def feed(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def cut(self, count: int) -> list[bytes]:
+        """The next messages; there are at least so many."""
+
+    def put_back(self, messages: list[bytes]) -> None:
+        """The last of those that were cut off: they come next."""
+
+    def unfinished(self) -> int:
+        """How many bytes there are of a message that is not whole yet."""
+
+    def rest(self) -> bytes:
+        """Every byte that was not cut off; forgets them."""
+
+    def request(self, message: bytes) -> dict[str, object]:
+        """What a message asks for. Raises BadLine with a sentence that says what is wrong."""
+
+    @property
+    def translate(self) -> Callable[[bytes], bytes] | None:
+        """An event or a reply (a JSON line, with its end) → how this dialect says it. None: as it is."""
+
+
+class JsonLines:
+    """The dialect of this project: each message is a JSON object in a line. See Dialect.
+
+    Bytes wait as they came; a line is cut off when its turn has come, so what waits costs its bytes and no more.
+    """
+
+    name: ClassVar[str] = "JSON lines"
+    translate: None = None
+
+    __slots__ = ("_part", "_raw", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._raw = b""  # whole lines
+        self._part: bytearray | None = None  # the beginning of the line after them
+
+    def feed(self, data: bytes) -> None:
+        if self._part is None and data.endswith(b"\n"):
+            self._raw = self._raw + data if self._raw else data
+            self.waiting += data.count(b"\n")
+        else:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Bytes that end, or begin, in the middle of a line."""
+        end = data.rfind(b"\n") + 1
+        if end:
+            self._raw += bytes(self._part or b"") + data[:end]
+            self._part = bytearray(data[end:]) if end != len(data) else None
+            self.waiting += data.count(b"\n")
+        elif self._part is None:
+            self._part = bytearray(data)
+        else:
+            self._part += data
+
+    def cut(self, count: int) -> list[bytes]:
+        lines = self._raw.split(b"\n", count)
+        self._raw = lines.pop()
+        self.waiting -= count
+        return lines
+
+    def put_back(self, messages: list[bytes]) -> None:
+        self._raw = b"\n".join(messages) + b"\n" + self._raw
+        self.waiting += len(messages)
+
+    def unfinished(self) -> int:
+        return len(self._part) if self._part is not None else 0
+
+    def rest(self) -> bytes:
+        rest = self._raw + bytes(self._part or b"")
+        self._raw, self._part, self.waiting = b"", None, 0
+        return rest
+
+    def request(self, message: bytes) -> dict[str, object]:
+        return decode_request(message)
 
 
 def _refuse_constant(name: str) -> None:

@@ -34,7 +34,7 @@ class Budget:
         """Whether a newcomer may begin now: something is left, and nobody waits for it."""
         return not self._waiting and self.left() > 0
 
-    def take(self, wanted: int) -> int:
+    def grant(self, wanted: int) -> int:
         """How much of a whole number that is `wanted` may be spent: it is spent. Below 0: so much is given back."""
         left = self.left()
         granted = wanted if wanted <= left else max(0, int(left))

@@ -7,17 +7,16 @@ OFFER seconds. A connection that has not logged in holds no seat, and is told wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatlib.core.talk import refusal
-from chatlib.core.world import Reply
+from chatlib.core.world import Reply, World
 from chatlib.protocol.commands import State
-
-if TYPE_CHECKING:
-    from chatlib.server.server import Server
-    from chatlib.server.session import Session
+from chatlib.reactor.loop import Loop
+from chatlib.server.session import Session
+from chatlib.server.strangers import Strangers
 
 SERVER = "chatlib/1"
 OFFER = 30.0  # seconds that a seat is held for an admitted connection
@@ -25,43 +24,49 @@ TOLD = 256  # connections told something about seats in one tick
 _FULL = "All seats are taken; try again later."
 
 
-def hello(session: Session, request: dict[str, Any]) -> Reply:
-    """The first request: in, into the queue, or out."""
-    server = session.server
-    session.client = request.get("client")
-    session.heartbeat = server.world.parameters["HEARTBEAT"]
-    welcome: Reply = {
-        "status": "OK",
-        "server": SERVER,
-        "protocol": 1,
-        "epoch": server.epoch,
-        "time": server.loop.wall,
-        "heartbeat": session.heartbeat,
-        "iterations": server.world.parameters["SCRAM_ITERATIONS"],
-    }
-    if server.seats.free() or _comes_back(server, session.client):
-        session.become(State.GREETED)
-        return welcome
-    position = server.seats.wait(session)
-    if position:
-        session.become(State.WAITING)
-        return {**welcome, "status": "WAITING", "position": position}
-    server.loop.call_later(0.0, lambda: session.end("SERVER_FULL", _FULL))  # behind the reply
-    return refusal("SERVER_FULL", _FULL)
+class Reception:
+    """Answers each connection's first request."""
 
+    def __init__(self, world: World, loop: Loop, seats: Seats, epoch: str, clients: Collection[str]) -> None:
+        """`clients`: what the client programs of those online call themselves, as it is at any time."""
+        self._world, self._loop, self._seats, self._epoch, self._clients = world, loop, seats, epoch, clients
 
-def _comes_back(server: Server, client: str | None) -> bool:
-    """Whether this client program has a seat already: its connection broke, and the server has not noticed."""
-    return client is not None and client in server.delivery.clients
+    def hello(self, session: Session, request: dict[str, Any]) -> Reply:
+        """In, into the queue, or out."""
+        session.client = request.get("client")
+        session.heartbeat = self._world.parameters["HEARTBEAT"]
+        welcome: Reply = {
+            "status": "OK",
+            "server": SERVER,
+            "protocol": 1,
+            "epoch": self._epoch,
+            "time": self._loop.wall,
+            "heartbeat": session.heartbeat,
+            "iterations": self._world.parameters["SCRAM_ITERATIONS"],
+        }
+        # A client that has a seat already comes back: its connection broke, and the server has not noticed.
+        if self._seats.free() or session.client in self._clients:
+            session.become(State.GREETED)
+            return welcome
+        position = self._seats.wait(session)
+        if position:
+            session.become(State.WAITING)
+            return {**welcome, "status": "WAITING", "position": position}
+        self._loop.call_later(0.0, lambda: session.end("SERVER_FULL", _FULL))  # behind the reply
+        return refusal("SERVER_FULL", _FULL)
 
 
 class Seats:
     """The queue before the door. A session is in it at most once, or is offered a seat, or neither."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(
+        self, world: World, loop: Loop, strangers: Strangers, connected: Callable[[], Iterable[Session]]
+    ) -> None:
+        """`connected`: all sessions, as it is when it is called."""
+        self._world, self._loop, self._strangers, self._connected = world, loop, strangers, connected
         self._queue: dict[Session, None] = {}
         self._offered: dict[Session, float] = {}  # admitted from the queue, not logged in yet → until when that counts
+        self._entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
         self._full = False
         self._moved = False  # positions have changed since a round of telling them began
         self._telling: Iterator[tuple[int, Session]] = iter(())  # the rest of a round
@@ -75,22 +80,34 @@ class Seats:
         return not self._queue and self._left() > 0
 
     def _left(self) -> int:
-        return self._server.world.seats_left() - len(self._offered)
+        return self._world.seats_left() - len(self._offered)
 
     def refusal(self, session: Session, user: str) -> Reply:
         """Why `session` may not log in as `user` now, or nothing: seats that are held for others are not to be had."""
-        server = self._server
-        if user in server.world.online or session in self._offered:
+        if user in self._world.online or session in self._offered:
             return {}
-        entering = sum(1 for other in server.entering.values() if other is not session and other not in self._offered)
+        entering = sum(1 for other in self._entering.values() if other is not session and other not in self._offered)
         return {} if self._left() > entering else refusal("SERVER_FULL", _FULL)
+
+    def enters(self, session: Session, user: str) -> None:
+        """The login of `user` is on its way to the disk."""
+        self._entering[user] = session
+
+    def entering(self, user: str) -> Session | None:
+        """Whose login as `user` is on its way."""
+        return self._entering.get(user)
+
+    def entered(self, session: Session, user: str) -> None:
+        """It was carried out, or refused."""
+        if self._entering.get(user) is session:
+            del self._entering[user]
 
     def wait(self, session: Session) -> int:
         """Puts `session` into the queue; its position from 1, or 0 when the waiting room is full."""
-        if len(self._queue) >= self._server.world.parameters["WAITING_ROOM"]:
+        if len(self._queue) >= self._world.parameters["WAITING_ROOM"]:
             return 0
         self._queue[session] = None
-        self._server.strangers.leave(session)
+        self._strangers.leave(session)
         session.position = len(self._queue)
         return session.position
 
@@ -103,15 +120,15 @@ class Seats:
 
     def admit(self) -> None:
         """Lets in as many as there are seats, one for each seat. Called each tick after commands were carried out."""
-        now = self._server.loop.now
+        now = self._loop.now
         if self._offered:
             self._offered = {session: until for session, until in self._offered.items() if until > now}
         if self._queue and (seats := self._left()) > 0:
             for session in list(islice(self._queue, seats)):
                 self._offer(session, now + OFFER)
-        full = self._server.world.seats_left() == 0
+        full = self._world.seats_left() == 0
         if full and not self._full:
-            self._noticing = iter(list(self._server.sessions))
+            self._noticing = iter(list(self._connected()))
         self._full = full
         self._tell()
 
@@ -119,7 +136,7 @@ class Seats:
         self.leave(session)
         self._offered[session] = until
         session.become(State.GREETED)
-        self._server.strangers.come(session)
+        self._strangers.come(session)
         session.start_login_time()
         session.event({"event": "admitted"})
 
@@ -139,22 +156,11 @@ class Seats:
             told = TOLD
             if session.state is State.GREETED and not session.over:
                 text = "The last seat has just been taken."
-                session.event({"event": "notice", "time": self._server.loop.wall, "text": text})
+                session.event({"event": "notice", "time": self._loop.wall, "text": text})
         if told == TOLD:
-            self._server.loop.again(self)
+            self._loop.again(self)
 
     def again(self) -> None:
         """Another tick, to go on telling."""
 
     def broken(self) -> None: ...
-
-
-def came_in(session: Session, user: str, login: int, reply: Callable[[], None]) -> None:
-    """The world has let `user` in. A connection that died meanwhile departs at once."""
-    server = session.server
-    server.note(f"login {server.world.accounts[user].name} from {session.address}")
-    server.seats.leave(session)
-    reply()
-    session.logged_in(user, login)
-    if session.over or not session.connection.open:
-        session.depart()

@@ -4,6 +4,9 @@ What one tick says to everyone online is a single list (`common`), encoded once,
 connection with one system call. Only a connection that was also told something of its own needs work of its own: its
 `mark` says how much of `common` it has in its `pieces` already. So a broadcast costs no Python per recipient.
 
+A dialect that says events in another way has a list like `common` of its own, filled once a tick, and only while
+somebody listens who speaks it.
+
 Must not know what a line says. Legal order in a tick: any calls, then ``flush``, the only place that sends.
 """
 
@@ -11,14 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
+from chatlib.protocol.framing import Dialect
 from chatlib.server.effects import Effects
+from chatlib.server.session import Session
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.messages import MessageStore
-
-if TYPE_CHECKING:
-    from chatlib.server.session import Session
 
 
 class Delivery:
@@ -27,13 +28,14 @@ class Delivery:
     def __init__(self, messages: MessageStore, blobs: Blobs, effects: Effects) -> None:
         self.sessions: dict[str, Session] = {}  # online, by user
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
-        self.silent: dict[Session, None] = {}  # those online that have never acknowledged anything
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
         self.announce: Callable[[str], None] = lambda user: None  # what is done when a user has come or gone
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
         self._messages, self._blobs, self._effects = messages, blobs, effects
         self._common: list[bytes] = []
+        self._foreign: dict[Session, Dialect] = {}  # listeners whose dialect says events in another way
+        self._translated: dict[str, list[bytes]] = {}  # by dialect: as much of `common` as was needed so far
         self._touched: list[Session] = []  # sessions with pieces of their own
 
     # The world's audience.
@@ -83,7 +85,7 @@ class Delivery:
         pieces = session.pieces
         if pieces is None or session.mark != len(self._common):
             pieces = self._pull(session)
-        pieces.append(line)
+        pieces.append(line if session.translate is None else session.translate(line))
 
     def _pull(self, session: Session) -> list[bytes]:
         """The session's own pieces, with all of `common` that it has a right to."""
@@ -93,17 +95,23 @@ class Delivery:
             session.mark = 0
             self._touched.append(session)
         if session.listening and session.mark != len(self._common):
-            pieces.extend(self._common[session.mark :])
+            common = self._common if session.translate is None else self._translate(self._foreign[session])
+            pieces.extend(common[session.mark :])
             session.mark = len(self._common)
         return pieces
+
+    def _translate(self, wire: Dialect) -> list[bytes]:
+        """`common`, as this dialect says it."""
+        translated, translate = self._translated.setdefault(wire.name, []), wire.translate
+        assert translate is not None
+        translated.extend(map(translate, self._common[len(translated) :]))
+        return translated
 
     def come(self, session: Session) -> None:
         """`session` is its user's from now on."""
         self.sessions[session.user] = session
         if session.client is not None:
             self.clients[session.client] = session
-        if not session.reader.acknowledges:
-            self.silent[session] = None
 
     def listen(self, session: Session) -> None:
         """From now on `session` gets events as they happen."""
@@ -111,6 +119,8 @@ class Delivery:
         session.mark = len(self._common)
         session.listening = True
         self.listeners[session.user] = session
+        if session.translate is not None and session.wire is not None:
+            self._foreign[session] = session.wire
 
     def leave(self, session: Session) -> None:
         """No more events for `session`; what was said before still goes out."""
@@ -118,7 +128,7 @@ class Delivery:
             self._pull(session)
             session.listening = False
             del self.listeners[session.user]
-        self.silent.pop(session, None)
+            self._foreign.pop(session, None)
         if session.client is not None and self.clients.get(session.client) is session:
             del self.clients[session.client]
         if self.sessions.get(session.user) is session:
@@ -130,7 +140,9 @@ class Delivery:
         """Sends what this tick said; everything up to `lsn` has been executed."""
         common = self._common
         if common:
-            self._common = []
+            for session in self._foreign:
+                self._pull(session)
+            self._common, self._translated = [], {}
             self._flush_common(common)
         while self._touched:  # a session that ends meanwhile says so, too
             touched, self._touched = self._touched, []
@@ -143,7 +155,7 @@ class Delivery:
                     if session.push(b"".join(pieces)):
                         session.reader.current = session.listening
                     else:
-                        session.fell_behind(self.flushed)
+                        self._fell_behind(session)
         self.flushed = lsn
 
     def _flush_common(self, common: list[bytes]) -> None:
@@ -154,4 +166,9 @@ class Delivery:
                 continue
             self.delivered += len(common)
             if not session.push(everything):
-                session.fell_behind(self.flushed)
+                self._fell_behind(session)
+
+    def _fell_behind(self, session: Session) -> None:
+        """The kernel did not take all of this tick; everything up to `flushed` it had taken before."""
+        session.reader.fell_behind(self.flushed)
+        session.intake.block()

@@ -1,22 +1,23 @@
 """The intake: what one connection asks for, and what holds it up (design, section 2).
 
-Bytes wait as they came; a line is cut off when its turn has come, so what waits costs its bytes and no more. What may
-hold the next line up is one set of flags, `held`:
+Messages wait in the wire, and are cut off when their turn has come. What may hold the next one up is one set of flags,
+`held`:
 
 - BARRIER: an earlier request must be answered first, since it may change who this is;
 - LATE: a dear answer waits for the next ticks' budget; what is answered behind it waits with it, in order;
 - BLOCKED: the peer does not read what it was told;
 - THROTTLED: the rate limit; a timer lifts it;
-- QUEUED: this tick's budget of lines is used up; the next ticks' have a queue;
-- ENDED: the peer will send no more; what it had sent is still taken;
-- OVER: nothing is taken any more;
+- QUEUED: this tick's budget of messages is used up; the next ticks' have a queue;
+- ENDED: the peer will send no more; what it had sent is still handled;
+- OVER: nothing is handled any more;
 - GONE: nor is anything said: the connection is closed.
 
-Of these only ENDED lets lines through. While one of the others is set and something waits, the socket is not read: the
-peer's own buffers hold it back.
+Of these only ENDED lets messages through. While one of the others is set and something waits, the socket is not read:
+the peer's own buffers hold it back.
 
-Must not know what a line means. Legal order: ``received*`` → ``ended`` at most once; ``submit`` and ``read`` from
-within the owner's `begin` and `take`; ``answered`` once for each request submitted; ``stop`` at any time.
+Must not know what a message means, nor how it is told from the next one: the wire does. Legal order: ``received*`` →
+``ended`` at most once; ``submit`` and ``read`` from within the owner's `begin` and `handle`; ``answered`` once for each
+request submitted; ``stop`` at any time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from chatlib.core.world import Command, Reply
-from chatlib.protocol.framing import MAX_LINE
+from chatlib.protocol.framing import MAX_LINE, Dialect
 from chatlib.reactor.connection import RECEIVE, Connection
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
@@ -45,8 +46,11 @@ Answer = tuple[Any, Any, Command | None, Any]  # echo, id, command and its reply
 class Owner(Protocol):
     """Whose intake it is: a session."""
 
-    def begin(self, line: bytes) -> None:
-        """The first line, without its end: what does the peer speak?"""
+    def begin(self, data: bytes) -> None:
+        """The connection's first bytes, all that have come: ``speak`` says what the peer speaks, if it shows."""
+
+    def handle(self, message: bytes) -> None:
+        """One message, whose turn has come."""
 
     def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         """A request was carried out, perhaps one that others waited for; for a read `command` is empty."""
@@ -55,7 +59,7 @@ class Owner(Protocol):
         """An answer that waited for nothing."""
 
     def too_long(self) -> None:
-        """A line is longer than allowed: nothing that follows can be understood."""
+        """A message is longer than allowed: nothing that follows can be understood."""
 
     def said_all(self) -> None:
         """The peer will send no more, and all it sent is answered."""
@@ -67,7 +71,9 @@ class Owner(Protocol):
 class _Nobody:
     """The owner of an intake whose connection is gone."""
 
-    def begin(self, line: bytes) -> None: ...
+    def begin(self, data: bytes) -> None: ...
+
+    def handle(self, message: bytes) -> None: ...
 
     def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None: ...
 
@@ -90,28 +96,28 @@ class Intake:
     """
 
     __slots__ = (
-        "_budget", "_budgets", "_connection", "_late", "_longest", "_loop", "_opening", "_owner", "_parameters",
-        "_part", "_paused", "_pipeline", "_raw", "_reply", "_take", "_timer", "bucket", "heard", "held",
-        "pending",
+        "_budget", "_budgets", "_connection", "_handle", "_late", "_longest", "_loop", "_opening", "_owner",
+        "_parameters", "_paused", "_pipeline", "_reply", "_timer", "_wire", "bucket", "heard", "held", "pending",
     )  # fmt: skip
 
     def __init__(
         self,
         owner: Owner,
-        take: Callable[[bytes], None],
+        handle: Callable[[bytes], None],
         connection: Connection,
         loop: Loop,
         pipeline: Pipeline,
         budgets: Budgets,
         parameters: Mapping[str, Any],
     ) -> None:
+        """`handle` is the owner's, found once."""
         self._owner: Owner = owner
-        self._take = take  # a line, without its end
+        self._handle = handle
         self._connection = connection
         self._loop, self._pipeline, self._parameters = loop, pipeline, parameters
         self._budgets, self._budget = budgets, budgets.strangers
-        self._raw = b""  # whole lines, not yet taken
-        self._part: bytearray | None = None  # the beginning of the line after them
+        self._opening = b""  # the first bytes, until it shows what the peer speaks;
+        self._wire: Dialect | None = None  # then this
         self._longest = connection.receive = STRANGERS_LINE
         self._timer: Timer | None = None  # lifts THROTTLED
         self.bucket = Bucket(loop.now)
@@ -119,12 +125,17 @@ class Intake:
         self._late: deque[Answer] = deque()  # empty unless LATE
         self.held = 0
         self.pending = 0
-        self._opening = True  # no line has been taken yet
         self._paused = False  # nothing more is read
         self._reply = owner.reply
 
+    def speak(self, wire: Dialect) -> None:
+        """What the peer speaks, from its first byte on. Legal once, from within the owner's `begin`."""
+        self._wire = wire
+        opening, self._opening = self._opening, b""
+        wire.feed(opening)
+
     def admit(self, bucket: Bucket | None) -> None:
-        """The peer has logged in: longer lines, the users' budget, and what the rate limit had left of its bucket."""
+        """The peer has logged in: longer messages, the users' budget, and what was left of its bucket."""
         self._budget = self._budgets.lines
         self._longest = MAX_LINE
         self._connection.receive = RECEIVE
@@ -138,39 +149,30 @@ class Intake:
         if held & (ENDED | OVER):
             return
         self.heard = self._loop.now
-        if self._part is None and data.endswith(b"\n"):
-            self._raw = self._raw + data if self._raw else data
+        wire = self._wire
+        if wire is None:
+            self._opening += data
         else:
-            self._keep(data)
+            wire.feed(data)
         if held & _HOLDS:
             self._pause()
         else:
             self._go_on()
 
-    def _keep(self, data: bytes) -> None:
-        """Bytes that end, or begin, in the middle of a line."""
-        end = data.rfind(b"\n") + 1
-        if end:
-            self._raw += bytes(self._part or b"") + data[:end]
-            self._part = bytearray(data[end:]) if end != len(data) else None
-        elif self._part is None:
-            self._part = bytearray(data)
-        else:
-            self._part += data
-
     def _go_on(self) -> None:
-        """Takes lines until something holds them up. Legal while nothing does."""
-        if self._raw:
-            self._take_lines()
+        """Handles messages until something holds them up. Legal while nothing does."""
+        wire = self._wire or self._open()
+        if wire is not None and wire.waiting:
+            self._handle_messages(wire)
         held = self.held
         if held & OVER:
             return
-        if self._raw:
+        if wire is not None and wire.waiting:
             self._pause()
         elif held & _HOLDS:
             return  # whatever arrives meanwhile is kept, and nothing more is read
-        elif self._part is not None and len(self._part) >= self._longest:
-            self._part = None
+        elif (wire.unfinished() if wire is not None else len(self._opening)) >= self._longest:
+            self.rest()
             self._owner.too_long()
         elif held & ENDED:
             self._finish()
@@ -178,39 +180,38 @@ class Intake:
             self._paused = False
             self._connection.resume_reading()
 
-    def _take_lines(self) -> None:
-        if self._opening:  # this line may make the connection another protocol's, with all that follows it
-            if not self._budget.take(1):
+    def _open(self) -> Dialect | None:
+        """What the peer speaks, if it shows by now."""
+        if self._opening:
+            if self._budget.grant(1):
+                self._owner.begin(self._opening)
+                self._budget.grant(-1 if self._wire is not None else 0)  # its messages are counted themselves
+            else:
                 self._queue_up()
-                return
-            self._opening = False
-            line, _, self._raw = self._raw.partition(b"\n")
-            self._owner.begin(line)
-            if self.held & _HOLDS or not self._raw:
-                return
-        raw = self._raw
-        allowed = self._allow(raw.count(b"\n"))
+        return self._wire
+
+    def _handle_messages(self, wire: Dialect) -> None:
+        allowed = self._allow(wire.waiting)
         if not allowed:
             return
-        lines = raw.split(b"\n", allowed)
-        self._raw = lines.pop()
-        longest, take = self._longest, self._take
-        for taken, line in enumerate(lines, 1):
-            if len(line) >= longest:
+        messages = wire.cut(allowed)
+        longest, handle = self._longest, self._handle
+        for handled, message in enumerate(messages, 1):
+            if len(message) >= longest:
                 self.rest()
                 self._owner.too_long()
                 return
-            take(line)
+            handle(message)
             if self.held & _HOLDS:
-                if taken < allowed and not self.held & OVER:
-                    self._raw = b"\n".join(lines[taken:]) + b"\n" + self._raw
-                    self._allow(taken - allowed)
+                if handled < allowed and not self.held & OVER:
+                    wire.put_back(messages[handled:])
+                    self._allow(handled - allowed)
                 return
-        if self._raw:
+        if wire.waiting:
             self._queue_up()
 
     def _allow(self, wanted: int) -> int:
-        """How many of the lines that are `wanted` it may take now; below 0: so many are given back.
+        """How many of the messages that are `wanted` it may handle now; below 0: so many are given back.
 
         Without a token it comes back when there is one; without a share of this tick's budget, in the next.
         """
@@ -223,7 +224,7 @@ class Intake:
                 self._timer = self._loop.call_later(self.bucket.wait(rate), partial(self._lift, THROTTLED))
                 return 0
             wanted = min(wanted, tokens)
-        granted = self._budget.take(min(wanted, PER_CONNECTION))
+        granted = self._budget.grant(min(wanted, PER_CONNECTION))
         if rate:
             self.bucket.spend(granted)
         if not granted:
@@ -250,14 +251,13 @@ class Intake:
             self._finish()
 
     def broken(self) -> None:
-        """A fault of ours in taking a line."""
+        """A fault of ours in handling a message."""
         self._owner.broken()
 
     def rest(self) -> bytes:
-        """Hands out everything that was not taken; forgets it."""
-        rest = self._raw + bytes(self._part or b"")
-        self._raw, self._part = b"", None
-        return rest
+        """Hands out every byte that was not handled; forgets them."""
+        rest, self._opening = self._opening, b""
+        return rest if self._wire is None else self._wire.rest()
 
     # Requests.
 
@@ -369,13 +369,14 @@ class Intake:
         self._finish()
 
     def _finish(self) -> None:
-        if not self._raw and not self.pending and not self.held & OVER:
+        waits = self._wire.waiting if self._wire is not None else self._opening and self.held & QUEUED
+        if not waits and not self.pending and not self.held & OVER:
             self._owner.said_all()
 
     def stop(self) -> None:
         """Nothing is taken any more."""
         self.held |= OVER
-        self._raw, self._part = b"", None
+        self.rest()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -387,4 +388,4 @@ class Intake:
         """
         self.held |= GONE
         if not self.pending:
-            self._owner, self._reply, self._take = _NOBODY, _NOBODY.reply, _NOBODY.begin
+            self._owner, self._reply, self._handle = _NOBODY, _NOBODY.reply, _NOBODY.handle

@@ -70,6 +70,6 @@ class Buckets:
             self._kept = {user: kept for user, kept in self._kept.items() if kept.at > now - 2 * BURST}
             self._limit = 1_000 + 2 * len(self._kept)
 
-    def take(self, user: str) -> Bucket | None:
+    def take_out(self, user: str) -> Bucket | None:
         """`user` comes."""
         return self._kept.pop(user, None)

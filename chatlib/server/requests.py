@@ -1,102 +1,182 @@
-"""Requests: a session's lines, guarded (known? allowed in this state? well-formed?), become answers or commands.
+"""Requests: what sessions ask for, guarded (known? allowed in this state? well-formed?), becomes answers or commands.
 
-Dispatch and guards come from the command table. Must not know when a command is carried out; what must happen then is
-in AFTER. Nothing here raises for what a peer sends: it gets a refusal that names what is wrong.
+Dispatch and guards come from the command table. What may be answered at once is asked of the world's features, or of
+the edge (`edge`: what concerns connections, seats and tickets). Must not know when a command is carried out; what must
+happen then is in `_after`. Nothing here raises for what a peer sends: it gets a refusal that names what is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatlib.core.talk import refusal
-from chatlib.core.world import Command, Reply
+from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check
-from chatlib.protocol.framing import BadLine, decode_request
+from chatlib.protocol.framing import BadLine
 from chatlib.protocol.kinds import ID
 from chatlib.protocol.text import printable
-from chatlib.server import admission, answers, proving
+from chatlib.reactor.loop import Loop
+from chatlib.server import dialects
+from chatlib.server.acknowledged import Acknowledged
+from chatlib.server.admission import Seats
+from chatlib.server.answers import READS
+from chatlib.server.dialects import Opening
+from chatlib.server.proving import Proving
+from chatlib.server.session import Session
+from chatlib.server.sessions import Sessions
+from chatlib.storage.serverlog import ServerLog
 
-if TYPE_CHECKING:
-    from chatlib.server.session import Session
-
+EdgeAnswer = Callable[[Session, dict[str, Any]], Reply]
+After = Callable[[Session, Any, Any, Command, Reply], None]
 _CHEAP = frozenset({"alive", "hello"})  # what only reads, and never takes long
 _CHANGES = Runs.CHANGES  # looked up once: an enum's member costs more than a global
 
 
-def take(session: Session, line: bytes) -> None:
-    """One line of a session."""
-    try:
-        request = decode_request(line)
-    except BadLine as wrong:
-        _refuse(session, None, None, "BAD_REQUEST", str(wrong))
-        return
-    echo, request_id = request.get("action"), request.get("id")
-    command = session.actions.get(echo) if type(echo) is str else None
-    if command is None:
-        _refuse_action(session, echo, request_id)
-        return
-    if not IS_WELL_FORMED[command.name](request):
-        _refuse(session, echo, request_id, "BAD_REQUEST", check(command, request) or "")
-        return
-    _dispatch(session, command, line, request)
+class Requests:
+    """The desk of all sessions (:class:`chatlib.server.session.Desk`)."""
 
+    def __init__(
+        self, *, openings: Sequence[Opening], world: World, loop: Loop, log: ServerLog, seats: Seats, proving: Proving,
+        sessions: Sessions, acknowledged: Acknowledged, edge: Mapping[str, EdgeAnswer], note: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """`openings`: the dialects, in the order in which they are asked."""
+        self._openings, self._world, self._loop, self._log, self._seats = openings, world, loop, log, seats
+        self._proving, self._sessions, self._acknowledged, self._note = proving, sessions, acknowledged, note
+        self._edge = {"alive": self._alive, **edge}
+        # What follows when a command was carried out, in place of just its reply.
+        self._after: Mapping[str, After] = {
+            "login": self._after_login,
+            "register": self._after_account,
+            "wrong_password": self._after_account,
+            "deregister": self._after_account,
+            "password": self._after_proof,
+            "depart": self._after_depart,
+        }
 
-def _dispatch(session: Session, command: Row, line: bytes, request: dict[str, Any]) -> None:
-    server, loop, intake = session.server, session.server.loop, session.intake
-    echo, request_id = request["action"], request.get("id")
-    name, runs, user = command.name, command.runs, session.user
-    if user and name != "alive":
-        session.last_command = loop.now
-        server.log.count(user, name)
-    elif user and request.get("active"):
-        session.last_command = loop.now
-    if runs is _CHANGES and user and name != "logout":
-        # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
-        # refused a line that has these fields itself.
-        record = b'{"by":"%b","at":%b,%b' % (user.encode(), loop.wall_text, line.strip()[1:])
-        request["by"], request["at"] = user, loop.wall
-        intake.submit(echo, request_id, request, record)
-    elif runs is Runs.PROVES:
-        step = partial(proving.step, session, command.name, echo, request_id, request)
-        intake.read(echo, request_id, step, barrier=True)
-    elif runs is Runs.CARRIES:
-        _refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
-    elif name in _CHEAP:
-        intake.read(echo, request_id, partial(_answer, session, name, request))
-    elif runs is not _CHANGES:
-        intake.read_dearly(echo, request_id, partial(_answer, session, name, request))
-    elif name == "logout":
-        if "seen" in request:
-            session.acknowledge(request["seen"])
-        intake.submit(echo, request_id, session.departure(), None, barrier=True)
-    elif "verifier" not in request:  # register: the question whether the name is free
-        intake.read(echo, request_id, partial(_answer, session, name, request))
-    else:  # register: before login, so nobody's key
-        changes = {field: value for field, value in request.items() if field not in ("id", "key")}
-        intake.submit(echo, request_id, {**changes, "at": loop.wall}, None, barrier=True)
+    def begin(self, session: Session, data: bytes) -> None:
+        """A connection's first bytes tell what it speaks."""
+        dialects.choose(self._openings, session, data)
 
+    def handle(self, session: Session, message: bytes) -> None:
+        """One message of a session."""
+        assert session.wire is not None
+        try:
+            request = session.wire.request(message)
+        except BadLine as wrong:
+            self._refuse(session, None, None, "BAD_REQUEST", str(wrong))
+            return
+        echo, request_id = request.get("action"), request.get("id")
+        row = session.actions.get(echo) if type(echo) is str else None
+        if row is None:
+            self._refuse_action(session, echo, request_id)
+        elif not IS_WELL_FORMED[row.name](request):
+            self._refuse(session, echo, request_id, "BAD_REQUEST", check(row, request) or "")
+        elif row.runs is _CHANGES and session.user and row.name != "logout":
+            loop, user, name = self._loop, session.user, row.name
+            session.last_command = loop.now
+            self._log.count(user, name)
+            # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
+            # refused a line that has these fields itself.
+            record = None
+            if session.translate is None:
+                record = b"%b%b,%b" % (session.stamp, loop.wall_text, message.strip()[1:])
+            request["by"], request["at"] = user, loop.wall
+            session.intake.submit(echo, request_id, request, record)
+        else:
+            self._dispatch(session, row, request)
 
-def _answer(session: Session, name: str, request: dict[str, Any]) -> Reply:
-    if session.over:  # it ended while this waited behind earlier requests
-        return refusal("NOT_ALLOWED", "You are no longer logged in.")
-    return answers.READS[name](session, request)
+    def _dispatch(self, session: Session, row: Row, request: dict[str, Any]) -> None:
+        """Whatever is not a user's ordinary change."""
+        intake, echo, request_id = session.intake, request["action"], request.get("id")
+        name, runs = row.name, row.runs
+        if session.user and (name != "alive" or request.get("active")):
+            session.last_command = self._loop.now
+        if session.user and name != "alive":
+            self._log.count(session.user, name)
+        if runs is Runs.PROVES:
+            step = partial(self._proving.step, session, name, echo, request_id, request)
+            intake.read(echo, request_id, step, barrier=True)
+        elif runs is Runs.CARRIES:
+            self._refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
+        elif name in _CHEAP:
+            intake.read(echo, request_id, partial(self._answer, session, name, request))
+        elif runs is not _CHANGES:
+            intake.read_dearly(echo, request_id, partial(self._answer, session, name, request))
+        elif name == "logout":
+            if "seen" in request:
+                self._acknowledged.acknowledge(session, request["seen"])
+            intake.submit(echo, request_id, self._sessions.departure(session), None, barrier=True)
+        elif "verifier" not in request:  # register: the question whether the name is free
+            intake.read(echo, request_id, partial(self._answer, session, name, request))
+        else:  # register: before login, so nobody's key
+            changes = {field: value for field, value in request.items() if field not in ("id", "key")}
+            intake.submit(echo, request_id, {**changes, "at": self._loop.wall}, None, barrier=True)
 
+    def _answer(self, session: Session, name: str, request: dict[str, Any]) -> Reply:
+        if session.over:  # it ended while this waited behind earlier requests
+            return refusal("NOT_ALLOWED", "You are no longer logged in.")
+        at_the_edge = self._edge.get(name)
+        if at_the_edge is not None:
+            reply = at_the_edge(session, request)
+            if reply:
+                return reply
+        return READS[name](self._world, session.user, request, self._loop.wall)
 
-def _refuse_action(session: Session, echo: Any, request_id: Any) -> None:
-    if type(echo) is str and echo in ACTIONS:
-        _refuse(session, echo, request_id, "NOT_ALLOWED", _not_allowed(ACTIONS[echo], session.state))
-    elif type(echo) is str:
-        name = printable(echo[:64])
-        _refuse(session, name, request_id, "UNKNOWN_ACTION", f'There is no action "{name}".')
-    else:
-        _refuse(session, None, request_id, "BAD_REQUEST", 'Field "action" must be the name of an action.')
+    def _alive(self, session: Session, request: dict[str, Any]) -> Reply:
+        self._acknowledged.acknowledge(session, request.get("seen", 0))
+        return {"status": "OK"}
 
+    # Refusals.
 
-def _refuse(session: Session, echo: Any, request_id: Any, status: str, text: str) -> None:
-    session.intake.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal(status, text))
-    session.mistaken()
+    def _refuse_action(self, session: Session, echo: Any, request_id: Any) -> None:
+        if type(echo) is str and echo in ACTIONS:
+            self._refuse(session, echo, request_id, "NOT_ALLOWED", _not_allowed(ACTIONS[echo], session.state))
+        elif type(echo) is str:
+            name = printable(echo[:64])
+            self._refuse(session, name, request_id, "UNKNOWN_ACTION", f'There is no action "{name}".')
+        else:
+            self._refuse(session, None, request_id, "BAD_REQUEST", 'Field "action" must be the name of an action.')
+
+    def _refuse(self, session: Session, echo: Any, request_id: Any, status: str, text: str) -> None:
+        session.intake.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal(status, text))
+        session.mistaken()
+
+    # What follows a command.
+
+    def carried_out(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        """A request was carried out; for one that only read, `command` is empty."""
+        after = self._after.get(command["action"]) if command else None
+        if after is not None:
+            after(session, echo, request_id, command, reply)
+        elif reply:
+            session.reply(echo, request_id, reply)
+
+    def _after_login(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        proof, session.proof = session.proof, None
+        self._seats.entered(session, command["user"])
+        if reply["status"] == "OK" and proof is not None:
+            reply = {**reply, "scram": proof.answer}
+            answer = partial(session.reply, echo, request_id, reply)
+            self._sessions.let_in(session, command["user"], reply["seq"], answer)
+        else:
+            session.reply(echo, request_id, reply)
+
+    def _after_proof(self, session: Session, echo: Any, request_id: Any, _command: Command, reply: Reply) -> None:
+        proof, session.proof = session.proof, None
+        if reply["status"] == "OK" and proof is not None and not proof.until:
+            reply = {**reply, "scram": proof.answer}
+        session.reply(echo, request_id, reply)
+
+    def _after_depart(self, session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
+        session.reply(echo, request_id, {"status": "OK"})
+        session.end("LOGGED_OUT", "Goodbye!")
+
+    def _after_account(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        what = command["action"].replace("_", " ")
+        self._note(f"{what} {command['user']} from {session.address}: {reply['status']}")
+        self._after_proof(session, echo, request_id, command, reply)
 
 
 def _not_allowed(command: Row, state: State) -> str:
@@ -104,45 +184,3 @@ def _not_allowed(command: Row, state: State) -> str:
     if state is State.NEW:
         return f'Say {{"action": "hello", "protocol": 1}} first; "{command.name}" is allowed {when}.'
     return f'"{command.name}" is allowed {when}; you are {state.value}.'
-
-
-# What follows when a command was carried out, in place of just its reply.
-
-
-def _after_login(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
-    proof, session.exchange = session.exchange, None
-    if session.server.entering.get(command["user"]) is session:
-        del session.server.entering[command["user"]]
-    if reply["status"] == "OK" and proof is not None:
-        reply = {**reply, "scram": proof.answer}
-        admission.came_in(session, command["user"], reply["seq"], lambda: session.reply(echo, request_id, reply))
-    else:
-        session.reply(echo, request_id, reply)
-
-
-def _after_proof(session: Session, echo: Any, request_id: Any, _command: Command, reply: Reply) -> None:
-    proof, session.exchange = session.exchange, None
-    if reply["status"] == "OK" and proof is not None and not proof.until:
-        reply = {**reply, "scram": proof.answer}
-    session.reply(echo, request_id, reply)
-
-
-def _after_depart(session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
-    session.reply(echo, request_id, {"status": "OK"})
-    session.end("LOGGED_OUT", "Goodbye!")
-
-
-def _after_account(session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
-    what = command["action"].replace("_", " ")
-    session.server.note(f"{what} {command['user']} from {session.address}: {reply['status']}")
-    _after_proof(session, echo, request_id, command, reply)
-
-
-AFTER: dict[str, Callable[[Session, Any, Any, Command, Reply], None]] = {
-    "login": _after_login,
-    "register": _after_account,
-    "wrong_password": _after_account,
-    "deregister": _after_account,
-    "password": _after_proof,
-    "depart": _after_depart,
-}

@@ -1,13 +1,12 @@
-"""The server: everything a session, the console and the phases of a tick share, and the tick's phases themselves.
+"""The server: builds and wires; the tick's phases in their order, and its life from recovery to the clean stop.
 
 Legal order: build (recovers the home) → ``open`` → ``run`` → ``close``. Of a tick, input and timers are the loop's;
-commit, execute, flush and reap are the phases here.
+commit, execute, flush and reap are the phases here. No other module holds a Server.
 """
 
 from __future__ import annotations
 
 import gc
-import os
 import resource
 import socket
 import time
@@ -15,21 +14,27 @@ import traceback
 from collections.abc import Callable
 
 from chatlib.core.world import Command
-from chatlib.protocol.commands import State
 from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
 from chatlib.server import edits
-from chatlib.server.admission import Seats
+from chatlib.server.acknowledged import Acknowledged
+from chatlib.server.admission import Reception, Seats
+from chatlib.server.catchup import CatchUp
 from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
+from chatlib.server.dialects import BROWSER, JSON_LINES, Opening
 from chatlib.server.effects import Effects
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.presence import Announcer
+from chatlib.server.proving import Proving
 from chatlib.server.recovery import checkpoint_now, recover
+from chatlib.server.requests import Requests
 from chatlib.server.saving import Saver
 from chatlib.server.session import Session
+from chatlib.server.sessions import Sessions
+from chatlib.server.stored import Stored
 from chatlib.server.strangers import Strangers
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
@@ -39,8 +44,6 @@ from chatlib.storage.serverlog import ServerLog
 from chatlib.storage.syncer import Syncer
 
 OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
-BEFORE_LOGIN = 4_096  # connections that have not logged in; more are turned away
-RESERVE = 64  # descriptors kept back for files, transfers and jobs
 SECOND = 1.0
 
 
@@ -56,45 +59,60 @@ class Server:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
-        self.home, self.say = home, say
+        self.say = say
         self.watch: Callable[[str], None] = lambda text: None  # an administrator at a terminal sees who comes and goes
+        self.stopping = False
+        self.failure = ""  # why the loop ended, when it had to
+        self._sync_due = False  # a second is over
+        self._syncer, self._synced = syncer, _Synced()
+        self._listener: Listener | None = None
         self.log = ServerLog(home.logs)
         self.loop = Loop(self.fault, clock, wall_clock)
-        self.journal = Journal(home.data, syncer)
-        self._syncer = syncer
-        self.edited: edits.EditedFiles = edits.EditedFiles(home)
+        self.started = self.loop.wall
+        self._build_storage(home)
+        self._build_edge(home.epoch())
+        self._take_in()
+
+    def _build_storage(self, home: Home) -> None:
+        """The world, and what it stands on."""
+        self.home = home
+        self.edited = edits.EditedFiles(home)
+        self.journal = Journal(home.data, self._syncer)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
         self.effects = Effects(self.journal, self.fault)
         self.blobs = Blobs(home.data / "files")
         wanted = {file.blob for account in self.world.accounts.values() for _, file in account.files or ()}
         undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
-        self.delivery = Delivery(self.messages, self.blobs, self.effects)
-        self.delivery.announce = Announcer(self.world, self.delivery.fan_out, self.loop.call_later).changed
-        self.world.audience = self.delivery
-        self.epoch = home.epoch()
+        self.world.archive = self.archive = Stored(self.messages, self.loop, self.tell)
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.fault)
-        self.saver = Saver(self)
-        self.budgets = Budgets(self.loop)
-        self.seats = Seats(self)
-        self.strangers = Strangers()
+
+    def _build_edge(self, epoch: str) -> None:
+        """What stands between the world and its connections."""
+        world, loop = self.world, self.loop
+        self.budgets, self.buckets, self.strangers = Budgets(loop), Buckets(), Strangers()
+        self.delivery = Delivery(self.messages, self.blobs, self.effects)
+        self.delivery.announce = Announcer(world, self.delivery.fan_out, loop.call_later).changed
+        world.audience = self.delivery
+        self.acknowledged = Acknowledged(world, self.delivery, self.submit)
+        self.seats = Seats(world, loop, self.strangers, lambda: self.sessions)
         self.transfers = Transfers(self)
-        self.sessions: dict[Session, None] = {}  # in the order in which they came
-        self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
-        self.entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
-        self.buckets = Buckets()
-        self.acks: dict[str, int] = {}  # what clients acknowledged in this second
-        self.stopping = False
-        self.failure = ""  # why the loop ended, when it had to
-        self.started = self.loop.wall
-        self._closing: list[Session] = []
-        self._synced = _Synced()
-        self._sync_due = False  # a second is over
-        self._gathered = 0  # LSN up to which it was looked at who has seen what
-        self._listener: Listener | None = None
-        self._descriptors = 0  # that connections may use
-        self._take_in()
+        self.sessions = Sessions(
+            loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
+            buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
+            catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
+            submit=self.submit, note=self.note,
+        )  # fmt: skip
+        proving = Proving(world, loop, self.seats, self.delivery.sessions, self.acknowledged)
+        reception = Reception(world, loop, self.seats, epoch, self.delivery.clients)
+        carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
+        self.requests = Requests(
+            openings=[BROWSER, carriers, JSON_LINES], world=world, loop=loop, log=self.log, seats=self.seats,
+            proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
+            edge={"hello": reception.hello, "file": self.transfers.ask_upload, "fileget": self.transfers.ask_download},
+        )  # fmt: skip
+        self.saver = Saver(self)
 
     def _take_in(self) -> None:
         """The first commands of a run: sessions that a crash left open end, and edits by hand are taken in."""
@@ -122,8 +140,7 @@ class Server:
     def open(self, sock: socket.socket) -> None:
         """Listens on `sock`, bound already, and puts the phases into the loop."""
         loop = self.loop
-        free = _free_descriptors(sock)
-        self._descriptors = free - min(RESERVE, free // 3)
+        self.sessions.count_descriptors(sock)
         loop.watch(self._syncer.fileno(), READ, self._synced)
         self._listener = Listener(loop, sock, self._accepted, self.tell)
         loop.phases += [self._commit_and_execute, self._flush, self._reap]
@@ -152,7 +169,7 @@ class Server:
             self._listener.close()
         self.saver.end()
         self.transfers.end_all()
-        for session in list(self.sessions):
+        for session in self.sessions:
             session.end("SHUTTING_DOWN", "The server is shutting down.")
 
     def close(self) -> str:
@@ -213,9 +230,7 @@ class Server:
     def _reap(self) -> None:
         if self.blobs.aside:
             self.loop.again(self.transfers)  # removing waits for no one, and no one waits for it
-        closing, self._closing = self._closing, []
-        for session in closing:
-            session.connection.close()
+        self.sessions.reap()
         if not self.pipeline.idle and not self.journal.busy:
             self.loop.again(self._synced)  # submitted since the commit, by what was carried out or broke: no waiting
         if self.stopping and self.pipeline.idle and not self.saver.busy:
@@ -223,21 +238,8 @@ class Server:
 
     def _every_second(self) -> None:
         self.loop.call_later(SECOND, self._every_second)
-        self._gather_seen()
+        self.acknowledged.gather(self.loop.wall)
         self._sync_due = True
-
-    def _gather_seen(self) -> None:
-        """One record a second at most says who has seen what, however many acknowledgements there were."""
-        seen, self.acks = self.acks, {}
-        flushed = self.delivery.flushed
-        if flushed != self._gathered:
-            self._gathered = flushed
-            for session in self.delivery.silent:
-                account, upto = self.world.accounts[session.user], session.seen()
-                if upto > account.seen and self.world.unread(account):
-                    seen[session.user] = upto
-        if seen:
-            self.submit({"action": "seen", "at": self.loop.wall, "seen": seen})
 
     # The administrator.
 
@@ -289,45 +291,12 @@ class Server:
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)
-        session = Session(self, connection)
+        session = Session(
+            connection, loop=self.loop, pipeline=self.pipeline, budgets=self.budgets, parameters=self.world.parameters,
+            desk=self.requests, host=self.sessions, voice=self.delivery.to,
+        )  # fmt: skip
         connection.attach(session)
-        self.sessions[session] = None
-        self.strangers.come(session)
-        if len(self.strangers) > BEFORE_LOGIN:
-            self.strangers.superfluous().end("SERVER_FULL", "Too many connections that have not logged in.")
-        if len(self.sessions) + 2 * len(self.transfers) > self._descriptors:
-            self._save_descriptors()
-
-    def _save_descriptors(self) -> None:
-        """Few are left: who is on the way out goes now, else a stranger. Logins and files need the rest."""
-        if self._lingering:
-            next(iter(self._lingering)).connection.abort()
-        elif self.strangers:
-            self.strangers.superfluous().connection.abort()
-
-    def close_soon(self, session: Session, status: str = "") -> None:
-        """Closes the connection when this tick's words are on their way."""
-        if status and session.login:
-            self.log.write(f"bye {session.user} {status}")
-        self._closing.append(session)
-        self._lingering[session] = None
-
-    def connection_closed(self, session: Session) -> None:
-        """The connection is gone."""
-        self._lingering.pop(session, None)
-        if session in self.sessions:
-            del self.sessions[session]
-            if session.state is State.ONLINE:
-                account = self.world.accounts.get(session.user)
-                self.note(f"logout {account.name if account else session.user} from {session.address}")
-
-
-def _free_descriptors(sock: socket.socket) -> int:
-    """How many more this process may have, where `sock` is its latest."""
-    latest = os.dup(sock.fileno())  # the lowest number that is free
-    os.close(latest)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft - latest
+        self.sessions.come(session)
 
 
 class _Synced:

@@ -6,10 +6,7 @@ password stays. Every operation costs the same, however many there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chatlib.server.session import Session
+from chatlib.server.session import Session
 
 
 class Strangers:

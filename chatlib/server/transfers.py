@@ -20,11 +20,12 @@ from chatlib.protocol.commands import ACTIONS, Runs, check
 from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.protocol.text import fold
 from chatlib.server.carriers import Carrier, Download, Ticket, Upload
+from chatlib.server.dialects import first_line
+from chatlib.server.session import Session
 from chatlib.storage.blobs import part_key
 
 if TYPE_CHECKING:
     from chatlib.server.server import Server
-    from chatlib.server.session import Session
 
 PER_USER = 4  # transfers at once, tickets included
 TICKET_LIFE = 60.0  # seconds
@@ -161,11 +162,17 @@ class Transfers:
 
     # On a connection of its own.
 
-    def begin(self, session: Session, line: bytes) -> bool:
-        """Whether `line`, a connection's first, asks for a transfer. Then the connection is one, or is refused."""
-        request = _transfer_request(line)
-        if request is None:
+    def is_asked_for(self, data: bytes) -> bool | None:
+        """Whether `data`, a connection's first bytes, ask for a transfer; None: that needs more of them."""
+        if not data.startswith(b"{"):
             return False
+        line = first_line(data)
+        return None if line is None else _transfer_request(line) is not None
+
+    def begin(self, session: Session, data: bytes) -> None:
+        """The connection is a transfer, or is refused."""
+        request = _transfer_request(data.partition(b"\n")[0])
+        assert request is not None
         ticket = self._use(request, session.address)
         refused: Reply = refusal("BAD_TICKET", "That ticket is unknown, used, expired, or another's.")
         if ticket is not None:
@@ -173,15 +180,14 @@ class Transfers:
             refused = start.refuses(self.server, ticket, request["offset"])
             if not refused:
                 del self._tickets[ticket.token[:_NAMED]]
-                sock, rest = session.hand_over()
+                sock, said = session.hand_over()
                 transfer = ticket.carrier = start(self, sock, ticket, request)
                 self._active[transfer] = None
-                transfer.begin(rest)
-                return True
+                transfer.begin(said.partition(b"\n")[2])
+                return
             self._close(ticket)
         session.reply(request["action"], request.get("id"), refused)
         session.end("PROTOCOL_ERROR", refused["text"])
-        return True
 
     def _use(self, request: dict[str, Any], address: str) -> Ticket | None:
         ticket = self._tickets.get(request["ticket"][:_NAMED])

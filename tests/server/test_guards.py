@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chatlib.core import world
-from chatlib.server import answers, requests
+from chatlib.server import answers
 from chatlib.server.presence import QUIET
 from tests.server.house import House
 
@@ -311,7 +311,7 @@ def test_a_mistake_after_the_command_costs_one_connection_and_not_the_server(
     def mistake(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setitem(requests.AFTER, "depart", mistake)
+    monkeypatch.setitem(house.server.requests._after, "depart", mistake)
     columbia.say({"action": "message", "to": "facebook", "text": "hi"}, {"action": "logout"})
     house.settle()
     assert facebook.texts == ["hi"] and columbia.closed

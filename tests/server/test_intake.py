@@ -102,7 +102,7 @@ def test_what_waits_is_not_copied_for_each_token(build: Build) -> None:
     house.pass_time(10)
     columbia.say(b'{"action":"alive"}\n' * 3_400)
     house.pass_time(1, 1.0)
-    raw = house.server.delivery.sessions["columbia"].intake._raw
+    raw = house.server.delivery.sessions["columbia"].intake._wire._raw
     house.pass_time(0.5, 0.001)
     assert not columbia.closed
     house.pass_time(10)

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatlib.server import limits
-from chatlib.server import session as sessions
+from chatlib.server import catchup, limits
 from chatlib.server.reader import Reader
 from tests.server.house import House
 
@@ -76,7 +75,7 @@ def test_many_who_come_back_share_a_budget(build: Build, monkeypatch: pytest.Mon
         now[0] += 0.001
         return now[0]
 
-    monkeypatch.setattr(sessions, "perf_counter", perf_counter)  # a batch takes 1 ms
+    monkeypatch.setattr(catchup, "perf_counter", perf_counter)  # a batch takes 1 ms
     users = [house.greet(f"user{number}") for number in range(20)]
     finals = [(user, *user.challenge("login", user.name)) for user in users]
     for user, exchange, challenge in finals:

@@ -56,7 +56,7 @@ def test_it_is_as_a_plain_count_says() -> None:
 def test_with_few_descriptors_newcomers_still_get_in(house: House) -> None:
     columbia = house.login("Columbia")
     typing = house.greet(address="10.0.0.2")
-    house.server._descriptors = 10
+    house.server.sessions._descriptors = 10
     greedy = [house.connect(address="10.0.0.66") for _ in range(30)]
     house.settle()
     assert len(house.server.sessions) <= 10
@@ -69,7 +69,7 @@ def test_with_few_descriptors_newcomers_still_get_in(house: House) -> None:
 
 
 def test_connections_that_linger_go_first_when_descriptors_are_few(house: House) -> None:
-    house.server._descriptors = 5
+    house.server.sessions._descriptors = 5
     lingering = [house.login(user) for user in ("Columbia", "facebook")]
     for peer in lingering:
         peer.ask("logout")  # told bye; the peers do not hang up

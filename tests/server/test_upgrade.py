@@ -93,7 +93,7 @@ def move_in(old: Path) -> Iterator[Callable[[], House]]:
 
 def check(house: House) -> None:
     assert mail(house) == TEXTS
-    assert house.server.epoch == "7fbe33da00bcc568"
+    assert house.server.home.epoch() == "7fbe33da00bcc568"
     assert b"secret" not in (house.folder / "data" / "message_rep.txt").read_bytes(), "deadbeef is gone"
     assert "deadbeef" not in house.read("credentials.txt")
 

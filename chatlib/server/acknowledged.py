@@ -1,0 +1,58 @@
+"""Who has seen what: gathered from all sessions, and told to the world once a second, however many said something.
+
+A client that acknowledges says so itself; for any other, what the kernel took counts (see reader). Must not know how a
+session is told anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatlib.core.world import Command, World
+from chatlib.server.delivery import Delivery
+from chatlib.server.session import Session
+
+
+class Acknowledged:
+    """Of all sessions that are logged in. Legal order: ``come`` → (``acknowledge`` or ``upto``)* → ``leave``."""
+
+    def __init__(self, world: World, delivery: Delivery, submit: Callable[[Command], None]) -> None:
+        self._world, self._delivery, self._submit = world, delivery, submit
+        self._silent: dict[Session, None] = {}  # those that have never acknowledged anything
+        self._said: dict[str, int] = {}  # what clients acknowledged in this second
+        self._gathered = 0  # LSN up to which it was looked at who has seen what
+
+    def come(self, session: Session) -> None:
+        """`session` is its user's from now on."""
+        if not session.reader.acknowledges:
+            self._silent[session] = None
+
+    def leave(self, session: Session) -> None:
+        """It is over."""
+        self._silent.pop(session, None)
+
+    def upto(self, session: Session) -> int:
+        """Up to which seq its user has seen everything."""
+        return session.reader.seen(self._delivery.flushed)
+
+    def acknowledge(self, session: Session, seq: int) -> None:
+        """Its client has shown everything up to `seq`."""
+        if not session.reader.acknowledges:
+            session.reader.acknowledges = True
+            self._silent.pop(session, None)
+            session.watch_time()
+        if session.reader.acknowledge(min(seq, self._world.lsn)):
+            self._said[session.user] = session.reader.acked
+
+    def gather(self, at: float) -> None:
+        """One record at most says who has seen what since the last one. For once a second."""
+        seen, self._said = self._said, {}
+        flushed = self._delivery.flushed
+        if flushed != self._gathered:
+            self._gathered = flushed
+            for session in self._silent:
+                account, upto = self._world.accounts[session.user], self.upto(session)
+                if upto > account.seen and self._world.unread(account):
+                    seen[session.user] = upto
+        if seen:
+            self._submit({"action": "seen", "at": at, "seen": seen})

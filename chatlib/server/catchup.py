@@ -1,0 +1,65 @@
+"""Catching up: who comes back is handed what waited, batch by batch, before events come as they happen.
+
+All of it has one budget in a tick, so that no number of people who come back at once holds the loop up. Must not know
+what an event says. Legal order: ``begin`` once for each session that has logged in; ``go_on`` whenever its peer has
+been given everything.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+
+from chatlib.core.world import World
+from chatlib.reactor.budget import Budget
+from chatlib.server.delivery import Delivery
+from chatlib.server.session import Session
+from chatlib.server.stored import Stored
+
+BATCH = 256  # stored messages handed to one connection in one tick,
+BATCH_SIZE = 262_144  # or about so many bytes: far less than would make it a slow consumer
+
+
+class CatchUp:
+    """Of all sessions."""
+
+    def __init__(self, world: World, stored: Stored, delivery: Delivery, budget: Budget) -> None:
+        self._world, self._stored, self._delivery, self._budget = world, stored, delivery, budget
+
+    def begin(self, session: Session) -> None:
+        """`session` has logged in, and its reader knows what it has seen."""
+        if next(iter(self._world.waiting(session.user, session.reader.cursor)), None) is None:
+            self._delivery.listen(session)
+        else:
+            self.go_on(session)
+
+    def go_on(self, session: Session) -> None:
+        """Queues up for another batch."""
+        if not session.catching_up:  # twice in one tick, and what was never pushed would count as taken
+            session.catching_up = True
+            self._budget.wait(partial(self._batch, session))
+
+    def _batch(self, session: Session) -> None:
+        """Hands out stored messages; listens to new ones when there are no more. At most once in a tick."""
+        session.catching_up = False
+        if session.over or session.departed or session.listening or session.connection.backlog_size:
+            return  # with a backlog, it goes on when it is drained
+        begun = perf_counter()
+        session.reader.took_all()
+        if self._hand_out(session):
+            self.go_on(session)
+        else:
+            self._delivery.listen(session)
+        self._budget.spend(perf_counter() - begun)
+
+    def _hand_out(self, session: Session) -> bool:
+        """The next stored messages; whether there are more."""
+        reader, size = session.reader, 0
+        for count, (seq, offset) in enumerate(self._world.waiting(session.user, reader.cursor)):
+            if count == BATCH or size > BATCH_SIZE:
+                return True
+            reader.cursor = seq
+            event = self._stored.event(seq, offset, session.user)
+            size += len(event)
+            self._delivery.to(session, event[:-2] + b',"offline":true}\n' if seq < session.login else event)
+        return False

@@ -1,0 +1,155 @@
+"""All sessions of a server: how many there may be, and what must happen when one comes to its end.
+
+Must not know what sessions ask for. Legal order: ``come`` once for each; then the calls of
+:class:`chatlib.server.session.Host`; ``reap`` once a tick, behind the flush.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from chatlib.core.world import Command, World
+from chatlib.protocol.commands import State
+from chatlib.reactor.loop import Loop
+from chatlib.server.acknowledged import Acknowledged
+from chatlib.server.admission import Seats
+from chatlib.server.catchup import CatchUp
+from chatlib.server.delivery import Delivery
+from chatlib.server.limits import Buckets
+from chatlib.server.session import Session
+from chatlib.server.strangers import Strangers
+from chatlib.storage.serverlog import ServerLog
+
+BEFORE_LOGIN = 4_096  # connections that have not logged in; more are turned away
+RESERVE = 64  # descriptors kept back for files, transfers and jobs
+
+
+class Transferring(Protocol):
+    """The transfers, as far as sessions are concerned."""
+
+    def leave(self, user: str, login: int) -> None:
+        """The session of `user` that began with `login` is over."""
+
+    def __len__(self) -> int:
+        """How many are under way."""
+
+
+class Sessions:
+    """Those that are connected, in the order in which they came."""
+
+    def __init__(
+        self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, strangers: Strangers,
+        buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring,
+        submit: Callable[[Command], None], note: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._loop, self._world, self._log, self._delivery = loop, world, log, delivery
+        self._seats, self._strangers, self._buckets, self._acknowledged = seats, strangers, buckets, acknowledged
+        self._catch_up, self._transfers, self._submit, self._note = catch_up, transfers, submit, note
+        self._all: dict[Session, None] = {}
+        self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
+        self._closing: list[Session] = []
+        self._descriptors = 0  # that connections may use
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._all))
+
+    def count_descriptors(self, sock: socket.socket) -> None:
+        """`sock` listens; it is the last descriptor that the server opened before anyone could come."""
+        free = _free_descriptors(sock)
+        self._descriptors = free - min(RESERVE, free // 3)
+
+    # Coming.
+
+    def come(self, session: Session) -> None:
+        """One more. When there are too many, one of them goes."""
+        self._all[session] = None
+        self._strangers.come(session)
+        if len(self._strangers) > BEFORE_LOGIN:
+            self._strangers.superfluous().end("SERVER_FULL", "Too many connections that have not logged in.")
+        if len(self._all) + 2 * len(self._transfers) > self._descriptors:
+            self._save_descriptors()
+
+    def _save_descriptors(self) -> None:
+        """Few are left: who is on the way out goes now, else a stranger. Logins and files need the rest."""
+        if self._lingering:
+            next(iter(self._lingering)).connection.abort()
+        elif self._strangers:
+            self._strangers.superfluous().connection.abort()
+
+    def let_in(self, session: Session, user: str, login: int, reply: Callable[[], None]) -> None:
+        """The world has let `user` in. A connection that died meanwhile departs at once."""
+        self._note(f"login {self._world.accounts[user].name} from {session.address}")
+        self._seats.leave(session)
+        self._strangers.leave(session)
+        reply()
+        session.is_users(user, login)
+        session.reader.begin(self._world.accounts[user].seen)
+        session.intake.admit(self._buckets.take_out(user))
+        self._delivery.come(session)
+        self._acknowledged.come(session)
+        self._catch_up.begin(session)
+        if session.over or not session.connection.open:
+            session.depart()
+
+    # Going: what a session tells its host.
+
+    def drained(self, session: Session) -> None:
+        """The peer has been given everything that was said; perhaps it is to be given more."""
+        if session.login and not session.listening and not session.over:
+            self._catch_up.go_on(session)
+
+    def departure(self, session: Session) -> Command:
+        """The command that tells the world, once, that `session` is over."""
+        session.departed = True
+        seen = self._acknowledged.upto(session)
+        return {"action": "depart", "at": self._loop.wall, "user": session.user, "session": session.login, "seen": seen}
+
+    def leaves(self, session: Session) -> None:
+        """`session` is nobody's from now on: the world is told, and everyone who has something for it."""
+        if session.login:
+            if not session.departed:
+                self._submit(self.departure(session))
+            self._buckets.keep(session.user, session.intake.bucket, self._loop.now)
+            self._delivery.leave(session)
+            self._acknowledged.leave(session)
+            self._transfers.leave(session.user, session.login)
+        self._seats.leave(session)
+
+    def said_bye(self, session: Session, status: str) -> None:
+        """Nothing more is said: the connection is closed when this tick's words are on their way."""
+        if status and session.login:
+            self._log.write(f"bye {session.user} {status}")
+        self._strangers.leave(session)
+        self._closing.append(session)
+        self._lingering[session] = None
+
+    def closed(self, session: Session) -> None:
+        """The connection is gone."""
+        self._strangers.leave(session)
+        self._lingering.pop(session, None)
+        if session in self._all:
+            del self._all[session]
+            if session.state is State.ONLINE:
+                account = self._world.accounts.get(session.user)
+                self._note(f"logout {account.name if account else session.user} from {session.address}")
+
+    def reap(self) -> None:
+        """Closes the connections of those who have said their last word."""
+        closing, self._closing = self._closing, []
+        for session in closing:
+            session.connection.close()
+
+
+def _free_descriptors(sock: socket.socket) -> int:
+    """How many more this process may have, where `sock` is its latest."""
+    latest = os.dup(sock.fileno())  # the lowest number that is free
+    os.close(latest)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft - latest
