@@ -147,10 +147,10 @@ class Journal:
     def synced(self) -> None:
         """The syncer is readable. Raises CommitFailed."""
         with self._fail_stop():
-            if self._syncer.ready():
-                self._done()
-                if self._written > self.committed:  # FSYNC "second" has written more than was reserved
-                    self._sync()
+            self._syncer.ready()
+            self._done()
+            if self._written > self.committed:  # FSYNC "second" has written more than was reserved
+                self._sync()
 
     def sync_later(self) -> None:
         """For FSYNC ``second``: syncs what was written, without anyone waiting for it. Raises CommitFailed."""

@@ -42,7 +42,7 @@ class Disk:
     def __init__(self) -> None:
         self.fast = True
         self.error: OSError | None = None  # what the next sync says
-        self.waiting = 0  # descriptors handed over and not yet answered
+        self.waiting = 0  # jobs handed over and not yet answered
         self.syncs = 0
         self._released = 0
         self._here, self._there = socket.socketpair()
@@ -56,7 +56,7 @@ class Disk:
             if self.error:
                 raise self.error
             return True
-        self.waiting += len(fds)
+        self.waiting += 1
         return False
 
     def release(self) -> None:
@@ -64,14 +64,13 @@ class Disk:
         self._there.send(b"." * (self.waiting - self._released))
         self._released = self.waiting
 
-    def ready(self) -> bool:
+    def ready(self) -> None:
         if not self._here.recv(1, socket.MSG_DONTWAIT):
             raise OSError("the syncing child has died")
         if self.error:
             raise self.error
         self.waiting -= 1
         self._released -= 1
-        return not self.waiting
 
     def close(self) -> None:
         self._here.close()

@@ -44,12 +44,13 @@ class Syncer:
 
     def start(self, *fds: int) -> bool:
         self._waiting = fds
-        return self.in_place and self.ready()
+        if self.in_place:
+            self.ready()
+        return self.in_place
 
-    def ready(self) -> bool:
+    def ready(self) -> None:
         for fd in self._waiting:
             os.fsync(fd)
-        return True
 
 
 class NothingEdited:

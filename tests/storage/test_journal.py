@@ -39,10 +39,9 @@ class FakeSyncer:
         self.synced.append([os.path.basename(os.readlink(f"/dev/fd/{fd}")) for fd in fds])
         return self.in_place
 
-    def ready(self) -> bool:
+    def ready(self) -> None:
         if self.failure:
             raise self.failure
-        return True
 
 
 def journal_in(folder: Path, syncer: FakeSyncer | None = None, after: int = 0) -> Journal:
