@@ -61,5 +61,7 @@ def _is_line(data: bytes) -> bool | None:
     return None if first_line(data) is None else True
 
 
-BROWSER = Opening("a web browser", _is_browser, _turn_a_browser_away)
-JSON_LINES = Opening(JsonLines.name, _is_line, lambda session, _data: session.speak(JsonLines()))
+_BROWSER = Opening("a web browser", _is_browser, _turn_a_browser_away)
+_JSON_LINES = Opening(JsonLines.name, _is_line, lambda session, _data: session.speak(JsonLines()))
+
+OPENINGS: list[Opening] = [_BROWSER, _JSON_LINES]

@@ -17,13 +17,13 @@ from chatlib.core.world import Command
 from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
-from chatlib.server import edits
+from chatlib.server import dialects, edits
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Reception, Seats
 from chatlib.server.catchup import CatchUp
 from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
-from chatlib.server.dialects import BROWSER, JSON_LINES, Opening
+from chatlib.server.dialects import Opening
 from chatlib.server.effects import Effects
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.pipeline import Pipeline
@@ -108,7 +108,7 @@ class Server:
         reception = Reception(world, loop, self.seats, epoch, self.delivery.clients)
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.requests = Requests(
-            openings=[BROWSER, carriers, JSON_LINES], world=world, loop=loop, log=self.log, seats=self.seats,
+            openings=[carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log, seats=self.seats,
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
             edge={"hello": reception.hello, "file": self.transfers.ask_upload, "fileget": self.transfers.ask_download},
         )  # fmt: skip

@@ -128,7 +128,8 @@ class Session:
 
     def overflowed(self) -> None:
         """A slow consumer: what it has not acknowledged waits for its next login."""
-        self.connection.drop_backlog()
+        if self.translate is None:  # else nobody can tell where the message ends of which the kernel has taken a part
+            self.connection.drop_backlog()
         self.end("SLOW_CONSUMER", "You read too slowly; log in again for what you missed.")
 
     def disconnected(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from chatlib.protocol.framing import (
     MAX_LINE,
     BadLine,
+    JsonLines,
     LineBuffer,
     LineTooLong,
     decode,
@@ -262,3 +264,40 @@ def test_numbers_that_json_does_not_have_are_not_written(value: float) -> None:
 def test_what_is_no_json_is_not_written() -> None:
     with pytest.raises(TypeError):
         dumps({"a": {1, 2}})
+
+
+# The wire of JSON lines.
+
+
+def _messages(pieces: Iterable[bytes], at_once: int = 1_000) -> list[bytes]:
+    """What a wire that is fed these pieces hands out, `at_once` at a time."""
+    wire, messages = JsonLines(), []
+    for piece in pieces:
+        wire.feed(piece)
+        while wire.waiting:
+            messages += wire.cut(min(at_once, wire.waiting))
+    return messages
+
+
+def test_a_wire_hands_out_the_same_however_its_bytes_come() -> None:
+    data = b'{"a":1}\r\n\n{"b":2}\n  \n{"tail'
+    whole = [b'{"a":1}\r', b"", b'{"b":2}', b"  "]
+    assert _messages([data]) == _messages(data[i : i + 1] for i in range(len(data))) == whole
+    for cut in range(len(data)):
+        assert _messages([data[:cut], data[cut:]], 1) == whole
+
+
+def test_what_is_put_back_comes_next() -> None:
+    wire = JsonLines()
+    wire.feed(b"a\nb\nc\nd")
+    assert wire.waiting == 3 and wire.cut(3) == [b"a", b"b", b"c"]
+    wire.put_back([b"b", b"c"])
+    wire.feed(b"d\n")
+    assert wire.waiting == 3 and wire.cut(2) == [b"b", b"c"] and wire.cut(1) == [b"dd"]
+
+
+def test_the_rest_of_a_wire_is_every_byte_that_was_not_handed_out() -> None:
+    wire = JsonLines()
+    wire.feed(b"a\nb\nc")
+    assert wire.cut(1) == [b"a"] and wire.unfinished() == 1
+    assert wire.rest() == b"b\nc" and wire.rest() == b"" and wire.waiting == wire.unfinished() == 0

@@ -48,7 +48,7 @@ class Peer:
 
     def say(self, *requests: Message | str | bytes) -> None:
         """Requests, in one packet; a text or bytes are sent as they are."""
-        data = b"".join(_line(request) for request in requests)
+        data = b"".join(self.written(request) for request in requests)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while data:
                 try:
@@ -68,7 +68,18 @@ class Peer:
         """Says that it will send no more."""
         self.socket.shutdown(socket.SHUT_WR)
 
+    def written(self, request: Message | str | bytes) -> bytes:
+        """As this peer's dialect says it."""
+        if isinstance(request, dict):
+            return json.dumps(request).encode() + b"\n"
+        return request.encode() if isinstance(request, str) else request
+
     # Hearing.
+
+    def read(self) -> list[bytes]:
+        """The whole messages among the bytes that have arrived."""
+        *lines, self._rest = self._rest.split(b"\n")
+        return lines
 
     def hear(self) -> list[Message]:
         """What has arrived since this was last called."""
@@ -82,8 +93,8 @@ class Peer:
             if not data:
                 self._closed = True
                 break
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            self.heard += [json.loads(line) for line in lines]
+            self._rest += data
+            self.heard += [json.loads(line) for line in self.read()]
         fresh = self.heard[self._taken :]
         self._taken = len(self.heard)
         return fresh
@@ -166,9 +177,3 @@ class Peer:
     def texts(self) -> list[str]:
         """The texts of all messages and broadcasts that have arrived, in order."""
         return [event["text"] for event in self.events if event["event"] in ("message", "broadcast")]
-
-
-def _line(request: Message | str | bytes) -> bytes:
-    if isinstance(request, dict):
-        return json.dumps(request).encode() + b"\n"
-    return request.encode() if isinstance(request, str) else request
