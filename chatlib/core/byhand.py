@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
-    from chatlib.core.world import Command
+    from chatlib.core.feature import Command
 
 Taken = dict[str, tuple[int, Any]]  # folded name → LSN of the edit, and the value (None: an account was removed)
 

@@ -5,17 +5,22 @@ A password is proven at the edge (SCRAM); the commands here say that it was, or 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Iterator
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatlib.core.accounts import Account, Presence, folded
-from chatlib.core.talk import no_such_user, part_block, refusal
-from chatlib.protocol.framing import encode
+from chatlib.core.effects import ANNOUNCE, END
+from chatlib.core.feature import Command, Feature, FlatFile, Request
+from chatlib.core.lockouts import Failures
+from chatlib.core.replies import Reply, no_such_user, refusal
+from chatlib.protocol.framing import dumps, encode
 from chatlib.protocol.scram import fingerprint
 from chatlib.protocol.text import RESERVED, fold
 
 if TYPE_CHECKING:
-    from chatlib.core.world import Command, Handler, Reply, World
+    from chatlib.core.world import World
 
 
 LOOKED_AT = 20  # wrong passwords looked at during one lockout, from addresses that the user has logged in from
@@ -116,9 +121,9 @@ def login(world: World, lsn: int, command: Command) -> Reply:
         world.lockouts.clear(user, origin)
     world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
     if earlier is None:
-        world.audience.announce(user)
+        world.effects.append((ANNOUNCE, user, news_of(world, account)))
     else:
-        world.audience.end(user, earlier.login, "REPLACED", f"You logged in again from {address}.")
+        world.effects.append((END, user, (earlier.login, "REPLACED", f"You logged in again from {address}.")))
     return {"status": "OK", "user": account.name, "unread": world.unread(account), "seq": lsn}
 
 
@@ -170,17 +175,27 @@ def depart(world: World, lsn: int, command: Command) -> Reply:
 def end_session(world: World, account: Account, at: float) -> None:
     """Takes `account` offline and tells the others."""
     world.leave(account, at)
-    world.audience.announce(account.user)
+    world.effects.append((ANNOUNCE, account.user, news_of(world, account)))
 
 
-def hidden_from(account: Account) -> set[str]:
-    """Who is not told that `account` comes or goes: itself, whom it blocks, and who blocks it."""
-    return {account.user, *(account.blocks or ()), *(account.blocked_by or ())}
+class News(NamedTuple):
+    """What may be told of a user who came or went; also when there is no account any more, it is of this name."""
+
+    name: str
+    at: float
+    online: bool
+    hidden: Collection[str]  # to whom nothing is told: the user, whom the user blocks, and who blocks the user
+
+    def event(self) -> bytes:
+        """What the others are told."""
+        return encode({"event": "presence", "time": self.at, "user": self.name, "online": self.online})
 
 
-def presence_event(name: str, at: float, online: bool) -> bytes:
-    """What the others are told."""
-    return encode({"event": "presence", "time": at, "user": name, "online": online})
+def news_of(world: World, account: Account) -> News:
+    """Whether `account` is online now, and since when, or when it left."""
+    presence = world.online.get(account.user)
+    hidden = {account.user, *(account.blocks or ()), *(account.blocked_by or ())}
+    return News(account.name, presence.since if presence else account.left, presence is not None, hidden)
 
 
 def deregister(world: World, _lsn: int, command: Command) -> Reply:
@@ -200,25 +215,14 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
         refused = locked_out(account.name, seconds)
     if refused:
         return refused
-    remove_account(world, account)
+    world.remove(account)
     return {"status": "OK", "user": account.name}
 
 
-def remove_account(world: World, account: Account) -> None:
-    """Every trace of an account that is offline: mail, waiting files, lockouts, its blocks.
-
-    Others' blocks are of the name: nobody gets around them by registering anew.
-    """
-    for other in list(account.blocks or ()):
-        part_block(world, account, other)
-    if account.blocked_by:
-        world.shunned[account.user] = account.blocked_by
+def forget(world: World, account: Account) -> None:
+    """When it left last, and its wrong passwords."""
     world.forget_departure(account)
     world.lockouts.clear(account.user)
-    world.audience.erase(account.mail.offsets)
-    for _, file in account.files or ():
-        world.audience.unlink(file.blob)
-    del world.accounts[account.user]
 
 
 def start(world: World, _lsn: int, command: Command) -> Reply:
@@ -248,7 +252,7 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
         else:
             if user in world.online:
                 kick(world, lsn, {**command, "user": user})
-            remove_account(world, account)
+            world.remove(account)
     return {"status": "OK"}
 
 
@@ -261,7 +265,7 @@ def kick(world: World, _lsn: int, command: Command) -> Reply:
     if presence is None:
         return refusal("NOT_ONLINE", f'"{account.name}" is not online.')
     end_session(world, account, command["at"])
-    world.audience.end(account.user, presence.login, "KICKED", "The administrator logged you off.")
+    world.effects.append((END, account.user, (presence.login, "KICKED", "The administrator logged you off.")))
     return {"status": "OK", "user": account.name}
 
 
@@ -275,15 +279,50 @@ def unlock(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK", "user": account.name}
 
 
-HANDLERS: dict[str, Handler] = {
-    "register": register,
-    "login": login,
-    "wrong_password": wrong_password,
-    "password": password,
-    "depart": depart,
-    "deregister": deregister,
-    "start": start,
-    "edit": edit,
-    "kick": kick,
-    "unlock": unlock,
-}
+def register_question(world: World, _user: str, request: Request, _now: float) -> Reply:
+    """Whether a name could be registered now."""
+    return register_refusal(world, request["user"]) or {"status": "OK", "user": request["user"]}
+
+
+# At rest.
+
+
+def _dump_lockouts(world: World) -> Iterator[str]:
+    for (user, origin), entry in world.lockouts.entries.items():
+        yield f"{user} {origin} {entry.count} {entry.last!r} {entry.until!r}"
+
+
+def _load_lockout(world: World, line: str) -> None:
+    user, origin, count, last, until = line.split(" ")
+    world.lockouts.add(user, origin, Failures(int(count), float(last), float(until)))
+
+
+def _dump_addresses(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for address, client in account.known:
+            yield f"{account.user} {address} {dumps(client)}"
+
+
+def _load_address(world: World, line: str) -> None:
+    user, address, client = line.split(" ", 2)
+    account = world.accounts[user]
+    account.known += ((address, str(json.loads(client))),)
+
+
+FEATURE = Feature(
+    "entry",
+    handlers={
+        "register": register, "login": login, "wrong_password": wrong_password, "password": password, "depart": depart,
+        "deregister": deregister, "start": start, "edit": edit, "kick": kick, "unlock": unlock,
+    },
+    answers={"register": register_question},
+    files={
+        "list_block.txt": FlatFile(
+            "user, origin, wrong passwords, last one, locked out until", _dump_lockouts, _load_lockout
+        ),
+        "addresses.txt": FlatFile(
+            "user, address from which the password was proven, client", _dump_addresses, _load_address
+        ),
+    },
+    forget=forget,
+)  # fmt: skip

@@ -6,25 +6,30 @@ at all. Both are told to the other side by an event that waits like a message.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import astuple, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from chatlib.core.accounts import Account
-from chatlib.core.talk import no_such_user, post, refusal
+from chatlib.core.effects import ADOPT, UNLINK
+from chatlib.core.feature import Coming, Command, Feature, FlatFile, Request
+from chatlib.core.replies import Reply, no_such_user, refusal
+from chatlib.core.talk import post
 from chatlib.protocol.framing import dumps
 from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
-    from chatlib.core.world import Command, Handler, Reply, World
+    from chatlib.core.world import World
 
 FOR_ONE = 2_000  # files that may wait for one user,
 FROM_ONE = 500  # and of these from one sender; the empty ones, too
+PAGE = 80  # files in one page of the list: with the longest names it still is one line
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A waiting file. `number` is the LSN of the command that made it visible."""
+class WaitingFile:
+    """A file for one receiver. `number` is the LSN of the command that made it visible."""
 
     number: int
     at: float
@@ -45,21 +50,21 @@ class Waiting:
     count: int = 0
     size: int = 0  # bytes
     from_sender: dict[str, int] = field(default_factory=dict)  # how many
-    _files: dict[tuple[str, str], list[File]] = field(default_factory=dict)  # by sender and name, the newest last
+    _files: dict[tuple[str, str], list[WaitingFile]] = field(default_factory=dict)  # by sender and name; newest last
 
-    def add(self, sender: str, file: File) -> None:
+    def add(self, sender: str, file: WaitingFile) -> None:
         """One more, from `sender` (folded), with a higher number than those before."""
         self._files.setdefault((sender, file.name), []).append(file)
         self.count += 1
         self.size += file.size
         self.from_sender[sender] = self.from_sender.get(sender, 0) + 1
 
-    def find(self, sender: str, name: str, sha256: str | None = None) -> File | None:
+    def find(self, sender: str, name: str, sha256: str | None = None) -> WaitingFile | None:
         """The newest of that sender and name, and with that digest if one is given."""
         found = (file for file in reversed(self._files.get((sender, name), ())) if sha256 in (None, file.sha256))
         return next(found, None)
 
-    def remove(self, sender: str, file: File) -> None:
+    def remove(self, sender: str, file: WaitingFile) -> None:
         """It waits no longer."""
         same = self._files[sender, file.name]
         same.remove(file)
@@ -71,18 +76,10 @@ class Waiting:
         if not self.from_sender[sender]:
             del self.from_sender[sender]
 
-    def __iter__(self) -> Iterator[tuple[str, File]]:
+    def __iter__(self) -> Iterator[tuple[str, WaitingFile]]:
         """Each with its sender, folded, in the order in which they came."""
         every = ((sender, file) for (sender, _), files in self._files.items() for file in files)
         return iter(sorted(every, key=lambda pair: pair[1].number))
-
-
-class Coming(NamedTuple):
-    """What is on its way to a receiver already: how many files from this sender, how many in all, how many bytes."""
-
-    from_sender: int
-    files: int
-    size: int
 
 
 _NOTHING_COMING = Coming(0, 0, 0)
@@ -146,26 +143,28 @@ def stored(world: World, lsn: int, command: Command) -> Reply:
     for account, joined in ((sender, "joined"), (receiver, "to_joined")):
         if command.get(joined, account.joined) != account.joined:
             return refusal("NO_SUCH_USER", f'The user "{account.name}" of when the upload began has been removed.')
-    file = File(lsn, command["at"], sender.name, command["name"], command["size"], command["sha256"], command["blob"])
+    file = WaitingFile(
+        lsn, command["at"], sender.name, command["name"], command["size"], command["sha256"], command["blob"]
+    )
     if receiver.files is None:
         receiver.files = Waiting()
     receiver.files.add(sender.user, file)
-    world.audience.adopt(file.blob)
+    world.effects.append((ADOPT, file.blob, None))
     post(world, lsn, receiver, dumps({"event": "file", **shown(file)}))
     return {"status": "OK", "seq": lsn}
 
 
-def shown(file: File) -> dict[str, Any]:
+def shown(file: WaitingFile) -> dict[str, Any]:
     """What people are told of a file."""
     return {"seq": file.number, "time": file.at, "from": file.sender, "name": file.name, "size": file.size,
             "sha256": file.sha256}  # fmt: skip
 
 
-def _remove(world: World, lsn: int, receiver: Account, sender: str, file: File, outcome: str) -> None:
+def _remove(world: World, lsn: int, receiver: Account, sender: str, file: WaitingFile, outcome: str) -> None:
     assert receiver.files is not None
     receiver.files.remove(sender, file)
     receiver.files = receiver.files if receiver.files.count else None
-    world.audience.unlink(file.blob)
+    world.effects.append((UNLINK, file.blob, None))
     account = world.accounts.get(sender)
     if account is not None and account.joined < file.number:  # not somebody new under that name
         event = {"event": "file_gone", "seq": lsn, "time": world.at, "to": receiver.name, "name": file.name,
@@ -202,11 +201,55 @@ def drop(world: World, lsn: int, command: Command) -> Reply:
     return refusal("NO_SUCH_FILE", f"No file has the number {command['number']}.")
 
 
+def fileget(world: World, user: str, request: Request, _now: float) -> Reply:
+    """What waits for the user, the newest first."""
+    before = request.get("before", world.lsn + 1)
+    files = [file for _, file in world.accounts[user].files or () if file.number < before]
+    reply: Reply = {"status": "OK", "files": [shown(file) for file in files[: -PAGE - 1 : -1]]}
+    return {**reply, "more": True} if len(files) > PAGE else reply
+
+
+# At rest.
+
+
+def _dump_files(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for sender, file in account.files or ():
+            yield f"{account.user} {sender} {dumps(astuple(file))}"
+
+
+def _load_file(world: World, line: str) -> None:
+    receiver, sender, fields = line.split(" ", 2)
+    file = WaitingFile(*json.loads(fields))
+    account = world.accounts[receiver]
+    if account.files is None:
+        account.files = Waiting()
+    account.files.add(sender, file)
+
+
+def blobs(world: World) -> Iterator[str]:
+    """The bytes of all waiting files."""
+    return (file.blob for account in world.accounts.values() for _, file in account.files or ())
+
+
+def forget(world: World, account: Account) -> None:
+    """What waits for the account goes; what it sent stays."""
+    for _, file in account.files or ():
+        world.effects.append((UNLINK, file.blob, None))
+
+
 _NOTHING = Waiting()
 
-HANDLERS: dict[str, Handler] = {
-    "file_stored": stored,
-    "received": received,
-    "filedecline": decline,
-    "drop": drop,
-}
+FEATURE = Feature(
+    "files",
+    handlers={"file_stored": stored, "received": received, "filedecline": decline, "drop": drop},
+    answers={"fileget": fileget},
+    files={
+        "file_rep.txt": FlatFile(
+            "receiver, sender, waiting file: number, time, from, name, size, SHA-256, bytes", _dump_files, _load_file
+        ),
+    },
+    blobs=blobs,
+    forget=forget,
+    kept_as={"filedecline": "decline"},
+)

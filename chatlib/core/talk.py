@@ -1,27 +1,25 @@
-"""Messages, broadcasts and blocks: what people say to each other, and to whom they do not want to listen."""
+"""Messages, broadcasts and blocks: what people say to each other, who is there to hear it, and to whom they do not want
+to listen."""
 
 from __future__ import annotations
 
-from bisect import insort
+from array import array
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.mail import CHECKSUM, NO_MAIL, Mailbox
-from chatlib.protocol.framing import quote
-from chatlib.protocol.text import fold
+from chatlib.core.effects import BROADCAST, ERASE, POST
+from chatlib.core.feature import Command, Feature, FlatFile, Request
+from chatlib.core.mail import CHECKSUM, NO_MAIL, UNKNOWN, Broadcasts, Mailbox
+from chatlib.core.replies import NAMES, Reply, encoded, no_such_user, refusal
+from chatlib.protocol.framing import MAX_LINE, decode, quote
+from chatlib.protocol.text import fold, is_name
 
 if TYPE_CHECKING:
     from chatlib.core.accounts import Account
-    from chatlib.core.world import Command, Handler, Reply, World
-
-
-def refusal(status: str, text: str, **more: Any) -> Reply:
-    """A reply that says no, in a sentence for people."""
-    return {"status": status, "text": text, **more}
-
-
-def no_such_user(name: str) -> Reply:
-    """The refusal for a name that nobody is registered under."""
-    return refusal("NO_SUCH_USER", f'There is no user "{name}".')
+    from chatlib.core.world import World
 
 
 def message(world: World, lsn: int, command: Command) -> Reply:
@@ -40,7 +38,9 @@ def message(world: World, lsn: int, command: Command) -> Reply:
         f'{{"event":"message","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}'
     )
-    return {"status": "OK", "seq": lsn, "delivered": post(world, lsn, receiver, event)}
+    delivered = post(world, lsn, receiver, event)
+    text = f'{{"status":"OK","seq":{lsn},"delivered":{"true" if delivered else "false"}}}'
+    return encoded(text, {"status": "OK", "seq": lsn, "delivered": delivered})
 
 
 def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
@@ -51,11 +51,8 @@ def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
         receiver.mail = Mailbox()
     receiver.mail.add(lsn, world.store_end)
     world.store_end += CHECKSUM + len(line)
-    world.audience.store(line)
-    if receiver.user not in world.online:
-        return False
-    world.audience.deliver(receiver.user, line[len(receiver.name) + 2 :])
-    return True
+    world.effects.append((POST, receiver.user, line))
+    return receiver.user in world.online
 
 
 def broadcast(world: World, lsn: int, command: Command) -> Reply:
@@ -67,10 +64,11 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
     ).encode()
     world.broadcasts.add_from(account.user, lsn, world.store_end)
     world.store_end += CHECKSUM + len(line)
-    world.audience.store(line)
     excluded = account.blocked_by or ()
-    world.audience.fan_out(line[5:], excluded)
-    return {"status": "OK", "seq": lsn, "undelivered": len(excluded)}
+    world.effects.append((BROADCAST, line, excluded))
+    undelivered = len(excluded)
+    text = f'{{"status":"OK","seq":{lsn},"undelivered":{undelivered}}}'
+    return encoded(text, {"status": "OK", "seq": lsn, "undelivered": undelivered})
 
 
 def block(world: World, lsn: int, command: Command) -> Reply:
@@ -146,10 +144,153 @@ def seen(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK"}
 
 
-HANDLERS: dict[str, Handler] = {
-    "message": message,
-    "broadcast": broadcast,
-    "block": block,
-    "unblock": unblock,
-    "seen": seen,
-}
+# Questions. Long answers come in pages.
+
+PAGE = MAX_LINE - 4_096  # bytes that the entries of one page may have
+
+
+def _page(users: Iterator[str], show: Callable[[str], Any]) -> Reply:
+    """The first of `users`, who are sorted."""
+    reply: Reply = {"status": "OK", "users": [show(user) for user in islice(users, NAMES)]}
+    if next(users, None) is not None:
+        reply["more"] = True
+    return reply
+
+
+def _after(request: Request) -> str:
+    """Behind which name the page begins."""
+    return fold(request.get("after", ""))
+
+
+def whoelse(world: World, user: str, request: Request, _now: float) -> Reply:
+    """Who else is online."""
+    return _page(world.visible(user, _after(request)), world.name_of)
+
+
+def list_users(world: World, user: str, request: Request, _now: float) -> Reply:
+    """Everyone registered."""
+    hidden = world.accounts[user].blocked_by or ()
+
+    def show(other: str) -> dict[str, object]:
+        return {"user": world.accounts[other].name, "online": other in world.online and other not in hidden}
+
+    return _page(world.accounts.after(_after(request)), show)
+
+
+def wholasthr(world: World, user: str, request: Request, now: float) -> Reply:
+    """Who else was online lately."""
+    minutes = request.get("minutes")
+    seconds = world.parameters["LAST_HOUR"] if minutes is None else minutes * 60.0
+    return _page(world.seen_lately(user, now - seconds, now, _after(request)), world.name_of)
+
+
+def blacklist(world: World, user: str, request: Request, _now: float) -> Reply:
+    """Whom the user blocks."""
+    blocks = world.accounts[user].blocks or []
+    places = range(bisect_right(blocks, _after(request)), len(blocks))
+    return _page((blocks[place] for place in places), world.name_of)
+
+
+def history(world: World, user: str, request: Request, _now: float) -> Reply:
+    """The user's last messages, or with a count of 0 those that came while away."""
+    count, presence = request["count"], world.online[user]
+    before, least = request.get("before", world.lsn + 1), 0
+    if count == 0:  # what came while away
+        before, least, count = min(before, presence.login), presence.away_from + 1, -1
+    found: list[dict[str, object]] = []
+    size = 0
+    for seq, offset in world.history(user, before):
+        if seq < least or count == 0:
+            break
+        line = world.archive.event(seq, offset, user)
+        size += len(line)
+        if size > PAGE:
+            return {"status": "OK", "messages": found[::-1], "more": True}
+        found.append(decode(line[:-1]))
+        count -= 1
+    return {"status": "OK", "messages": found[::-1]}
+
+
+# At rest.
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return " ".join(map(str, values))
+
+
+def _column(text: str) -> array[int]:
+    return array("q", map(int, text.split()))
+
+
+def _dump_mailboxes(world: World) -> Iterator[str]:
+    box = world.broadcasts
+    yield f"all\t0\t{' '.join(box.senders)}\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
+    for account in world.accounts.values():
+        refused = " ".join(f"{name}:{','.join(map(str, edges))}" for name, edges in (account.refused or {}).items())
+        mail = account.mail
+        yield f"{account.user}\t{account.seen}\t{refused}\t{_numbers(mail.seqs)}\t{_numbers(mail.offsets)}"
+
+
+def _load_mailboxes(world: World, line: str) -> None:
+    user, seen, words, seqs, offsets = line.split("\t")
+    if user == "all":
+        positions = _column(seqs)
+        senders = map(intern, words.split() or [UNKNOWN] * len(positions))  # an earlier version did not say
+        world.broadcasts = Broadcasts(positions, _column(offsets), senders)
+        return
+    account = world.accounts[user]
+    account.seen = int(seen)
+    account.refused = _refused(world, words.split()) if words else None
+    if seqs or offsets:
+        account.mail = Mailbox(_column(seqs), _column(offsets))
+
+
+def _refused(world: World, words: list[str]) -> dict[str, array[int]]:
+    """When blocks held; an earlier version has kept the seqs of the broadcasts that they hid."""
+    if ":" not in words[0]:
+        return {UNKNOWN: world.broadcasts.edges_of(sorted(map(int, words)))}
+    refused = {}
+    for word in words:
+        name, edges = word.split(":")
+        refused[intern(name)] = array("q", map(int, edges.split(",")))
+    return refused
+
+
+def _dump_blocks(world: World) -> Iterator[str]:
+    for account in world.accounts.values():
+        for other in account.blocks or ():
+            yield f"{account.user} {other}"
+
+
+def _load_block(world: World, line: str) -> None:
+    blocker, blocked = line.split(" ")
+    if not is_name(blocked):
+        raise ValueError("a name is expected")
+    join_block(world, world.lsn, world.accounts[blocker], blocked)
+
+
+def forget(world: World, account: Account) -> None:
+    """The account's mail goes, and its blocks. Others' blocks are of the name: nobody gets around them by registering
+    anew."""
+    for other in list(account.blocks or ()):
+        part_block(world, account, other)
+    if account.blocked_by:
+        world.shunned[account.user] = account.blocked_by
+    if account.mail.offsets:
+        world.effects.append((ERASE, account.mail.offsets, None))
+
+
+FEATURE = Feature(
+    "talk",
+    handlers={"message": message, "broadcast": broadcast, "block": block, "unblock": unblock, "seen": seen},
+    answers={"whoelse": whoelse, "list_users": list_users, "wholasthr": wholasthr, "blacklist": blacklist,
+             "history": history},
+    files={
+        "mailboxes.txt": FlatFile(
+            "user, seen up to, when blocks held (all: senders), seqs and offsets in message_rep.txt",
+            _dump_mailboxes, _load_mailboxes,
+        ),
+        "block_rep.txt": FlatFile("who blocks whom", _dump_blocks, _load_block),
+    },
+    forget=forget,
+)  # fmt: skip

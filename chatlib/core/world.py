@@ -1,92 +1,55 @@
 """The world: the deterministic state machine that all commands add up to (design, section 1).
 
-``World.execute(lsn, command)`` is the only thing that changes it, live and in replay. It must not know sockets, files,
-the clock or chance: time is a command's ``at``, and the ``seq`` of an event is the LSN of the command that made it.
-What a change says to people leaves through one :class:`Audience`.
+``World.execute(command)`` is the only thing that changes it, live and in replay. It must not know sockets, files, the
+clock or chance, nor which features there are: time is a command's ``at``, a command's LSN is the last one's and one
+more, and the ``seq`` of an event is the LSN of the command that made it. What must follow from a change is said in
+:mod:`effects <chatlib.core.effects>`.
 
 A command is a dict: ``action``, ``at`` (seconds since the epoch), ``by`` (the acting user, folded) where there is one,
 ``key`` perhaps, the request's ``id`` perhaps (which means nothing here), and the action's own fields. `execute` never
-refuses by raising: a refusal is a reply. An exception is a fault of ours.
+raises: a refusal is a reply, and an exception, a fault of ours, is handed out with what the handler had said before it.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from typing import Any, Protocol
 
-from chatlib.core import entry, files, talk
 from chatlib.core.accounts import Account, Presence
 from chatlib.core.byhand import ByHand
+from chatlib.core.effects import Effect
+from chatlib.core.feature import Command, Handler
+from chatlib.core.features import FEATURES, HANDLERS, RECIPES
 from chatlib.core.lockouts import Lockouts
 from chatlib.core.mail import Broadcasts
 from chatlib.core.ordered import Directory, Ordered
-from chatlib.protocol.commands import ACTIONS
-from chatlib.protocol.framing import dumps
-
-Command = dict[str, Any]
-Reply = dict[str, Any]
-Handler = Callable[["World", int, Command], Reply]
-
-
-class Audience(Protocol):
-    """Where the world's words go. Called only from within ``execute``."""
-
-    def deliver(self, user: str, line: bytes) -> None:
-        """An event for one user who is online."""
-
-    def fan_out(self, line: bytes, excluded: Collection[str]) -> None:
-        """An event for everyone online but `excluded`."""
-
-    def announce(self, user: str) -> None:
-        """`user` has come or gone: the others may be told."""
-
-    def end(self, user: str, login: int, status: str, text: str) -> None:
-        """The session of `user` that began with `login` is over; its connection is told why and closed."""
-
-    def store(self, line: bytes) -> None:
-        """A line for the end of the message store; the world has counted its length, and its checksum's, already."""
-
-    def erase(self, offsets: Iterable[int]) -> None:
-        """The lines at these offsets of the message store are to be made unreadable, in place."""
-
-    def adopt(self, blob: str) -> None:
-        """These bytes are a waiting file now."""
-
-    def unlink(self, blob: str) -> None:
-        """Nobody needs the bytes of this file any more."""
-
-
-HANDLERS: dict[str, Handler] = {**entry.HANDLERS, **talk.HANDLERS, **files.HANDLERS}
-for _alias, _command in ACTIONS.items():  # a request keeps the name it came with
-    if _command.name in HANDLERS:
-        HANDLERS[_alias] = HANDLERS[_command.name]
-
-# A request's fingerprint begins with the command's name, whatever alias it came by. Fingerprints are kept on disk,
-# so a command that is renamed is listed here with the name that it had.
-_KEPT_AS = {"filedecline": "decline"}
-_FINGERPRINT: dict[str, str] = {
-    name: _KEPT_AS.get(command, command)
-    for name in HANDLERS
-    for command in (ACTIONS[name].name if name in ACTIONS else name,)
-}
+from chatlib.core.replies import INTERNAL, Encoded, Reply, encoded, refusal, text_of
 
 _LAST = "\x7f"  # behind every name
 _FEW = 2_000  # who left lately are sorted for each page; beyond, all accounts are looked at until the page is full
 _NO_FIELDS = frozenset({"action", "id", "key", "by", "at"})  # what may differ when a request is sent again
 
 
+class Archive(Protocol):
+    """The stored messages, as answers read them."""
+
+    def event(self, seq: int, offset: int, user: str) -> bytes:
+        """The event line at a position, for `user`. Never raises: what cannot be read is a notice that says so."""
+
+
 class World:
     """Accounts, who is online, and where everyone's messages stand."""
 
-    def __init__(self, parameters: Mapping[str, Any], audience: Audience) -> None:
+    archive: Archive  # the edge's, who reads; no handler may
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.parameters = dict(parameters)
-        self.audience = audience
-        self.archive: Any = None  # stored lines
+        self.effects: list[Effect] = []  # of the command that is being executed
         self.lsn = 0  # of the last command executed
-        self.at = 0.0  # its time
+        self.at = 0.0  # the latest time that a command brought: it never goes back
         self.at_text = "0.0"  # the same, in JSON
         self.accounts: Directory[Account] = Directory()
         self.shunned: dict[str, set[str]] = {}  # names without an account → who blocks them
@@ -96,41 +59,53 @@ class World:
         self.broadcasts = Broadcasts()
         self.by_hand = ByHand()
         self.store_end = 0  # bytes: where the next line of the message store begins
+        self.state = {feature.name: feature.state() for feature in FEATURES if feature.state}  # by feature
 
-    def execute(self, lsn: int, command: Command) -> Reply:
-        """Carries out one command; returns the reply to whoever gave it (``status`` and more)."""
-        self.lsn = lsn
-        at = command["at"]
-        if at is not self.at:  # all commands of a tick have the same time
-            self.at, self.at_text = at, repr(at)
-        handler = HANDLERS[command["action"]]
-        user = command.get("by")
-        if user is None:
-            return handler(self, lsn, command)
-        if user not in self.online:
-            return talk.refusal("NOT_ALLOWED", "You are no longer logged in.")
-        if "key" not in command:
-            return handler(self, lsn, command)
-        return self._execute_once(lsn, command, handler, self.accounts[user])
+    def execute(self, command: Command) -> tuple[Reply, list[Effect], Exception | None]:
+        """Carries out one command.
+
+        Returns the reply to whoever gave it (``status`` and more), what must follow, and what went wrong in us.
+        """
+        self.lsn = lsn = self.lsn + 1
+        effects: list[Effect] = []
+        self.effects = effects
+        try:
+            if command["at"] > self.at:  # all commands of a tick have the same time
+                self.move_to(command["at"])
+            handler = HANDLERS[command["action"]]
+            user = command.get("by")
+            if user is None:
+                return handler(self, lsn, command), effects, None
+            if user not in self.online:
+                return refusal("NOT_ALLOWED", "You are no longer logged in."), effects, None
+            if "key" not in command:
+                return handler(self, lsn, command), effects, None
+            return self._execute_once(lsn, command, handler, self.accounts[user]), effects, None
+        except Exception as fault:
+            return INTERNAL, effects, fault
 
     def _execute_once(self, lsn: int, command: Command, handler: Handler, account: Account) -> Reply:
         """As the first time this key was used, if it was."""
-        key = command["key"]
-        words = [_FINGERPRINT[command["action"]]]
-        for name in sorted(command):
-            if name not in _NO_FIELDS:
-                words += (name, str(command[name]))
-        # No word holds a control character: the guards refuse them.
-        fingerprint = f"{zlib.crc32(chr(0).join(words).encode()):08x}"
+        key, fingerprint = command["key"], _fingerprint(command)
         known = account.replies.get(key) if account.replies else None
         if known is None:
             reply = handler(self, lsn, command)
-            account.remember(key, fingerprint + dumps(reply))
-            return reply
+            text = text_of(reply)
+            account.remember(key, fingerprint + text)
+            return reply if type(reply) is Encoded else encoded(text, reply)
         if not known.startswith(fingerprint):
-            return talk.refusal("KEY_REUSED", f'The key "{key}" was used for another request before.')
-        first: Reply = json.loads(known[8:])
-        return first
+            return refusal("KEY_REUSED", f'The key "{key}" was used for another request before.')
+        return encoded(known[8:], json.loads(known[8:]))
+
+    def move_to(self, at: float) -> None:
+        """It is `at` now."""
+        self.at, self.at_text = at, repr(at)
+
+    def remove(self, account: Account) -> None:
+        """Every trace of an account, which is offline, goes."""
+        for feature in FEATURES:
+            feature.forget(self, account)
+        del self.accounts[account.user]
 
     # What only reads. Each takes what it needs to know of now; none changes anything.
 
@@ -199,4 +174,16 @@ class World:
         return max(0, limit - len(self.online))
 
 
-__all__ = ["Account", "Audience", "Command", "Presence", "Reply", "World"]
+def _fingerprint(command: Command) -> str:
+    """Eight characters that tell one request from another. They are kept on disk: they stay what they are."""
+    name, recipe = RECIPES[command["action"]]
+    if recipe is not None:
+        words = recipe[0] % recipe[1](command)
+    else:
+        fields = [part for field in sorted(command.keys() - _NO_FIELDS) for part in (field, str(command[field]))]
+        words = "\0".join([name, *fields])
+    # No word holds a control character: the guards refuse them.
+    return f"{zlib.crc32(words.encode()):08x}"
+
+
+__all__ = ["Account", "Archive", "Command", "Presence", "Reply", "World"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from chatlib.core.talk import refusal
+from chatlib.core.replies import refusal
 from chatlib.core.world import Reply, World
 from chatlib.protocol.commands import State
 from chatlib.reactor.loop import Loop

@@ -13,8 +13,8 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.files import File, Waiting, no_such_file
-from chatlib.core.talk import refusal
+from chatlib.core.files import Waiting, WaitingFile, no_such_file
+from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import encode
 from chatlib.protocol.text import fold
@@ -42,7 +42,7 @@ class Ticket:
     until: float
     request: dict[str, Any]
     carrier: Carrier | None = None  # once it is used
-    file: File | None = None
+    file: WaitingFile | None = None
     key: str = ""  # of the part
     joined: int = 0  # the LSN of the sender's registration,
     to: str = ""

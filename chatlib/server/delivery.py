@@ -12,33 +12,27 @@ Must not know what a line says. Legal order in a tick: any calls, then ``flush``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
+from collections.abc import Collection
 
 from chatlib.protocol.framing import Dialect
-from chatlib.server.effects import Effects
 from chatlib.server.session import Session
-from chatlib.storage.blobs import Blobs
-from chatlib.storage.messages import MessageStore
 
 
 class Delivery:
-    """The world's audience. `listeners` are the sessions online that are up to date, by user."""
+    """Who hears what. `listeners` are the sessions online that are up to date, by user."""
 
-    def __init__(self, messages: MessageStore, blobs: Blobs, effects: Effects) -> None:
+    def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}  # online, by user
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
-        self.announce: Callable[[str], None] = lambda user: None  # what is done when a user has come or gone
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
-        self._messages, self._blobs, self._effects = messages, blobs, effects
         self._common: list[bytes] = []
         self._foreign: dict[Session, Dialect] = {}  # listeners whose dialect says events in another way
         self._translated: dict[str, list[bytes]] = {}  # by dialect: as much of `common` as was needed so far
         self._touched: list[Session] = []  # sessions with pieces of their own
 
-    # The world's audience.
+    # What the world says.
 
     def deliver(self, user: str, line: bytes) -> None:
         """To one user; a session that is catching up will find the line in the store."""
@@ -55,28 +49,12 @@ class Delivery:
                 session.mark += 1  # passes over the line that is added now
         self._common.append(line)
 
-    def end(self, user: str, login: int, status: str, text: str) -> None:
+    def end(self, user: str, ending: tuple[int, str, str]) -> None:
         """The world ended a session."""
-        session = self.sessions.get(user)
+        session, (login, status, text) = self.sessions.get(user), ending
         if session is not None and session.login == login:
             session.departed = True
             session.end(status, text)
-
-    def store(self, line: bytes) -> None:
-        """To the message store."""
-        self._messages.append(line)
-
-    def erase(self, offsets: Iterable[int]) -> None:
-        """Out of the message store, when that is durable."""
-        self._effects.put(partial(self._messages.erase, [offset]) for offset in offsets)
-
-    def adopt(self, blob: str) -> None:
-        """An upload's bytes."""
-        self._blobs.adopt(blob)
-
-    def unlink(self, blob: str) -> None:
-        """A waiting file's bytes, when that is durable."""
-        self._effects.put([partial(self._blobs.unlink, blob)])
 
     # Sessions.
 

@@ -1,41 +1,102 @@
-"""What cannot be undone (lines erased, files removed) waits until its command is durable, and is done a little a tick.
+"""Carries out what the world says must follow from a command: one function for each kind of effect.
 
-With FSYNC ``second`` a command is carried out before it is durable: were a line erased at once, a power cut could bring
-an account back without its mail. Must not know what an effect is. Legal order: ``put`` while commands are executed;
-``step`` once a tick; ``finish`` when everything is durable, before a checkpoint, which would not let them be replayed.
+What cannot be undone (lines erased, bytes removed) waits until its command is durable, and is done a little a tick:
+with FSYNC ``second`` a command is carried out before it is durable, and were a line erased at once, a power cut could
+bring an account back without its mail. Legal order: ``carry_out`` right behind each command that has effects; ``step``
+once a tick; ``finish`` when everything is durable, before a checkpoint, which would not let them be replayed.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
+from typing import Any, Protocol
 
+from chatlib.core import effects as kinds
+from chatlib.core.effects import Effect
+from chatlib.storage.blobs import Blobs
 from chatlib.storage.journal import Journal
+from chatlib.storage.messages import MessageStore
 
-BUDGET = 200  # effects carried out in one tick: about 2 ms
+BUDGET = 200  # irreversible effects carried out in one tick: about 2 ms
 
-Effect = Callable[[], object]
+Act = Callable[[], object]
+
+
+class Speaker(Protocol):
+    """Who says things to connections. Legal at any time."""
+
+    def deliver(self, user: str, line: bytes) -> None: ...
+
+    def fan_out(self, line: bytes, excluded: Any = ()) -> None: ...
+
+    def end(self, user: str, ending: tuple[int, str, str]) -> None: ...
 
 
 class Effects:
-    """The queue, in the order of the commands. A fault costs its own effect and nothing else."""
+    """The table of functions, and the queue of what cannot be undone, in the order of the commands.
 
-    def __init__(self, journal: Journal, on_fault: Callable[[BaseException], None]) -> None:
-        self._journal, self._on_fault = journal, on_fault
-        self._waiting: deque[tuple[int, Iterator[Effect]]] = deque()  # the LSN to be durable, and what follows
+    A fault costs its own effect and nothing else; a disk that fails is fail-stop.
+    """
 
-    def put(self, effects: Iterable[Effect]) -> None:
-        """To be carried out when the command that is being executed is durable."""
-        self._waiting.append((self._journal.committed, iter(effects)))
+    def __init__(self, journal: Journal, messages: MessageStore, blobs: Blobs, speaker: Speaker,
+                 announce: Callable[[str, Any], None], on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
+        self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
+        self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
+        self._lsn = 0  # of the command whose effects are carried out
+        store, deliver, fan_out = messages.append, speaker.deliver, speaker.fan_out
+
+        def post(user: str, line: bytes) -> None:
+            store(line)
+            deliver(user, line[len(user) + 2 :])
+
+        def broadcast(line: bytes, excluded: Any) -> None:
+            store(line)
+            fan_out(line[5:], excluded)
+
+        self._functions: dict[str, Callable[[Any, Any], None]] = {
+            kinds.POST: post, kinds.BROADCAST: broadcast, kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
+            kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
+            kinds.UNLINK: self._unlink,
+        }  # fmt: skip
+
+    def carry_out(self, lsn: int, effects: Iterable[Effect]) -> None:
+        """What follows from the command with this LSN. Raises OSError: the disk's fault."""
+        self._lsn = lsn
+        for kind, a, b in effects:
+            try:
+                self._functions[kind](a, b)
+            except OSError:
+                raise
+            except Exception as fault:
+                self._on_fault(fault)
+
+    def _adopt(self, blob: str, _: None) -> None:
+        self._blobs.adopt(blob)
+
+    def _erase(self, offsets: Iterable[int], _: None) -> None:
+        self._put(partial(self._messages.erase, [offset]) for offset in offsets)
+
+    def _unlink(self, blob: str, _: None) -> None:
+        self._put([partial(self._blobs.unlink, blob)])
+
+    # What cannot be undone.
+
+    def _put(self, acts: Iterable[Act]) -> None:
+        self._waiting.append((self._lsn, iter(acts)))
 
     def step(self) -> bool:
         """Carries out what is due, as far as the budget goes. Whether more is due."""
         left = BUDGET
         while self._is_due() and left:
-            for effect in islice(self._waiting[0][1], left):
+            for act in islice(self._waiting[0][1], left):
                 left -= 1
-                self._carry_out(effect)
+                try:
+                    act()
+                except (OSError, ValueError) as fault:  # one line, one file
+                    self._on_fault(fault)
             if left:
                 self._waiting.popleft()
         return self._is_due()
@@ -49,8 +110,24 @@ class Effects:
     def _is_due(self) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= self._journal.durable
 
-    def _carry_out(self, effect: Effect) -> None:
-        try:
-            effect()
-        except (OSError, ValueError) as fault:  # one line, one file
-            self._on_fault(fault)
+
+class Replayed:
+    """What follows from replayed commands: only what is stored. Erasing is gathered for when the store is whole.
+
+    Bytes are left alone: a later command may be about the same name, and what nobody needs is found afterwards.
+    """
+
+    def __init__(self, messages: MessageStore) -> None:
+        self.erased: list[int] = []
+        self._functions: dict[str, Callable[[Any, Any], None]] = {
+            kinds.POST: lambda user, line: messages.append(line),
+            kinds.BROADCAST: lambda line, excluded: messages.append(line),
+            kinds.ERASE: lambda offsets, _: self.erased.extend(offsets),
+        }
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """What a replay does of `effects`."""
+        for kind, a, b in effects:
+            function = self._functions.get(kind)
+            if function is not None:
+                function(a, b)

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from chatlib.core.replies import INTERNAL
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.framing import dumps
+from chatlib.server.effects import Effects
 from chatlib.storage.journal import Journal
 from chatlib.storage.messages import MessageStore
-
-INTERNAL: Reply = {"status": "INTERNAL", "text": "The server made a mistake; its log has the details."}
 
 
 class Origin(Protocol):
@@ -35,10 +35,9 @@ Entry = tuple[int, "Origin | None", str, Any, "Command | Later"]
 class Pipeline:
     """What is queued, with the LSN that must be on disk first."""
 
-    def __init__(
-        self, world: World, journal: Journal, messages: MessageStore, on_fault: Callable[[BaseException], None]
-    ) -> None:
-        self.world, self.journal, self.messages = world, journal, messages
+    def __init__(self, world: World, journal: Journal, messages: MessageStore, effects: Effects,
+                 on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
+        self.world, self.journal, self.messages, self.effects = world, journal, messages, effects
         self.executed = 0  # commands, since the start
         self._queue: deque[Entry] = deque()
         self._on_fault = on_fault
@@ -62,20 +61,21 @@ class Pipeline:
         self.journal.commit()
 
     def execute(self) -> None:
-        """Carries out what is on disk, in order."""
+        """Carries out what is on disk, in order: the command, its effects, the answer."""
         queue, committed = self._queue, self.journal.committed
         if not queue or queue[0][0] > committed:
             return
-        world_execute = self.world.execute
+        world_execute, carry_out = self.world.execute, self.effects.carry_out
         while queue and queue[0][0] <= committed:
             lsn, origin, echo, request_id, command = queue.popleft()
             if type(command) is dict:
                 self.executed += 1
-                try:
-                    reply: Reply | None = world_execute(lsn, command)
-                except Exception as fault:
+                done, effects, fault = world_execute(command)
+                if fault is not None:
                     self._on_fault(fault)
-                    reply = INTERNAL
+                if effects:
+                    carry_out(lsn, effects)
+                reply: Reply | None = done
             else:
                 reply, command = self.read(command), {}  # type: ignore[arg-type]
             if origin is None or reply is None:
@@ -84,8 +84,8 @@ class Pipeline:
                 origin.answered(echo, request_id, command, reply)
             except OSError:  # the disk's fault: fail-stop
                 raise
-            except Exception as fault:
-                self._on_fault(fault)
+            except Exception as broken:
+                self._on_fault(broken)
                 origin.broken()
         self.messages.flush()
 

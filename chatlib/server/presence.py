@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import NamedTuple
 
-from chatlib.core import entry
+from chatlib.core.entry import News, news_of
 from chatlib.core.world import World
 
 QUIET = 5.0  # seconds
-
-
-class _Told(NamedTuple):
-    """What was told last: also when there is no account any more, it was said of this name."""
-
-    name: str
-    online: bool
-    hidden: Collection[str]  # to whom nothing was told
 
 
 class Announcer:
@@ -34,29 +25,25 @@ class Announcer:
         later: Callable[[float, Callable[[], object]], object],
     ) -> None:
         self._world, self._fan_out, self._later = world, fan_out, later
-        self._told: dict[str, _Told] = {}
+        self._told: dict[str, News] = {}
 
-    def changed(self, user: str) -> None:
+    def changed(self, user: str, news: News) -> None:
         """`user` has come or gone."""
-        account = self._world.accounts.get(user)
-        if account is not None and user not in self._told:
-            self._tell(user, _Told(account.name, user in self._world.online, entry.hidden_from(account)))
+        if user not in self._told:
+            self._tell(user, news)
 
-    def _tell(self, user: str, news: _Told) -> None:
-        world = self._world
-        if len(world.online) > world.parameters["PRESENCE_LIMIT"]:
+    def _tell(self, user: str, news: News) -> None:
+        if len(self._world.online) > self._world.parameters["PRESENCE_LIMIT"]:
             return
-        account, presence = world.accounts.get(user), world.online.get(user)
-        at = presence.since if presence else account.left if account else world.at
         self._told[user] = news
         self._later(QUIET, partial(self._look_again, user))
-        self._fan_out(entry.presence_event(news.name, at, news.online), news.hidden)
+        self._fan_out(news.event(), news.hidden)
 
     def _look_again(self, user: str) -> None:
-        told = self._told.pop(user)
+        told, account = self._told.pop(user), self._world.accounts.get(user)
         if told.online == (user in self._world.online):
             return
-        if user in self._world.accounts:
-            self.changed(user)
+        if account is not None:
+            self.changed(user, news_of(self._world, account))
         else:
-            self._tell(user, told._replace(online=False))
+            self._tell(user, told._replace(online=False, at=self._world.at))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chatlib.core import entry
-from chatlib.core.talk import no_such_user, refusal
+from chatlib.core.replies import no_such_user, refusal
 from chatlib.core.world import Reply, World
 from chatlib.protocol.scram import ScramError, ServerExchange, new_nonce, parse_verifier
 from chatlib.protocol.text import fold, is_name

@@ -10,13 +10,14 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.core import snapshot
 from chatlib.core.world import World
 from chatlib.protocol.text import counted
 from chatlib.server.edits import EditedFiles
+from chatlib.server.effects import Replayed
 from chatlib.server.upgrade import upgrade
 from chatlib.storage import checkpoint, messages
 from chatlib.storage.home import Home
@@ -29,35 +30,6 @@ from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError
 _FLUSH_EVERY = 1_000  # replayed commands
 
 
-class _Replay:
-    """The audience of a replay: only the message store listens."""
-
-    def __init__(self) -> None:
-        self.messages: MessageStore | None = None
-        self.erased: list[int] = []
-
-    def deliver(self, user: str, line: bytes) -> None: ...
-
-    def fan_out(self, line: bytes, excluded: Collection[str]) -> None: ...
-
-    def announce(self, user: str) -> None: ...
-
-    def end(self, user: str, login: int, status: str, text: str) -> None: ...
-
-    def store(self, line: bytes) -> None:
-        assert self.messages is not None
-        self.messages.append(line)
-
-    def erase(self, offsets: Iterable[int]) -> None:
-        self.erased.extend(offsets)
-
-    def adopt(self, blob: str) -> None:
-        """Nothing now, for the same reason as below."""
-
-    def unlink(self, blob: str) -> None:
-        """Nothing now: a later command may be about the same name, and what nobody needs is found afterwards."""
-
-
 def recover(
     home: Home, journal: Journal, say: Callable[[str], None], on_fault: Callable[[BaseException], None]
 ) -> tuple[World, MessageStore]:
@@ -65,8 +37,7 @@ def recover(
 
     Raises FileError for what cannot be trusted; then everything is as it was before.
     """
-    audience = _Replay()
-    world = World(defaults(), audience)
+    world = World(defaults())
     flat = _prove(home, journal, world)
     checkpoint.finish(home.data)
     if flat.format == OLD_FORMAT:
@@ -74,23 +45,25 @@ def recover(
         upgrade(home, world)
     held = world.lsn
     journal.mend()
-    store = audience.messages = MessageStore(home.messages, world.store_end)
+    store = MessageStore(home.messages, world.store_end)
+    replay = Replayed(store)
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find
     for lsn, body in journal.replay(held):
-        try:
-            world.execute(lsn, json.loads(body))
-        except Exception as fault:  # as it was live: one fault of ours does not cost the rest
+        world.lsn = lsn - 1  # none was given behind what was given away and never became durable
+        _, effects, fault = world.execute(json.loads(body))
+        if fault is not None:  # as it was live: one fault of ours does not cost the rest
             on_fault(fault)
+        replay.carry_out(effects)
         replayed += 1
         if replayed % _FLUSH_EVERY == 0:
             store.flush()
     store.flush()
-    for offset in audience.erased:
+    for offset in replay.erased:
         try:
             store.erase([offset])
-        except FileError as fault:
-            on_fault(fault)
+        except FileError as damage:
+            on_fault(damage)
     gc.enable()
     gc.freeze()
     world.lsn = journal.appended  # beyond what was given away, with FSYNC second, and never became durable
@@ -106,7 +79,7 @@ def recover(
 
 def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
     """Reads the flat files into `world`, and proves that everything else can be read. Changes nothing on the disk."""
-    flat = checkpoint.prove(home.data, snapshot.FILES, snapshot.OLD_FILES)
+    flat = checkpoint.prove(home.data, snapshot.files(), snapshot.OLD_FILES)
     world.store_end = messages.START
     try:
         snapshot.load(world, flat.read())

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from chatlib.core.talk import refusal
+from chatlib.core.features import ANSWERS
+from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check
 from chatlib.protocol.framing import BadLine
@@ -21,7 +22,6 @@ from chatlib.reactor.loop import Loop
 from chatlib.server import dialects
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Seats
-from chatlib.server.answers import READS
 from chatlib.server.dialects import Opening
 from chatlib.server.proving import Proving
 from chatlib.server.session import Session
@@ -122,7 +122,7 @@ class Requests:
             reply = at_the_edge(session, request)
             if reply:
                 return reply
-        return READS[name](self._world, session.user, request, self._loop.wall)
+        return ANSWERS[name](self._world, session.user, request, self._loop.wall)
 
     def _alive(self, session: Session, request: dict[str, Any]) -> Reply:
         self._acknowledged.acknowledge(session, request.get("seen", 0))

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from chatlib.core.features import FEATURES
 from chatlib.core.world import Command
 from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
@@ -79,22 +80,23 @@ class Server:
         self.edited = edits.EditedFiles(home)
         self.journal = Journal(home.data, self._syncer)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
-        self.effects = Effects(self.journal, self.fault)
         self.blobs = Blobs(home.data / "files")
-        wanted = {file.blob for account in self.world.accounts.values() for _, file in account.files or ()}
+        wanted = {blob for feature in FEATURES for blob in feature.blobs(self.world)}
         undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
         self.world.archive = self.archive = Stored(self.messages, self.loop, self.tell)
         self.journal.open()
-        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.fault)
+        self.delivery = Delivery()
+        self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
+        self.effects = Effects(
+            self.journal, self.messages, self.blobs, self.delivery, self.announcer.changed, self.fault
+        )
+        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self.fault)
 
     def _build_edge(self, epoch: str) -> None:
         """What stands between the world and its connections."""
         world, loop = self.world, self.loop
         self.budgets, self.buckets, self.strangers = Budgets(loop), Buckets(), Strangers()
-        self.delivery = Delivery(self.messages, self.blobs, self.effects)
-        self.delivery.announce = Announcer(world, self.delivery.fan_out, loop.call_later).changed
-        world.audience = self.delivery
         self.acknowledged = Acknowledged(world, self.delivery, self.submit)
         self.seats = Seats(world, loop, self.strangers, lambda: self.sessions)
         self.transfers = Transfers(self)

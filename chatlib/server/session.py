@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from chatlib.core.replies import text_of
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import ACTIONS, IN_STATE, State
 from chatlib.protocol.framing import Dialect, dumps, encode
@@ -185,7 +186,7 @@ class Session:
             head = f'{{"action":"{echo}","id":{request_id},'
         else:
             head = dumps({"action": echo} if request_id is None else {"action": echo, "id": request_id})[:-1] + ","
-        self._voice(self, (head + dumps(reply)[1:] + "\n").encode())
+        self._voice(self, (head + text_of(reply)[1:] + "\n").encode())
 
     def event(self, event: dict[str, object]) -> None:
         """An event of this connection's own."""

@@ -13,8 +13,9 @@ from hmac import compare_digest
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core.files import Coming, File, Waiting, file_refusal, no_such_file, shown
-from chatlib.core.talk import refusal
+from chatlib.core.feature import Coming
+from chatlib.core.files import Waiting, file_refusal, no_such_file
+from chatlib.core.replies import refusal
 from chatlib.core.world import Reply
 from chatlib.protocol.commands import ACTIONS, Runs, check
 from chatlib.protocol.framing import BadLine, decode_request
@@ -31,7 +32,6 @@ PER_USER = 4  # transfers at once, tickets included
 TICKET_LIFE = 60.0  # seconds
 ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
 TOGETHER = 64 << 10  # bytes moved in one tick when there are several, by one of them in turn (make bench)
-_PAGE = 80  # files in one page of the list: with the longest names it still is one line
 _EXPIRE = 256  # tickets that expire for one request at most
 _NAMED = 8  # characters of a ticket by which it is found; the others are its secret
 
@@ -83,7 +83,7 @@ class Transfers:
         self._expire()
         waiting = self.server.world.accounts[session.user].files or Waiting()
         if "name" not in request and "from" not in request:
-            return _page(waiting, request.get("before", self.server.world.lsn + 1))
+            return {}  # what waits: the world answers
         if "name" not in request or "from" not in request:
             return refusal("BAD_REQUEST", 'Fields "from" and "name" go together.')
         file = waiting.find(fold(request["from"]), request["name"])
@@ -239,12 +239,6 @@ class Transfers:
             self.server.loop.again(self)
 
     def broken(self) -> None: ...
-
-
-def _page(waiting: Waiting, before: int) -> Reply:
-    files: list[File] = [file for _, file in waiting if file.number < before]
-    reply: Reply = {"status": "OK", "files": [shown(file) for file in files[: -_PAGE - 1 : -1]]}
-    return {**reply, "more": True} if len(files) > _PAGE else reply
 
 
 def _transfer_request(line: bytes) -> dict[str, Any] | None:

@@ -24,7 +24,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from chatlib.core import entry, snapshot
+from chatlib.core.effects import Effect
 from chatlib.core.mail import Mailbox
+from chatlib.core.replies import text_of
 from chatlib.core.world import Command, Reply, World
 from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
@@ -34,48 +36,62 @@ _JSON_FIELDS = ("session", "seen", "left", "before", "since", "id", "parameters"
 
 
 class Recorder:
-    """An audience that keeps everything: what each user online heard, the message store, the ends of sessions."""
+    """Carries out effects, and keeps everything: what each user online heard, the message store, ends of sessions."""
 
     def __init__(self) -> None:
         self.world: World | None = None
         self.messages = bytearray()
         self.said: list[tuple[Any, ...]] = []  # since it was last taken
 
-    def deliver(self, user: str, line: bytes) -> None:
+    def carry_out(self, effects: list[Effect]) -> None:
+        for kind, a, b in effects:
+            getattr(self, f"_{kind}")(a, b)
+
+    def _online(self) -> set[str]:
         assert self.world is not None
-        assert user in self.world.online
+        return set(self.world.online)
+
+    def _post(self, user: str, line: bytes) -> None:
+        self._store(line)
+        if user in self._online():
+            self._tell(user, line.split(b" ", 2)[2])
+
+    def _broadcast(self, line: bytes, excluded: Collection[str]) -> None:
+        self._store(line)
+        self._fan_out(line.split(b" ", 2)[2], excluded)
+
+    def _tell(self, user: str, line: bytes) -> None:
         self.said.append(("hears", (user,), line))
 
-    def fan_out(self, line: bytes, excluded: Collection[str] = ()) -> None:
-        assert self.world is not None
-        self.said.append(("hears", tuple(sorted(set(self.world.online) - set(excluded))), line))
+    def _fan_out(self, line: bytes, excluded: Collection[str] = ()) -> None:
+        self.said.append(("hears", tuple(sorted(self._online() - set(excluded))), line))
 
-    def announce(self, user: str) -> None:
+    def _announce(self, user: str, news: entry.News) -> None:
         """Tells at once: when it is told is the edge's affair."""
         world = self.world
         assert world is not None
+        assert news.online == (user in world.online)
         if len(world.online) <= world.parameters["PRESENCE_LIMIT"]:
-            account = world.accounts[user]
-            self.fan_out(entry.presence_event(account.name, world.at, user in world.online), entry.hidden_from(account))
+            self._fan_out(news.event(), news.hidden)
 
-    def end(self, user: str, login: int, status: str, text: str) -> None:
-        self.said.append(("ends", user, login, status, text))
+    def _end(self, user: str, ending: tuple[int, str, str]) -> None:
+        self.said.append(("ends", user, *ending))
 
-    def store(self, line: bytes) -> None:
+    def _store(self, line: bytes) -> None:
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1
         self.messages += at_rest(line)
 
-    def erase(self, offsets: Iterable[int]) -> None:
+    def _erase(self, offsets: Iterable[int], _: None) -> None:
         for offset in offsets:
             end = self.messages.index(b"\n", offset)
             self.said.append(("erased", bytes(self.messages[offset:end]).split(b" ", 2)[2]))
             self.messages[offset:end] = b" " * (end - offset)
 
-    def adopt(self, blob: str) -> None:
+    def _adopt(self, blob: str, _: None) -> None:
         """Nobody hears of it."""
 
-    def unlink(self, blob: str) -> None:
+    def _unlink(self, blob: str, _: None) -> None:
         self.said.append(("unlinked", blob))
 
     def take(self) -> list[tuple[Any, ...]]:
@@ -85,7 +101,7 @@ class Recorder:
 
 def new_world(**parameters: Any) -> tuple[World, Recorder]:
     recorder = Recorder()
-    world = recorder.world = World({**defaults(), **parameters}, recorder)
+    world = recorder.world = World({**defaults(), **parameters})
     return world, recorder
 
 
@@ -113,6 +129,7 @@ def picture(world: World) -> dict[str, Any]:
         "broadcasts": (_box(world.broadcasts), world.broadcasts.senders),
         "shunned": world.shunned,
         "by_hand": (world.by_hand.parameters, world.by_hand.accounts),
+        "state": world.state,
     }  # fmt: skip
 
 
@@ -122,8 +139,8 @@ def saved(world: World) -> dict[str, list[str]]:
 
 
 def loaded(files: dict[str, list[str]], recorder: Recorder) -> World:
-    """A new world from the lines of the flat files. Its audience is `recorder`, whose messages it goes on with."""
-    world = World(defaults(), recorder)
+    """A new world from the lines of the flat files; `recorder`, whose messages it goes on with, is its own now."""
+    world = World(defaults())
     for lines in files.values():
         assert not any("\n" in line for line in lines)
     snapshot.load(world, {name: enumerate(lines, 2) for name, lines in files.items()})
@@ -153,7 +170,11 @@ class Stage:
         self.lsn += 1
         body = json.dumps(command)
         self.log.append((self.lsn, body))
-        reply = self.world.execute(self.lsn, json.loads(body))
+        reply, effects, fault = self.world.execute(json.loads(body))
+        if fault is not None:
+            raise fault
+        assert json.loads(text_of(reply)) == reply, "what is sent is another reply"
+        self.recorder.carry_out(effects)
         assert self.world.store_end == len(self.recorder.messages), "the world has counted the message store wrongly"
         assert self.world.lsn == self.lsn
         return reply
@@ -168,7 +189,8 @@ class Stage:
         """Another world of the same commands."""
         world, _ = new_world()
         for lsn, body in self.log:
-            world.execute(lsn, json.loads(body))
+            world.lsn = lsn - 1
+            world.execute(json.loads(body))
         return world
 
     # Scripts.

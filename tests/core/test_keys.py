@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatlib.core.world import HANDLERS
+from chatlib.core.features import HANDLERS
 from chatlib.protocol.commands import ACTIONS, Runs
 from tests.core.stage import Stage
 

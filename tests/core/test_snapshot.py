@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.core import snapshot
-from chatlib.core.files import File as WaitingFile
-from chatlib.core.files import Waiting
+from chatlib.core.files import Waiting, WaitingFile
 from chatlib.core.snapshot import SnapshotError
 from chatlib.storage.parameters import defaults
 from tests.core.stage import Recorder, Stage, loaded, new_world, picture, saved
@@ -48,7 +47,7 @@ def test_an_empty_world() -> None:
 def test_a_world_with_something_in_every_file() -> None:
     stage = lively()
     files = saved(stage.world)
-    assert all(files[name] for name in snapshot.FILES)
+    assert all(files[name] for name in snapshot.files())
     stage.save()
     assert saved(stage.world) == files
 
@@ -77,7 +76,7 @@ def test_edits_by_hand_are_known_until_the_files_are_written() -> None:
 
 def test_every_file_says_what_it_is() -> None:
     rows = list(snapshot.dump(new_world()[0]))
-    assert [name for name, _, _ in rows] == list(snapshot.FILES)
+    assert [name for name, _, _ in rows] == list(snapshot.files())
     assert all(about and "\n" not in about for _, about, _ in rows)
 
 
@@ -127,7 +126,7 @@ def test_a_line_that_cannot_be_read_is_named(name: str, line: str) -> None:
         snapshot.load(world, {"users.txt": good, name: [*(good if name == "users.txt" else []), (7, line)]})
 
 
-@given(st.sampled_from(sorted(snapshot.FILES)), st.text(st.sampled_from('alice \t0159.-ex[]{},"nul'), max_size=30))
+@given(st.sampled_from(sorted(snapshot.files())), st.text(st.sampled_from('alice \t0159.-ex[]{},"nul'), max_size=30))
 def test_a_line_is_read_or_named(name: str, line: str) -> None:
     world, _ = new_world()
     files = {"users.txt": [(2, "Alice v 1 0.0 null")]}

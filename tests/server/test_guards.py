@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatlib.core import world
-from chatlib.server import answers
+from chatlib.core import features
 from chatlib.server.presence import QUIET
 from tests.server.house import House
 
@@ -291,8 +290,8 @@ def test_a_handler_that_raises_gives_internal(
         raise ZeroDivisionError("ours")
 
     with monkeypatch.context() as patch:
-        patch.setitem(answers.READS, action, mistake)  # type: ignore[arg-type]
-        patch.setitem(world.HANDLERS, action, mistake)  # type: ignore[arg-type]
+        patch.setitem(features.ANSWERS, action, mistake)  # type: ignore[arg-type]
+        patch.setitem(features.HANDLERS, action, mistake)  # type: ignore[arg-type]
         columbia.say(request_line)
         assert columbia.reply(action) == {"action": action, "id": 1, "status": "INTERNAL", "text": "*"} | {
             "text": "The server made a mistake; its log has the details."

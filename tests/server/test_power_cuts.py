@@ -68,12 +68,11 @@ class Small:
         self.said: list[str] = []
         self.journal = Journal(self.home.data, self.syncer)  # type: ignore[arg-type]
         self.world, self.messages = recover(self.home, self.journal, self.said.append, self._fault)
-        self.effects = Effects(self.journal, self._fault)
         blobs = Blobs(self.home.data / "files")
-        self.world.audience = Delivery(self.messages, blobs, self.effects)
+        self.effects = Effects(self.journal, self.messages, blobs, Delivery(), lambda user, news: None, self._fault)
         self.home.epoch()
         self.journal.open()
-        self.pipeline = Pipeline(self.world, self.journal, self.messages, self._fault)
+        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self._fault)
         self.do({"action": "start", "left": self.world.at})
         self.pipeline.settle()
 

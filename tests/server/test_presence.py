@@ -83,7 +83,7 @@ def test_an_account_that_goes_within_the_five_seconds_is_told_to_be_away(house: 
     assert told(watcher)[-2:] == [("Columbia", True), ("Columbia", False)]
     assert not {("Columbia", True), ("Columbia", False)} & set(told(blocker))
     house.pass_time(QUIET)
-    assert not house.server.delivery.announce.__self__._told, "nothing is kept of it"  # type: ignore[attr-defined]
+    assert not house.server.announcer._told, "nothing is kept of it"
 
 
 def test_above_the_limit_nobody_is_told_by_the_clock_either(build: Callable[..., House]) -> None:
@@ -133,7 +133,7 @@ def test_nothing_is_kept_of_who_came_longer_ago(house: House) -> None:
     house.register(*(f"user{number}" for number in range(50)))
     for number in range(50):
         house.login(f"user{number}")
-    kept = house.server.delivery.announce.__self__._told  # type: ignore[attr-defined]
+    kept = house.server.announcer._told
     assert len(kept) == 50
     house.pass_time(QUIET)
     assert not kept

@@ -62,7 +62,7 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", [*snapshot.FILES, "manifest.txt", "epoch.txt", "message_rep.txt", "journal.txt"])
+@pytest.mark.parametrize("name", [*snapshot.files(), "manifest.txt", "epoch.txt", "message_rep.txt", "journal.txt"])
 @pytest.mark.parametrize("how", ["stop", "crash"])
 def test_a_missing_file_is_never_taken_as_empty(house: House, name: str, how: str) -> None:
     lived_in(house)
@@ -76,7 +76,7 @@ def test_a_missing_file_is_never_taken_as_empty(house: House, name: str, how: st
     assert {"saved 0", "journaled 4"} <= set(mail(house))
 
 
-@pytest.mark.parametrize("name", [*snapshot.FILES, "manifest.txt", "epoch.txt"])
+@pytest.mark.parametrize("name", [*snapshot.files(), "manifest.txt", "epoch.txt"])
 def test_a_damaged_file_is_refused_and_named(house: House, name: str) -> None:
     lived_in(house)
     house.crash()
@@ -98,7 +98,7 @@ def test_a_file_of_an_earlier_save_is_refused(house: House) -> None:
 def test_text_files_of_an_earlier_save_are_refused_when_the_journal_knows_of_a_later_one(house: House) -> None:
     lived_in(house)
     data = house.folder / "data"
-    earlier = {name: (data / name).read_bytes() for name in (*snapshot.FILES, "manifest.txt")}
+    earlier = {name: (data / name).read_bytes() for name in (*snapshot.files(), "manifest.txt")}
     house.stop()
     for name, held in earlier.items():
         (data / name).write_bytes(held)
@@ -154,7 +154,7 @@ def test_messages_without_anything_that_knows_of_them_are_not_a_new_home(house: 
     lived_in(house)
     house.crash()
     data = house.folder / "data"
-    for name in (*snapshot.FILES, "manifest.txt", "journal.txt"):
+    for name in (*snapshot.files(), "manifest.txt", "journal.txt"):
         (data / name).unlink()
     assert refused(house).startswith(f"{data / 'manifest.txt'} is missing")
 

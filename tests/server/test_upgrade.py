@@ -102,7 +102,7 @@ def test_it_is_read_and_written_anew(move_in: Callable[[], House]) -> None:
     house = move_in()
     assert "The text files are of an earlier version's format: they are written anew." in house.said
     check(house)
-    assert checkpoint.prove(house.folder / "data", snapshot.FILES).format == 2
+    assert checkpoint.prove(house.folder / "data", snapshot.files()).format == 2
     house.crash()
     house.restart()
     assert house.login("Columbia").ask("message", to="SEAS", text="and on")["status"] == "OK"

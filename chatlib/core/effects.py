@@ -1,0 +1,24 @@
+"""Effects: what must follow from a change of the world, as plain data. Whoever executes commands carries them out.
+
+A handler says ``world.effects.append((KIND, a, b))``: always three, so that they are carried out without a look at what
+they are. They are carried out in order, right behind their command, also those of a handler that raised. A replay
+carries out only what is stored; ERASE and UNLINK cannot be undone, and wait until their command is durable.
+
+The kinds, and their `a` and `b`:
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Effect = tuple[str, Any, Any]
+
+POST = "post"  # user, line: stored for one user, who hears it now when online. The line is " <name> <event>\n"
+BROADCAST = "broadcast"  # line, excluded: stored for all; everyone online but `excluded` hears it. " all <event>\n"
+TELL = "tell"  # user, event: heard by one user when online, and not kept
+FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`, and not kept
+ANNOUNCE = "announce"  # user, News: came or went: the others may be told
+END = "end"  # user, (login, status, text): the session that began with `login` is over; its connection is told why
+ERASE = "erase"  # offsets, None: the lines there in the message store are made unreadable, in place
+ADOPT = "adopt"  # blob, None: these bytes of an upload are the world's now
+UNLINK = "unlink"  # blob, None: nobody needs these bytes any more

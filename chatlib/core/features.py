@@ -1,0 +1,68 @@
+"""The features of the house: the one place in the core that lists them, and what is looked up by a command's name.
+
+Legal order: a feature is added before a world is built that is to have it, and when its rows are in the command table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
+
+from chatlib.core import entry, files, talk
+from chatlib.core.feature import Answer, Download, Feature, Handler, Upload
+from chatlib.protocol.commands import ACTIONS
+
+FEATURES: list[Feature] = []
+
+HANDLERS: dict[str, Handler] = {}  # by action: a command keeps the name it came with, which may be an alias
+ANSWERS: dict[str, Answer] = {}
+UPLOADS: dict[str, Upload] = {}
+DOWNLOADS: dict[str, Download] = {}
+# By action, what a request's fingerprint is made of: a text with places, and what takes the fields for them out of a
+# command. None: the fields are looked at one by one.
+Recipe = tuple[str, Callable[[Mapping[str, Any]], Any]]
+RECIPES: dict[str, tuple[str, Recipe | None]] = {}
+
+
+def add(feature: Feature) -> None:
+    """From now on, new worlds have this feature. Raises ValueError when a name in it is taken."""
+    taken = {other.name for other in FEATURES} | HANDLERS.keys() | ANSWERS.keys()
+    if not taken.isdisjoint((feature.name, *feature.handlers, *feature.answers)):
+        raise ValueError(f"the feature {feature.name!r}, a command of it or an answer is there already")
+    FEATURES.append(feature)
+    ANSWERS.update(feature.answers)
+    UPLOADS.update(feature.uploads)
+    DOWNLOADS.update(feature.downloads)
+    for name, handler in feature.handlers.items():
+        for action in _names(name):
+            HANDLERS[action] = handler
+            RECIPES[action] = _recipe(feature.kept_as.get(name, name), name)
+
+
+def remove(feature: Feature) -> None:
+    """Undoes ``add``; its rows must be in the table still."""
+    FEATURES.remove(feature)
+    for table, names in ((ANSWERS, feature.answers), (UPLOADS, feature.uploads), (DOWNLOADS, feature.downloads)):
+        for name in names:
+            del table[name]
+    for name in feature.handlers:
+        for action in _names(name):
+            del HANDLERS[action], RECIPES[action]
+
+
+def _names(name: str) -> tuple[str, ...]:
+    return ACTIONS[name].names if name in ACTIONS else (name,)
+
+
+def _recipe(kept_as: str, name: str) -> tuple[str, Recipe | None]:
+    """Fields in the order of their names: fingerprints are kept on disk, so they must not depend on the row's order."""
+    row = ACTIONS.get(name)
+    if row is None or not row.fields or not all(field.required and field.sent for field in row.fields):
+        return kept_as, None
+    fields = sorted(field.name for field in row.fields)
+    return kept_as, ("\0".join([kept_as, *(f"{field}\0%s" for field in fields)]), itemgetter(*fields))
+
+
+for _feature in (entry.FEATURE, talk.FEATURE, files.FEATURE):
+    add(_feature)

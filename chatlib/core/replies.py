@@ -1,0 +1,43 @@
+"""Replies: what whoever gave a command or asked a question is told. A dict with a ``status``, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatlib.protocol.framing import dumps
+
+Reply = dict[str, Any]
+
+NAMES = 1_000  # names in one page: with the longest ones it still is one line
+
+
+class Encoded(Reply):
+    """A reply whose JSON is known already: nobody encodes it again. Invariant: `text` says what the dict says."""
+
+    __slots__ = ("text",)
+    text: str
+
+
+def encoded(text: str, reply: Reply) -> Encoded:
+    """`reply`, whose JSON is `text`."""
+    known = Encoded(reply)
+    known.text = text
+    return known
+
+
+def text_of(reply: Reply) -> str:
+    """The JSON of `reply`."""
+    return reply.text if type(reply) is Encoded else dumps(reply)
+
+
+def refusal(status: str, text: str, **more: Any) -> Reply:
+    """A reply that says no, in a sentence for people."""
+    return {"status": status, "text": text, **more}
+
+
+def no_such_user(name: str) -> Reply:
+    """The refusal for a name that nobody is registered under."""
+    return refusal("NO_SUCH_USER", f'There is no user "{name}".')
+
+
+INTERNAL: Reply = refusal("INTERNAL", "The server made a mistake; its log has the details.")
