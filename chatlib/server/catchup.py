@@ -8,6 +8,7 @@ been given everything.
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from time import perf_counter
 
 from chatlib.core.world import World
@@ -55,11 +56,11 @@ class CatchUp:
     def _hand_out(self, session: Session) -> bool:
         """The next stored messages; whether there are more."""
         reader, size = session.reader, 0
-        for count, (seq, offset) in enumerate(self._world.waiting(session.user, reader.cursor)):
-            if count == BATCH or size > BATCH_SIZE:
-                return True
+        positions = list(islice(self._world.waiting(session.user, reader.cursor), BATCH))
+        for (seq, _), event in zip(positions, self._stored.events(positions, session.user), strict=False):
             reader.cursor = seq
-            event = self._stored.event(seq, offset, session.user)
             size += len(event)
             self._delivery.to(session, event[:-2] + b',"offline":true}\n' if seq < session.login else event)
-        return False
+            if size > BATCH_SIZE:
+                return True
+        return len(positions) == BATCH

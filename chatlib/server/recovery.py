@@ -19,7 +19,7 @@ from chatlib.protocol.text import counted
 from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Replayed
 from chatlib.server.upgrade import upgrade
-from chatlib.storage import checkpoint, messages
+from chatlib.storage import checkpoint, messagefiles
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
 from chatlib.storage.messages import MessageStore
@@ -80,7 +80,7 @@ def recover(
 def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
     """Reads the flat files into `world`, and proves that everything else can be read. Changes nothing on the disk."""
     flat = checkpoint.prove(home.data, snapshot.files(), snapshot.OLD_FILES)
-    world.store_end = messages.START
+    world.store_end = messagefiles.START
     try:
         snapshot.load(world, flat.read())
     except snapshot.SnapshotError as error:
@@ -88,15 +88,16 @@ def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
     proof = journal.prove(world.lsn)
     store = checkpoint.where(home.data, home.messages.name)
     if flat:
-        header = messages.OLD_HEADER if store == home.messages and flat.format == OLD_FORMAT else messages.HEADER
-        messages.prove(store, world.store_end, header)
+        is_old = store == home.messages and flat.format == OLD_FORMAT
+        header = messagefiles.OLD_HEADER if is_old else messagefiles.HEADER
+        messagefiles.prove(store, 0, world.store_end, header)
         _must_be_there(home.data / "epoch.txt")
         home.epoch()
         if not segments(home.data):
             _must_be_there(journal.path)
     elif proof.is_new:
-        longest = max(messages.START, len(messages.OLD_HEADER))
-        if store.exists() and store.stat().st_size > longest:
+        longest, there = max(messagefiles.START, len(messagefiles.OLD_HEADER)), messagefiles.listing(store)
+        if len(there) > 1 or (store.exists() and store.stat().st_size > longest):
             _must_be_there(home.data / checkpoint.MANIFEST)
     else:
         _must_be_there(home.data / "epoch.txt")

@@ -1,26 +1,53 @@
-"""Stored messages, as they are sent: one that the disk has lost costs its own line and nothing else."""
+"""Stored messages, as they are sent: one that the disk has lost costs its own line and nothing else.
+
+What was said to everyone is kept for a while once it was read: when a thousand people come back after a restart, what
+they all missed is read once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from chatlib.protocol.framing import encode
 from chatlib.reactor.loop import Loop
-from chatlib.storage.messages import MessageStore
+from chatlib.storage.messages import Line, MessageStore
 from chatlib.storage.textfile import FileError
+
+KEPT = 4 << 20  # bytes of what was said to everyone
 
 
 class Stored:
-    """What the world reads of the message store."""
+    """What is read of the message store."""
 
     def __init__(self, messages: MessageStore, loop: Loop, tell: Callable[[str], None]) -> None:
         self._messages, self._loop, self._tell = messages, loop, tell
+        self._kept: dict[int, bytes] = {}  # by offset, the first read first
+        self._size = 0
 
     def event(self, seq: int, offset: int, user: str) -> bytes:
         """The event line of a stored message; a notice in the place of one that the disk has lost."""
-        try:
-            return self._messages.read(offset)[1]
-        except (OSError, FileError) as error:  # it concerns this user, and nobody else
-            self._tell(f"Message {seq} for {user} cannot be read: {error}")
+        return next(self.events([(seq, offset)], user))
+
+    def events(self, positions: Sequence[tuple[int, int]], user: str) -> Iterator[bytes]:
+        """The same of several, whose offsets grow. What stands close together is read at once."""
+        held = [self._kept.get(offset) for _, offset in positions]
+        found = self._messages.read_many([at for (_, at), event in zip(positions, held, strict=True) if event is None])
+        for (seq, offset), event in zip(positions, held, strict=True):
+            yield self._taken(seq, offset, user, next(found)) if event is None else event
+
+    def _taken(self, seq: int, offset: int, user: str, found: Line | FileError | OSError) -> bytes:
+        if isinstance(found, tuple):
+            receiver, event = found
+            if receiver == b"all":
+                self._keep(offset, event)
+            return event
+        # It concerns this user, and nobody else.
+        self._tell(f"Message {seq} for {user} cannot be read: {found}")
         text = f"Message {seq} cannot be read: the server's disk has lost it. Its administrator was told."
         return encode({"event": "notice", "seq": seq, "time": self._loop.wall, "text": text})
+
+    def _keep(self, offset: int, event: bytes) -> None:
+        self._kept[offset] = event
+        self._size += len(event)
+        while self._size > KEPT:
+            self._size -= len(self._kept.pop(next(iter(self._kept))))

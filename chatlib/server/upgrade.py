@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from chatlib.core import snapshot
 from chatlib.core.mail import Mailbox
 from chatlib.core.world import World
-from chatlib.storage import checkpoint, messages
+from chatlib.storage import checkpoint, messagefiles, messages
 from chatlib.storage.home import Home
 
 _MORE = len(messages.at_rest(b" "))  # bytes by which a line grows: its checksum and a blank
@@ -26,16 +26,16 @@ def upgrade(home: Home, world: World) -> None:
     starts = array("q", (offset for offset, _ in _old_lines(home, end)))
     for box in [world.broadcasts, *(account.mail for account in world.accounts.values())]:
         _move(box, starts)
-    world.store_end = end + messages.START - len(messages.OLD_HEADER) + _MORE * len(starts)
+    world.store_end = end + messagefiles.START - len(messagefiles.OLD_HEADER) + _MORE * len(starts)
     lines = (_checked(line) for _, line in _old_lines(home, end))
     checkpoint.write(
-        home.data, world.lsn, snapshot.dump(world), moved_along=[(path.name, messages.ABOUT, lines)]
+        home.data, world.lsn, snapshot.dump(world), moved_along=[(path.name, messagefiles.ABOUT, lines)]
     )
 
 
 def _old_lines(home: Home, end: int) -> Iterator[tuple[int, bytes]]:
     with open(checkpoint.where(home.data, home.messages.name), "rb") as file:
-        offset = file.seek(len(messages.OLD_HEADER))
+        offset = file.seek(len(messagefiles.OLD_HEADER))
         for line in file:
             if offset >= end:
                 return
@@ -44,7 +44,7 @@ def _old_lines(home: Home, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _move(box: Mailbox, starts: array[int]) -> None:
-    growth = messages.START - len(messages.OLD_HEADER)
+    growth = messagefiles.START - len(messagefiles.OLD_HEADER)
     for place, offset in enumerate(box.offsets):
         box.offsets[place] = offset + growth + _MORE * bisect_left(starts, offset)
 

@@ -1,9 +1,9 @@
-"""The message store, ``data/message_rep.txt``: each message a line (``<checksum> <receiver> <event>``), in LSN order.
+"""The message store, ``data/message_rep.txt`` and its later segments: each message a line, in LSN order.
 
-Written without syncing: what a crash takes from its end, the journal brings back (recovery cuts the file to the length
-that the flat files name, and replays). The checksum, CRC-32 of the rest of the line, is looked at when a line is read:
-a start with many messages must not take long. Must not know what an event says. Legal order: ``prove`` → open;
-``append* → flush`` each tick; ``read`` at any time.
+A line is ``<checksum> <receiver> <event>``. Written without syncing: what a crash takes from its end, the journal
+brings back (recovery cuts the store to the length that the flat files name, and replays). The checksum, CRC-32 of the
+rest of the line, is looked at when a line is read: a start with many messages must not take long. Must not know what
+an event says. Legal order: ``messagefiles.prove`` → open; ``append* → flush`` each tick; ``read`` at any time.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from chatlib.storage.textfile import FORMAT, OLD_FORMAT, REMEDY, FileError, sync_folder
+from chatlib.storage import messagefiles
+from chatlib.storage.messagefiles import HEADER, START, Segment
+from chatlib.storage.textfile import FileError, sync_folder
 
-ABOUT = "a checksum of the rest, receiver (or all), and the event as it is sent"
-HEADER = f"# message_rep.txt {FORMAT}: {ABOUT}\n".encode()
-OLD_HEADER = f"# message_rep.txt {OLD_FORMAT}: receiver (or all), and the event as it is sent\n".encode()
-START = len(HEADER)  # the offset of the first line
-_GUESS = 1_024  # bytes read for a line at first; most are shorter
+SEGMENT = 64 << 20  # bytes at which the next segment begins
+NEAR = 4_096  # bytes between two lines that are read at once
+AT_ONCE = 262_144  # bytes read at once
+_OPEN = 8  # descriptors of segments at rest
+_GUESS = 2_048  # bytes read for a line at first; most are shorter
+Line = tuple[bytes, bytes]  # receiver, and event with its end
 _BEGINS = re.compile(rb"(?=[0-9a-f]{8} )")
 
 
@@ -30,33 +34,30 @@ def at_rest(line: bytes) -> bytes:
     return b"%08x" % zlib.crc32(line) + line
 
 
-def prove(path: Path, length: int, header: bytes = HEADER) -> None:
-    """Raises FileError when a store is missing, shorter than `length`, or of another format. Changes nothing."""
-    try:
-        with open(path, "rb") as file:
-            begins, size = file.read(len(header)), os.fstat(file.fileno()).st_size
-    except FileNotFoundError:
-        raise FileError(f"{path} is missing: the server does not start without it. {REMEDY}") from None
-    if begins != header:
-        raise FileError(f"{path}, line 1: a file of this format begins with {header.decode()!r}. {REMEDY}")
-    if size < length:
-        raise FileError(f"{path}: {length} bytes are expected, {size} are there: messages are missing. {REMEDY}")
-
-
 class MessageStore:
-    """The open file. Offsets are bytes from its beginning."""
+    """The open files. Offsets are logical: see :mod:`chatlib.storage.messagefiles`."""
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Path, length: int, floor: int = 0, segment: int = SEGMENT) -> None:
         """Opens the store, which was proven or is new, and cuts it to `length`. Raises OSError."""
-        is_new = not path.exists()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._first, self._limit = path, segment
+        self._segments = messagefiles.cut(path, floor, length)
+        self._bases = [one.base for one in self._segments]
+        self._fds: dict[int, int] = {}  # by base; the current segment's is not among them
+        self._dirty: set[int] = set()  # bases of the segments written since the store was opened
+        self._begun = False  # a segment is new since then
         self._pending: list[bytes] = []
-        os.ftruncate(self._fd, length)
+        current = self._segments[-1]
+        is_new = not current.path.exists()
+        self._fd = os.open(current.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._fd, length - current.base + current.head)
         if length == START:  # a crash may have left anything there
             os.pwrite(self._fd, HEADER, 0)
         if is_new:
             sync_folder(path.parent)
+        self._dirty.add(current.base)
         self._end = length
+
+    # Writing.
 
     def append(self, line: bytes) -> None:
         """Adds ``" <receiver> <event>"``, with its end, to what the next flush writes behind its checksum."""
@@ -74,47 +75,160 @@ class MessageStore:
         places = range(0, len(sums), 8)
         piece = memoryview(b"".join([part for at, line in zip(places, lines, strict=True)
                                      for part in (sums[at : at + 8], line)]))  # fmt: skip
+        current = self._segments[-1]
+        if self._end - current.base >= self._limit:
+            current = self._begin_segment()
+        shift = current.head - current.base
         while piece:
-            written = os.pwrite(self._fd, piece, self._end)
+            written = os.pwrite(self._fd, piece, self._end + shift)
             self._end += written
             piece = piece[written:]
 
-    def read(self, offset: int) -> tuple[bytes, bytes]:
+    def _begin_segment(self) -> Segment:
+        new = messagefiles.segment(self._first, self._end)
+        fd = os.open(new.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.pwrite(fd, messagefiles.header(new.base), 0)
+        os.close(self._fd)
+        self._fd = fd
+        self._segments.append(new)
+        self._bases.append(new.base)
+        self._dirty.add(new.base)
+        self._begun = True
+        return new
+
+    def erase(self, offsets: Iterable[int]) -> None:
+        """Overwrites these lines with blanks, so that what a user was sent goes with the user. Cannot be undone."""
+        for offset in offsets:
+            line = self._line(offset)
+            fd, at = self._place(offset)
+            os.pwrite(fd, b" " * (_length(line) - 1), at)
+            self._dirty.add(self._segment_of(offset).base)
+
+    def sync(self) -> None:
+        """Makes all of it durable."""
+        self.flush()
+        for one in self._segments:
+            if one.base in self._dirty:
+                os.fsync(self._place(one.base)[0])
+        if self._begun:
+            sync_folder(self._first.parent)
+
+    def forget(self, floor: int) -> None:
+        """Removes the segments all of whose lines are before `floor`: a checkpoint that does not need them holds."""
+        while len(self._segments) > 1 and self._bases[1] <= floor:
+            gone = self._segments.pop(0)
+            del self._bases[0]
+            self._dirty.discard(gone.base)
+            if gone.base in self._fds:
+                os.close(self._fds.pop(gone.base))
+            gone.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Gives the descriptors back."""
+        for fd in (self._fd, *self._fds.values()):
+            os.close(fd)
+        self._fds.clear()
+
+    # Reading.
+
+    @property
+    def begins(self) -> Sequence[int]:
+        """Where each segment's first line stands."""
+        return self._bases
+
+    def read(self, offset: int) -> Line:
         """The receiver and the event (with its end) of the line at `offset`.
 
         Raises FileError when the line is damaged, or none is there.
         """
         line = self._line(offset)
         if not _is_whole(line):
-            raise FileError(f"message_rep.txt: the line at byte {offset} is damaged (its checksum does not fit)")
+            raise FileError(f"{self._segment_of(offset).path.name}: the line at byte {offset} is damaged (its checksum "
+                            "does not fit)")  # fmt: skip
         _, receiver, event = line.split(b" ", 2)
         return receiver, event
+
+    def read_many(self, offsets: Sequence[int]) -> Iterator[Line | FileError | OSError]:
+        """As ``read``, of each of these offsets, which grow; instead of a line that cannot be read, why not.
+
+        Lines that stand near each other are read at once. Raises OSError when what is new cannot be written.
+        """
+        self.flush()
+        start = 0
+        while start < len(offsets):
+            end = start + 1
+            limit = min(offsets[start] + AT_ONCE, self._end_of(offsets[start]))
+            while end < len(offsets) and offsets[end] - offsets[end - 1] <= NEAR and offsets[end] < limit:
+                end += 1
+            yield from self._read_run(offsets[start:end])
+            start = end
+
+    def _read_run(self, offsets: Sequence[int]) -> Iterator[Line | FileError | OSError]:
+        first = offsets[0]
+        try:
+            fd, at = self._place(first)
+            piece = os.pread(fd, offsets[-1] - first + _GUESS, at)
+        except OSError:  # perhaps of one line only
+            piece = b""
+        for offset in offsets:
+            start = offset - first
+            line = piece[start : piece.find(b"\n", start) + 1]
+            if _is_whole(line):
+                _, receiver, event = line.split(b" ", 2)
+                yield receiver, event
+                continue
+            try:  # longer than was guessed, or damaged, or none of this piece could be read
+                yield self.read(offset)
+            except (FileError, OSError) as error:
+                yield error
+
+    def lines_from(self, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
+        """The offset and the event of each whole line that begins within `size` bytes from `offset`, in order."""
+        self.flush()
+        end = min(offset + size, self._end)
+        while offset < end:
+            try:
+                line = self._line(offset)
+            except FileError:  # the end of this segment
+                offset = self._end_of(offset)
+                continue
+            if _is_whole(line):
+                yield offset, line.split(b" ", 2)[2]
+            offset += len(line)
+
+    def _segment_of(self, offset: int) -> Segment:
+        return self._segments[max(0, bisect_right(self._bases, offset) - 1)]
+
+    def _end_of(self, offset: int) -> int:
+        """Where the segment of `offset` ends."""
+        number = bisect_right(self._bases, offset)
+        return self._bases[number] if number < len(self._bases) else self._end
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        """The descriptor by which `offset` is found, and the place there."""
+        one = self._segment_of(offset)
+        at = offset - one.base + one.head
+        if one is self._segments[-1]:
+            return self._fd, at
+        fd = self._fds.pop(one.base, None)
+        if fd is None:
+            if len(self._fds) >= _OPEN:
+                os.close(self._fds.pop(next(iter(self._fds))))
+            fd = os.open(one.path, os.O_RDWR | os.O_CLOEXEC)
+        self._fds[one.base] = fd  # the latest used is the last to go
+        return fd, at
 
     def _line(self, offset: int) -> bytes:
         """What stands from `offset` to the next line's end, with it."""
         self.flush()
-        line, end, _ = os.pread(self._fd, _GUESS, offset).partition(b"\n")
+        fd, at = self._place(offset)
+        line, end, _ = os.pread(fd, _GUESS, at).partition(b"\n")
         while not end:
-            more, end, _ = os.pread(self._fd, 16 * _GUESS, offset + len(line)).partition(b"\n")
+            more, end, _ = os.pread(fd, 16 * _GUESS, at + len(line)).partition(b"\n")
             if not more and not end:
-                raise FileError(f"message_rep.txt: no line at byte {offset}")
+                raise FileError(f"{self._segment_of(offset).path.name}: no line at byte {offset}")
             line += more
         return line + b"\n"
-
-    def erase(self, offsets: Iterable[int]) -> None:
-        """Overwrites these lines with blanks, so that what a user was sent goes with the user. Cannot be undone."""
-        for offset in offsets:
-            line = self._line(offset)
-            os.pwrite(self._fd, b" " * (_length(line) - 1), offset)
-
-    def sync(self) -> None:
-        """Makes all of it durable."""
-        self.flush()
-        os.fsync(self._fd)
-
-    def close(self) -> None:
-        """Gives the descriptor back."""
-        os.close(self._fd)
 
 
 def _is_whole(line: bytes) -> bool:

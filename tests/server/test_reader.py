@@ -96,14 +96,14 @@ def test_an_old_message_that_cannot_be_read_concerns_its_reader_alone(
     columbia = house.login("Columbia")
     for number in range(5):
         columbia.ask("message", to="facebook", text=str(number))
-    read, broken = house.server.messages.read, house.server.world.accounts["facebook"].mail.offsets[2]
+    pread, broken = os.pread, house.server.world.accounts["facebook"].mail.offsets[2]
 
-    def failing(offset: int) -> tuple[bytes, bytes]:
-        if offset == broken:
+    def failing(fd: int, size: int, at: int) -> bytes:
+        if at == broken or (at < broken and size > 2_048):  # alone, or with its neighbours
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return read(offset)
+        return pread(fd, size, at)
 
-    monkeypatch.setattr(house.server.messages, "read", failing)
+    monkeypatch.setattr(os, "pread", failing)
     facebook = house.login("facebook")
     house.settle()
     assert facebook.texts == ["0", "1", "3", "4"]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.core.mail import CHECKSUM
-from chatlib.storage.messages import HEADER, START, MessageStore, at_rest, prove
+from chatlib.storage.messagefiles import HEADER, START, prove
+from chatlib.storage.messages import MessageStore, at_rest
 from chatlib.storage.textfile import FileError
 
 
@@ -102,7 +103,7 @@ def test_every_flipped_bit_of_a_line_is_noticed_and_the_other_lines_are_read(pat
 
 def test_the_store_is_cut_back_to_what_the_flat_files_name(path: Path) -> None:
     offsets = filled(path, b"bob one", b"bob two", b"bob three")
-    prove(path, offsets[2])
+    prove(path, 0, offsets[2])
     store = MessageStore(path, offsets[2])
     assert path.read_bytes() == HEADER + line(b"bob one") + line(b"bob two")
     store.append(said(b"all again"))
@@ -136,7 +137,7 @@ def test_a_store_that_is_not_what_it_should_be(path: Path, held: bytes | None, l
     if held is not None:
         path.write_bytes(held)
     with pytest.raises(FileError) as refused:
-        prove(path, length)
+        prove(path, 0, length)
     assert wrong in str(refused.value)
     assert (path.read_bytes() if path.exists() else None) == held, "what cannot be understood is left alone"
 

@@ -1,0 +1,86 @@
+"""Catching up: who comes back gets all that waited, in order; what many missed is read once."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatlib.server import stored
+from chatlib.storage import messages
+from tests.server.house import USERS, House
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what is read of the message store."""
+    sizes: list[int] = []
+    pread = messages.os.pread
+
+    def counted(fd: int, size: int, at: int) -> bytes:
+        sizes.append(size)
+        return pread(fd, size, at)
+
+    monkeypatch.setattr(messages.os, "pread", counted)
+    return sizes
+
+
+def test_what_many_missed_is_read_once(house: House, reads: list[int]) -> None:
+    columbia = house.login("Columbia")
+    texts = [f"{number} to all" for number in range(50)]
+    for text in texts:
+        columbia.ask("broadcast", text=text)
+    reads.clear()
+    for user in USERS[1:]:
+        peer = house.login(user)
+        peer.read_until(lambda peer=peer: len(peer.texts) == 50)
+        assert peer.texts == texts
+        assert all(event["offline"] for event in peer.events if event["event"] == "broadcast")
+    assert len(reads) == 1, "neighbours at once, and once for all"
+
+
+def test_lines_of_one_s_own_are_read_with_their_neighbours(house: House, reads: list[int]) -> None:
+    columbia = house.login("Columbia")
+    texts = []
+    for number in range(90):
+        columbia.ask("message", to=USERS[1 + number % 2], text=f"mine {number}")
+        texts += [f"mine {number}"] if number % 2 == 0 else []
+        if number % 10 == 0:
+            columbia.ask("broadcast", text=f"all {number}")
+            texts.append(f"all {number}")
+    reads.clear()
+    facebook = house.login("facebook")
+    facebook.read_until(lambda: len(facebook.texts) == len(texts))
+    assert facebook.texts == texts and len(reads) == 1
+    reads.clear()
+    google = house.login("Google")
+    google.read_until(lambda: len(google.texts) == 54)
+    assert len(reads) == 1, "the broadcasts between them are known"
+
+
+def test_a_damaged_line_among_its_neighbours_costs_itself(house: House) -> None:
+    columbia = house.login("Columbia")
+    for number in range(5):
+        columbia.ask("broadcast", text=f"{number} to all")
+    path = house.folder / "data" / "message_rep.txt"
+    path.write_bytes(path.read_bytes().replace(b"2 to all", b"2 t0 all"))
+    for user in ("SEAS", "Google"):
+        peer = house.login(user)
+        peer.read_until(lambda peer=peer: len(peer.texts) == 4)
+        assert peer.texts == [f"{number} to all" for number in (0, 1, 3, 4)]
+        [lost] = [event for event in peer.events if event["event"] == "notice"]
+        assert "the server's disk has lost it" in str(lost["text"])
+        [told] = house.heard_by_admin()
+        assert f"for {user.lower()} cannot be read: message_rep.txt: the line at byte" in told
+
+
+def test_what_is_kept_has_a_limit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "KEPT", 1_000)
+    columbia = house.login("Columbia")
+    texts = [f"{number} " + "x" * 300 for number in range(20)]
+    for text in texts:
+        columbia.ask("broadcast", text=text)
+    for user in USERS[1:]:
+        peer = house.login(user)
+        peer.read_until(lambda peer=peer: len(peer.texts) == 20)
+        assert peer.texts == texts
+    archive = house.server.archive
+    assert len(archive._kept) == 2 and archive._size == sum(map(len, archive._kept.values())) <= 1_000
