@@ -188,25 +188,25 @@ class Client:
 
     def blacklist(self) -> list[str]:
         """Whom one blocks."""
-        return cast(list[str], self.request("blacklist")["users"])
+        return cast(list[str], self.request("blacklist")["items"])
 
     def whoelse(self) -> list[str]:
         """Who else is online."""
-        return cast(list[str], self.request("whoelse")["users"])
+        return cast(list[str], self.request("whoelse")["items"])
 
     def wholasthr(self, minutes: float | None = None) -> list[str]:
         """Who else was online in the last hour, or in the last so many minutes."""
         fields: Fields = {} if minutes is None else {"minutes": minutes}
-        return cast(list[str], self.request("wholasthr", fields)["users"])
+        return cast(list[str], self.request("wholasthr", fields)["items"])
 
     def list_users(self) -> dict[str, bool]:
         """Everyone registered → whether online."""
-        users = cast(list[Fields], self.request("list_users")["users"])
+        users = cast(list[Fields], self.request("list_users")["items"])
         return {str(each["user"]): bool(each["online"]) for each in users}
 
     def history(self, count: int) -> list[Fields]:
         """One's last so many messages, oldest first; 0: those that came while one was away."""
-        return cast(list[Fields], self.request("history", {"count": count})["messages"])
+        return cast(list[Fields], self.request("history", {"count": count})["items"])
 
     # Files.
 
@@ -219,7 +219,7 @@ class Client:
 
     def files(self) -> list[Fields]:
         """What waits to be fetched, newest first: ``from``, ``name``, ``size``, ``sha256``, ``time``."""
-        return cast(list[Fields], self.request("fileget")["files"])
+        return cast(list[Fields], self.request("fileget")["items"])
 
     def fetch(self, sender: str, name: str, folder: str | Path = ".") -> Path:
         """Saves a waiting file in `folder`, verified, under a name that is safe and free: the answer.

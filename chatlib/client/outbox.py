@@ -114,36 +114,27 @@ class Outbox:
 
 def _turn_page(request: Request, reply: Fields) -> bool:
     """Whether there is another page; then `request` asks for it from now on."""
-    users, messages, files = reply.get("users"), reply.get("messages"), reply.get("files")
-    if reply.get("more") is not True:
+    items, following = reply.get("items"), reply.get("next")
+    if not isinstance(items, list) or not items or type(following) not in (str, int):
         return False
-    if isinstance(files, list) and files and isinstance(files[-1], dict):
-        request.parts.extend(files)
-        request.page = {"before": files[-1].get("seq")}
-        return True
-    if isinstance(users, list) and users:
-        last = users[-1]
-        request.parts.extend(users)
-        request.page = {"after": last.get("user") if isinstance(last, dict) else last}
-        return True
-    if isinstance(messages, list) and messages and isinstance(messages[0], dict):
-        asked = request.fields.get("count")
-        left = asked - len(request.parts) - len(messages) if isinstance(asked, int) and asked else 0
-        if asked and left <= 0:
+    page: Fields = {"after" if type(following) is str else "before": following}
+    asked = request.fields.get("count")
+    if isinstance(asked, int) and asked:
+        page["count"] = left = asked - len(request.parts) - len(items)
+        if left <= 0:
             return False
-        request.parts[:0] = messages
-        request.page = {"before": messages[0].get("seq"), "count": left}
-        return True
-    return False
+    request.parts, request.page = _joined(request, items), page
+    return True
 
 
 def _whole(request: Request, reply: Fields) -> Fields:
-    reply.pop("more", None)
-    users, messages, files = reply.get("users"), reply.get("messages"), reply.get("files")
-    if isinstance(users, list):
-        reply["users"] = request.parts + users
-    elif isinstance(files, list):
-        reply["files"] = request.parts + files
-    elif isinstance(messages, list):
-        reply["messages"] = messages + request.parts
+    reply.pop("next", None)
+    items = reply.get("items")
+    if isinstance(items, list):
+        reply["items"] = _joined(request, items)
     return reply
+
+
+def _joined(request: Request, items: list[object]) -> list[object]:
+    """With the pages before: those of the history go back in time, each from the oldest to the newest."""
+    return items + request.parts if request.action == "history" else request.parts + items

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chatlib.core.accounts import Account
 from chatlib.core.effects import ADOPT, UNLINK
 from chatlib.core.feature import Coming, Command, Feature, FlatFile, Request
-from chatlib.core.replies import Reply, no_such_user, refusal
+from chatlib.core.replies import Reply, no_such_user, page, refusal
 from chatlib.core.talk import post
 from chatlib.protocol.framing import dumps
 from chatlib.protocol.text import fold
@@ -205,8 +205,8 @@ def fileget(world: World, user: str, request: Request, _now: float) -> Reply:
     """What waits for the user, the newest first."""
     before = request.get("before", world.lsn + 1)
     files = [file for _, file in world.accounts[user].files or () if file.number < before]
-    reply: Reply = {"status": "OK", "files": [shown(file) for file in files[: -PAGE - 1 : -1]]}
-    return {**reply, "more": True} if len(files) > PAGE else reply
+    first = files[: -PAGE - 1 : -1]
+    return page([shown(file) for file in first], first[-1].number if len(files) > PAGE else None)
 
 
 # At rest.

@@ -1,7 +1,12 @@
-"""Replies: what whoever gave a command or asked a question is told. A dict with a ``status``, and what it says."""
+"""Replies: what whoever gave a command or asked a question is told. A dict with a ``status``, and what it says.
+
+Long answers come in pages, of one shape everywhere: ``items``, and ``next`` when there is more.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from chatlib.protocol.framing import dumps
@@ -38,6 +43,21 @@ def refusal(status: str, text: str, **more: Any) -> Reply:
 def no_such_user(name: str) -> Reply:
     """The refusal for a name that nobody is registered under."""
     return refusal("NO_SUCH_USER", f'There is no user "{name}".')
+
+
+def page(items: list[Any], following: str | int | None) -> Reply:
+    """A page of a long answer. `following`: what to ask for the next one with, as ``after`` (the last name of this one)
+    or ``before`` (its least seq); None when there is no more."""
+    reply: Reply = {"status": "OK", "items": items}
+    if following is not None:
+        reply["next"] = following
+    return reply
+
+
+def page_of_names(names: Iterator[str], show: Callable[[str], Any]) -> Reply:
+    """The first of `names`, which are sorted, each as `show` has it."""
+    first = list(islice(names, NAMES))
+    return page([show(name) for name in first], first[-1] if next(names, None) is not None else None)
 
 
 INTERNAL: Reply = refusal("INTERNAL", "The server made a mistake; its log has the details.")

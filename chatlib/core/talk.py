@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from sys import intern
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatlib.core.effects import BROADCAST, ERASE, POST
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.mail import CHECKSUM, NO_MAIL, UNKNOWN, Broadcasts, Mailbox
-from chatlib.core.replies import NAMES, Reply, encoded, no_such_user, refusal
+from chatlib.core.replies import Reply, encoded, no_such_user, page, page_of_names, refusal
 from chatlib.protocol.framing import MAX_LINE, decode, quote
 from chatlib.protocol.text import fold, is_name
 
@@ -144,17 +143,9 @@ def seen(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK"}
 
 
-# Questions. Long answers come in pages.
+# Questions.
 
-PAGE = MAX_LINE - 4_096  # bytes that the entries of one page may have
-
-
-def _page(users: Iterator[str], show: Callable[[str], Any]) -> Reply:
-    """The first of `users`, who are sorted."""
-    reply: Reply = {"status": "OK", "users": [show(user) for user in islice(users, NAMES)]}
-    if next(users, None) is not None:
-        reply["more"] = True
-    return reply
+PAGE = MAX_LINE - 4_096  # bytes that the events of one page may have
 
 
 def _after(request: Request) -> str:
@@ -164,7 +155,7 @@ def _after(request: Request) -> str:
 
 def whoelse(world: World, user: str, request: Request, _now: float) -> Reply:
     """Who else is online."""
-    return _page(world.visible(user, _after(request)), world.name_of)
+    return page_of_names(world.visible(user, _after(request)), world.name_of)
 
 
 def list_users(world: World, user: str, request: Request, _now: float) -> Reply:
@@ -174,21 +165,21 @@ def list_users(world: World, user: str, request: Request, _now: float) -> Reply:
     def show(other: str) -> dict[str, object]:
         return {"user": world.accounts[other].name, "online": other in world.online and other not in hidden}
 
-    return _page(world.accounts.after(_after(request)), show)
+    return page_of_names(world.accounts.after(_after(request)), show)
 
 
 def wholasthr(world: World, user: str, request: Request, now: float) -> Reply:
     """Who else was online lately."""
     minutes = request.get("minutes")
     seconds = world.parameters["LAST_HOUR"] if minutes is None else minutes * 60.0
-    return _page(world.seen_lately(user, now - seconds, now, _after(request)), world.name_of)
+    return page_of_names(world.seen_lately(user, now - seconds, now, _after(request)), world.name_of)
 
 
 def blacklist(world: World, user: str, request: Request, _now: float) -> Reply:
     """Whom the user blocks."""
     blocks = world.accounts[user].blocks or []
     places = range(bisect_right(blocks, _after(request)), len(blocks))
-    return _page((blocks[place] for place in places), world.name_of)
+    return page_of_names((blocks[place] for place in places), world.name_of)
 
 
 def history(world: World, user: str, request: Request, _now: float) -> Reply:
@@ -198,17 +189,17 @@ def history(world: World, user: str, request: Request, _now: float) -> Reply:
     if count == 0:  # what came while away
         before, least, count = min(before, presence.login), presence.away_from + 1, -1
     found: list[dict[str, object]] = []
-    size = 0
+    size, last = 0, before
     for seq, offset in world.history(user, before):
         if seq < least or count == 0:
             break
         line = world.archive.event(seq, offset, user)
         size += len(line)
         if size > PAGE:
-            return {"status": "OK", "messages": found[::-1], "more": True}
+            return page(found[::-1], last)
         found.append(decode(line[:-1]))
-        count -= 1
-    return {"status": "OK", "messages": found[::-1]}
+        count, last = count - 1, seq
+    return page(found[::-1], None)
 
 
 # At rest.

@@ -234,7 +234,7 @@ class Dialogue:
                 self.prompt()
 
     def _see_names(self, fields: Fields, reply: Fields) -> None:
-        users = reply.get("users")
+        users = reply.get("items")
         for user in reversed(users if isinstance(users, list) else []):
             self.names.see(user.get("user") if isinstance(user, dict) else user)
         if reply.get("status") == "OK":

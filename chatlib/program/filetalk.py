@@ -127,8 +127,8 @@ class FileTalk:
         match item:
             case n.Arrived({"event": "file"}):
                 self.waiting.add(item.event)
-            case n.Answered() if item.request.action == "fileget" and "files" in item.reply:
-                self.waiting.see(item.reply["files"])
+            case n.Answered() if item.request.action == "fileget" and "items" in item.reply:
+                self.waiting.see(item.reply["items"])
             case n.Answered() if item.request.action == "filedecline" and item.status == "OK":
                 self._declined(str(item.request.fields.get("from")), str(item.request.fields.get("name")))
             case n.Ended():

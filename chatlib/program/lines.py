@@ -206,7 +206,7 @@ def _undelivered(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
 
 def _users(nobody: str) -> Callable[[Fields, Fields, float], list[Line]]:
     def lines(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
-        users = reply.get("users")
+        users = reply.get("items")
         return [(_user(user),) for user in users] if isinstance(users, list) and users else [(nobody,)]
 
     return lines
@@ -219,14 +219,14 @@ def _user(user: object) -> str:
 
 
 def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
-    messages = reply.get("messages")
+    messages = reply.get("items")
     if not isinstance(messages, list) or not messages:
         return [("Nothing came while you were away." if asked.get("count") == 0 else "There are no messages yet.",)]
     return [line for each in messages if isinstance(each, dict) and (line := event(each, now, True))]
 
 
 def _files(_asked: Fields, reply: Fields, now: float) -> list[Line]:
-    files = reply.get("files")
+    files = reply.get("items")
     found = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
     rows = [[visible(str(each.get(field))) for field in ("from", "name")] for each in found]
     same = Counter(map(tuple, rows))

@@ -207,7 +207,7 @@ def _listing(field: Field) -> Iterator[str]:
             for reply in map(json.loads, lines or ()):
                 if reply.get("action") == "list_users":
                     pages += 1
-                    after = {"after": reply["users"][-1]["user"]} if reply.get("more") else {}
+                    after = {"after": reply["next"]} if "next" in reply else {}
                     peers[number].say("list_users", **after)
     yield f"{pages:,} pages"
 

@@ -200,7 +200,7 @@ class _Rounds(threading.Thread):
 
 def _chat(stage: _Stage, scale: Scale) -> Measurement:
     deadline = time.monotonic() + _LOGOUT_LIMIT
-    while len(stage.receiver.ask("whoelse")["users"]) > 1:  # those of an earlier measurement
+    while len(stage.receiver.ask("whoelse")["items"]) > 1:  # those of an earlier measurement
         if time.monotonic() > deadline:
             raise Failure("the chatters of an earlier measurement are still there")
         time.sleep(0.01)

@@ -153,7 +153,7 @@ class FakeServer:
         return {**self._once(request, "block " + request["user"]), "user": request["user"]}
 
     def _read(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"status": "OK", "users": ["ann"]}
+        return {"status": "OK", "items": [] if request["action"] in ("fileget", "history") else ["ann"]}
 
 
 class Wire:

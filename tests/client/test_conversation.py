@@ -519,18 +519,18 @@ def test_a_change_of_password_cut_in_the_middle(arrived: bool) -> None:
 def test_long_answers_are_put_together() -> None:
     wire = online()
     wire.server.scripted["list_users"] = [
-        {"status": "OK", "users": [{"user": "a", "online": True}], "more": True},
-        {"status": "OK", "users": [{"user": "b", "online": False}]},
+        {"status": "OK", "items": [{"user": "a", "online": True}], "next": "a"},
+        {"status": "OK", "items": [{"user": "b", "online": False}]},
     ]
     wire.server.scripted["history"] = [
-        {"status": "OK", "messages": [{"seq": 8}, {"seq": 9}], "more": True},
-        {"status": "OK", "messages": [{"seq": 7}]},
+        {"status": "OK", "items": [{"seq": 8}, {"seq": 9}], "next": 8},
+        {"status": "OK", "items": [{"seq": 7}]},
     ]
     wire.conversation.request("list_users", {}, wire.now)
     wire.conversation.request("history", {"count": 3}, wire.now)
     first, second = [item.reply for item in wire.run()]
-    assert [user["user"] for user in first["users"]] == ["a", "b"] and "more" not in first
-    assert [message["seq"] for message in second["messages"]] == [7, 8, 9]
+    assert [user["user"] for user in first["items"]] == ["a", "b"] and "next" not in first
+    assert [message["seq"] for message in second["items"]] == [7, 8, 9]
     pages = [request for request in wire.server.requests if request["action"] in ("list_users", "history")]
     assert pages[2]["after"] == "a"
     assert (pages[3]["before"], pages[3]["count"]) == (8, 1)
@@ -544,7 +544,7 @@ def test_a_server_that_speaks_something_else(line: bytes) -> None:
 
 
 def test_no_message_breaks_the_client() -> None:
-    names = ["event", "action", "id", "status", "seq", "users", "more", "position", "text", "time", "offline"]
+    names = ["event", "action", "id", "status", "seq", "items", "next", "position", "text", "time", "offline"]
     values = [None, True, 0, -1, 2**70, 1.5, "", "x", "bye", "OK", [], [1], [{}], {}, {"user": 1}]
     chance = new_chance()
     for _ in range(40):

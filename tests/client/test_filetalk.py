@@ -98,7 +98,7 @@ def test_names_that_look_the_same() -> None:
 
 def test_declining_what_cannot_be_typed() -> None:
     person = logged_in()
-    person.wire.server.scripted["fileget"] = [{"status": "OK", "files": [*ODD, *FILES]}] * 3
+    person.wire.server.scripted["fileget"] = [{"status": "OK", "items": [*ODD, *FILES]}] * 3
     person.wire.server.scripted["filedecline"] = [{"status": "OK"}]
     person.types("filedecline CARL میخواهم", "filedecline carl a.txt", "filedecline carl nope")
     declined = [request for request in person.wire.server.requests if request["action"] == "filedecline"]
@@ -192,13 +192,13 @@ def test_events(event: dict[str, object], shown: str | None) -> None:
 
 
 def test_the_list() -> None:
-    shown = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "files": [*FILES[:3], 7]}, NOON)]
+    shown = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "items": [*FILES[:3], 7]}, NOON)]
     assert shown == [
         "[12:00] Ann   report.pdf    1.2 MB",
         "[12:00] carl  report.pdf    0 bytes",
         "[12:00] carl  my photo.jpg  1 byte",
     ]
-    odd = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "files": [*ODD, FILES[0]]}, NOON)]
+    odd = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "items": [*ODD, FILES[0]]}, NOON)]
     assert odd == [
         "[12:00] carl  a.txt       1 byte  number 12",
         "[12:00] carl  a.txt       2.0 kB  number 11",
@@ -206,14 +206,15 @@ def test_the_list() -> None:
         "[12:00] Ann   report.pdf  1.2 MB",
     ]
     for nothing in ([], None):
-        assert lines.answer("fileget", {}, {"status": "OK", "files": nothing}, NOON) == [("No files wait for you.",)]
+        assert lines.answer("fileget", {}, {"status": "OK", "items": nothing}, NOON) == [("No files wait for you.",)]
 
 
 def test_a_list_of_many_pages() -> None:
     person = logged_in()
     person.wire.server.scripted["fileget"] = [
-        {"status": "OK", "files": [{**FILES[0], "seq": 9}, {**FILES[1], "seq": 8}], "more": True},
-        {"status": "OK", "files": [{**FILES[2], "seq": 7}]},
+        {"status": "OK", "items": [{**FILES[0], "seq": 9}, {**FILES[1], "seq": 8}], "next": 8},
+        {"status": "OK", "items": [{**FILES[2], "seq": 7}]},
+        {"status": "OK", "items": FILES[:3]},
     ]
     person.types("fileget")
     assert len(person.read().splitlines()) == 4
@@ -261,7 +262,7 @@ def test_a_script_waits_for_the_end_of_a_transfer_and_leaving_cuts_it(folder: Pa
 def test_the_end_of_a_conversation_says_what_is_cut(folder: Path) -> None:
     person = logged_in()
     person.read()
-    person.wire.server.scripted["fileget"] = [{"status": "OK", "files": FILES}]
+    person.wire.server.scripted["fileget"] = [{"status": "OK", "items": FILES}]
     person.types("fileget ann report.pdf")
     person.wire.server.say({"event": "bye", "status": "KICKED", "text": "You were logged off."})
     person._listen()

@@ -53,12 +53,12 @@ def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
     ("unblock", {"user": "ann"}, {"status": "OK", "user": "Ann"}, ['You have unblocked "Ann".']),
     ("broadcast", {}, {"status": "OK", "undelivered": 0}, []),
     ("broadcast", {}, {"status": "OK", "undelivered": 1}, ["Not delivered to 1 user who blocked you."]),
-    ("whoelse", {}, {"status": "OK", "users": ["a", "b"]}, ["a", "b"]),
-    ("whoelse", {}, {"status": "OK", "users": []}, ["Nobody else is online."]),
-    ("list_users", {}, {"status": "OK", "users": [{"user": "a", "online": True}, {"user": "b", "online": False}]},
+    ("whoelse", {}, {"status": "OK", "items": ["a", "b"]}, ["a", "b"]),
+    ("whoelse", {}, {"status": "OK", "items": []}, ["Nobody else is online."]),
+    ("list_users", {}, {"status": "OK", "items": [{"user": "a", "online": True}, {"user": "b", "online": False}]},
      ["a (online)", "b (offline)"]),
-    ("history", {"count": 0}, {"status": "OK", "messages": []}, ["Nothing came while you were away."]),
-    ("history", {"count": 1}, {"status": "OK", "messages": [
+    ("history", {"count": 0}, {"status": "OK", "items": []}, ["Nothing came while you were away."]),
+    ("history", {"count": 1}, {"status": "OK", "items": [
         {"event": "message", "from": "a", "text": "x", "time": NOON}, 7]}, ["[12:00] a: x"]),
     ("something new", {}, {"status": "OK", "text": "Done."}, ["Done."]),
     ("something new", {}, {"status": "ODD"}, ["Error! ODD"]),

@@ -230,7 +230,7 @@ def test_sighup_reloads_where_there_is_no_terminal(start: Start) -> None:
     server.type("maxcon")
     server.wait_for("MaxCon is 7 ")
     assert (server.home / "para.txt").read_text() == text + "MaxCon 0\n", "what cannot be read is left alone"
-    assert ann.ask("whoelse") == {"action": "whoelse", "status": "OK", "users": []}
+    assert ann.ask("whoelse") == {"action": "whoelse", "status": "OK", "items": []}
 
 
 # Peers of the worst kind.
@@ -269,7 +269,7 @@ def test_peers_of_the_worst_kind(start: Start) -> None:
         ("logout", None), (None, "bye"),
     ]  # fmt: skip
 
-    assert bob.ask("whoelse")["users"] == []
+    assert bob.ask("whoelse")["items"] == []
     assert "Internal error" not in server.stop()
     (log,) = (server.home / "data" / "logs").iterdir()
     assert "Traceback" not in log.read_text()
@@ -279,7 +279,7 @@ def test_a_reader_that_never_reads(start: Start) -> None:
     server = start()
     ann, bob, slow = server.login("ann"), server.login("bob"), server.login("cid")
     count = 0
-    while "cid" in ann.ask("whoelse")["users"]:
+    while "cid" in ann.ask("whoelse")["items"]:
         batch = [{"action": "broadcast", "text": f"{count + i} " + "x" * 4_000} for i in range(50)]
         ann.send(*batch)
         for _ in batch:
@@ -324,7 +324,7 @@ def test_a_slow_disk_delays_acknowledgements_and_nothing_else(start: Start) -> N
     server = start(slow_sync=0.3)
     ann, bob = server.login("ann"), server.login("bob")
     ann.send({"action": "message", "to": "bob", "text": "slow", "id": 1})
-    assert bob.ask("whoelse")["users"] == ["ann"]
+    assert bob.ask("whoelse")["items"] == ["ann"]
     assert server.greet().ask("nonsense")["status"] == "UNKNOWN_ACTION"
     assert ann.reply()["id"] == 1
     assert bob.event("message")["text"] == "slow"

@@ -83,7 +83,7 @@ def test_a_connection_given_up_does_not_replace_its_successor(server: Server) ->
     new = Peer(server.port, client="the same program")
     new.login("ann", seen=0)
     assert old.ask("login", scram=final, seen=0)["status"] == "ALREADY_ONLINE"
-    assert new.ask("whoelse") == {"action": "whoelse", "status": "OK", "users": []}
+    assert new.ask("whoelse") == {"action": "whoelse", "status": "OK", "items": []}
     newest = Peer(server.port, client="the same program")
     newest.login("ann", seen=0)
     new.rest()

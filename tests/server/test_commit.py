@@ -37,7 +37,7 @@ def test_nothing_is_shown_before_it_is_committed_and_others_are_answered_meanwhi
     columbia.say({"action": "broadcast", "text": "wait for it"}, {"action": "whoelse", "id": 1})
     house.settle()
     assert columbia.hear() == [] and facebook.hear() == []
-    assert facebook.ask("whoelse")["users"] == ["Columbia"], "reads of another connection wait for nothing"
+    assert facebook.ask("whoelse")["items"] == ["Columbia"], "reads of another connection wait for nothing"
     assert house.greet().ask("login", scram="n,,n=SEAS,r=12345678")["status"] == "CONTINUE"
     release(house)
     assert [m.get("event", m.get("action")) for m in columbia.hear()] == ["broadcast", "broadcast", "whoelse"]
@@ -65,7 +65,7 @@ def test_replies_come_in_the_order_of_the_requests(house: House) -> None:
     release(house)
     replies = [message for message in columbia.hear() if "action" in message]
     assert [reply["id"] for reply in replies] == list(range(len(lines)))
-    assert replies[7]["users"] == ["SEAS"], "a read sees what was asked for before it"
+    assert replies[7]["items"] == ["SEAS"], "a read sees what was asked for before it"
 
 
 def test_the_first_batch_does_not_hold_the_next_one_back_for_ever(house: House) -> None:

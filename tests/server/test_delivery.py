@@ -85,7 +85,7 @@ def test_a_reader_that_stops_for_a_while_gets_all(house: House) -> None:
     assert not facebook.closed
     facebook.read_until(lambda: len(facebook.texts) == 300)
     assert [text.split()[0] for text in facebook.texts] == [str(number) for number in range(300)]
-    assert facebook.ask("whoelse")["users"] == ["Columbia"]
+    assert facebook.ask("whoelse")["items"] == ["Columbia"]
 
 
 def test_who_does_not_read_replies_is_not_read(house: House) -> None:

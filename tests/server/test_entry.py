@@ -203,7 +203,7 @@ def test_an_account_is_removed_with_its_mail(house: House, talk: Talk) -> None:
     assert peer.prove("deregister", "facebook", "wrong")["status"] == "WRONG_PASSWORD"
     assert peer.prove("deregister", "facebook")["status"] == "OK"
     assert peer.ask("login", scram="n,,n=facebook,r=12345678")["status"] == "NO_SUCH_USER"
-    assert columbia.ask("blacklist")["users"] == ["facebook"], "the name, whoever has it next"
+    assert columbia.ask("blacklist")["items"] == ["facebook"], "the name, whoever has it next"
     assert seas.ask("message", to="facebook", text="hi")["status"] == "NO_SUCH_USER"
     house.register("facebook")
     assert house.login("facebook").texts == [], "a namesake gets nothing of it"
@@ -224,7 +224,7 @@ def test_a_blocked_name_stays_blocked_when_it_is_registered_anew(house: House) -
     for end in (house.crash, house.stop):
         end()
         house.restart()
-        assert house.login("Columbia").ask("blacklist")["users"] == ["facebook"]
+        assert house.login("Columbia").ask("blacklist")["items"] == ["facebook"]
         assert house.admin("blocked users")[-1] == "  Columbia blocks facebook"
     house.register("FaceBook")
     for end in (house.crash, house.stop):
@@ -235,7 +235,7 @@ def test_a_blocked_name_stays_blocked_when_it_is_registered_anew(house: House) -
         house.restart()
     columbia = house.login("Columbia")
     assert columbia.texts == []
-    assert columbia.ask("blacklist")["users"] == ["FaceBook"]
+    assert columbia.ask("blacklist")["items"] == ["FaceBook"]
     assert columbia.ask("unblock", user="facebook")["status"] == "OK"
     house.login("facebook").ask("message", to="Columbia", text="it is me again")
     assert columbia.texts == ["it is me again"]

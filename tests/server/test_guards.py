@@ -202,12 +202,12 @@ def test_refusals_of_talk_have_their_own_status_and_sentence(house: House, talk:
         c< {"action":"unblock","status":"NOT_BLOCKED","text":"You have not blocked \\"SEAS\\"."}
         c< {"action":"block","status":"OK","user":"SEAS"}
         c< {"action":"block","status":"ALREADY_BLOCKED","text":"You have blocked \\"SEAS\\" already."}
-        c< {"action":"blacklist","status":"OK","users":["SEAS"]}
+        c< {"action":"blacklist","status":"OK","items":["SEAS"]}
         s> {"action":"message","to":"Columbia","text":"why?"}
         s> {"action":"whoelse"}
         s> {"action":"broadcast","text":"all?"}
         s< {"action":"message","status":"BLOCKED","text":"*"}
-        s< {"action":"whoelse","status":"OK","users":[]}
+        s< {"action":"whoelse","status":"OK","items":[]}
         s< {"event":"broadcast","seq":"$1","time":"*","from":"SEAS","text":"all?"}
         s< {"action":"broadcast","status":"OK","seq":"$1","undelivered":1}
         """,

@@ -112,6 +112,6 @@ def test_an_old_message_that_cannot_be_read_concerns_its_reader_alone(
     assert any("cannot be read: [Errno 5] Input/output error" in line for line in house.heard_by_admin())
     assert columbia.ask("message", to="facebook", text="5")["delivered"] is True
     history = facebook.ask("history", count=10)
-    shown = [(message["event"], message["text"]) for message in history["messages"]]
+    shown = [(message["event"], message["text"]) for message in history["items"]]
     assert shown == [("message", "0"), ("message", "1"), ("notice", notices[0]), *(("message", t) for t in "345")]
     assert house.stop() == ""

@@ -112,7 +112,7 @@ def test_the_power_fails_during_a_checkpoint(
     monkeypatch.undo()
     house.restart()
     assert mail(house) == texts
-    assert house.login("Columbia").ask("blacklist")["users"] == ["Google"]
+    assert house.login("Columbia").ask("blacklist")["items"] == ["Google"]
     assert not list(data.glob(".next*"))
     house.save()
     assert segments(house) == ["journal.txt"]

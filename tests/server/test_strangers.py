@@ -64,7 +64,7 @@ def test_with_few_descriptors_newcomers_still_get_in(house: House) -> None:
     newcomer = house.connect(address="10.0.0.3")
     assert newcomer.hello()["status"] == "OK"
     assert newcomer.prove("login", "SEAS")["status"] == "OK"
-    assert columbia.ask("whoelse")["users"] == ["facebook", "SEAS"]
+    assert columbia.ask("whoelse")["items"] == ["facebook", "SEAS"]
     assert sum(peer.closed for peer in greedy) >= 23
 
 

@@ -62,10 +62,10 @@ def test_presence_is_hidden_from_whom_one_blocks(house: House) -> None:
     told = [(e["user"], e["online"]) for e in columbia.events][-2:]
     assert told == [("Google", False), ("Google", True)]
     assert [e for e in facebook.hear() if e.get("event") == "presence"] == []
-    assert facebook.ask("whoelse")["users"] == ["Columbia"]
-    assert facebook.ask("wholasthr")["users"] == ["Columbia"]
-    assert {"user": "Google", "online": False} in facebook.ask("list_users")["users"]
-    assert columbia.ask("online")["users"] == ["facebook", "Google"]
+    assert facebook.ask("whoelse")["items"] == ["Columbia"]
+    assert facebook.ask("wholasthr")["items"] == ["Columbia"]
+    assert {"user": "Google", "online": False} in facebook.ask("list_users")["items"]
+    assert columbia.ask("online")["items"] == ["facebook", "Google"]
 
 
 def test_presence_is_told_whatever_the_cause(house: House) -> None:
@@ -98,14 +98,14 @@ def test_who_was_here_lately(build: Callable[..., House]) -> None:
     house.pass_time(1_800, 600)
     house.login("Google").ask("logout")
     house.pass_time(1_700, 850)
-    assert columbia.ask("wholasthr")["users"] == ["facebook", "Google"], "within the hour, never oneself"
-    assert columbia.ask("wholasthr", minutes=30)["users"] == ["Google"]
-    assert columbia.ask("wholasthr", minutes=0.5)["users"] == []
+    assert columbia.ask("wholasthr")["items"] == ["facebook", "Google"], "within the hour, never oneself"
+    assert columbia.ask("wholasthr", minutes=30)["items"] == ["Google"]
+    assert columbia.ask("wholasthr", minutes=0.5)["items"] == []
     house.pass_time(200, 100)
-    assert columbia.ask("wholasthr")["users"] == ["Google"]
+    assert columbia.ask("wholasthr")["items"] == ["Google"]
     house.crash()
     house.restart()
-    assert house.login("facebook").ask("wholasthr")["users"] == ["Columbia", "Google"], "it outlives a crash"
+    assert house.login("facebook").ask("wholasthr")["items"] == ["Columbia", "Google"], "it outlives a crash"
 
 
 def test_history(house: House) -> None:
@@ -120,14 +120,14 @@ def test_history(house: House) -> None:
     columbia.ask("message", to="facebook", text="live")
 
     def texts(**fields: int) -> list[str]:
-        return [event["text"] for event in facebook.ask("history", **fields)["messages"]]
+        return [event["text"] for event in facebook.ask("history", **fields)["items"]]
 
     assert texts(count=0) == ["away 1", "away 2"]
     assert texts(count=3) == ["away 1", "away 2", "live"]
     assert texts(count=99) == [*(f"seen {number}" for number in range(5)), "away 1", "away 2", "live"]
-    before = facebook.ask("history", count=3)["messages"][0]["seq"]
+    before = facebook.ask("history", count=3)["items"][0]["seq"]
     assert texts(count=2, before=before) == ["seen 3", "seen 4"]
-    assert columbia.ask("history", count=5)["messages"][0]["text"] == "away 2", "what one was sent, not what one wrote"
+    assert columbia.ask("history", count=5)["items"][0]["text"] == "away 2", "what one was sent, not what one wrote"
 
 
 def test_history_comes_in_pages(house: House) -> None:
@@ -141,11 +141,11 @@ def test_history_comes_in_pages(house: House) -> None:
         left, before, pages = count, {}, 0
         while True:
             page = facebook.ask("history", count=left, **before)
-            found = [event["text"] for event in page["messages"]] + found
+            found = [event["text"] for event in page["items"]] + found
             pages += 1
-            if "more" not in page:
+            if "next" not in page:
                 break
-            left, before = (left - len(page["messages"]) if count else 0), {"before": page["messages"][0]["seq"]}
+            left, before = (left - len(page["items"]) if count else 0), {"before": page["next"]}
         assert found == texts and pages > 3
 
 
@@ -156,12 +156,12 @@ def test_lists_of_1500_users_come_in_pages(build: Callable[..., House]) -> None:
     found: list[str] = []
     reply = peer.ask("list_users")
     while True:
-        found += [entry["user"] for entry in reply["users"]]
-        if "more" not in reply:
+        found += [entry["user"] for entry in reply["items"]]
+        if "next" not in reply:
             break
-        reply = peer.ask("list_users", after=reply["users"][-1]["user"])
+        reply = peer.ask("list_users", after=reply["next"])
     assert tuple(found) == names
-    assert [entry for entry in peer.ask("list_users", after="u0698")["users"] if entry["online"]] == [
+    assert [entry for entry in peer.ask("list_users", after="u0698")["items"] if entry["online"]] == [
         {"user": "u0700", "online": True}
     ]
 

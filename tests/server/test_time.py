@@ -45,7 +45,7 @@ def test_whoever_is_there_is_not_logged_off(build: Callable[..., House]) -> None
     house.pass_time(20)
     assert [peer.events[-1]["status"] for peer in (reads, odd)] == ["TIME_OUT", "TIME_OUT"]
     house.pass_time(1_760, 10)
-    assert types.ask("whoelse")["users"] == []
+    assert types.ask("whoelse")["items"] == []
 
 
 def test_hello_says_the_heartbeat(build: Callable[..., House]) -> None:

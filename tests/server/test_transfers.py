@@ -246,7 +246,7 @@ def test_a_lying_digest(house: House, dial: Dial) -> None:
     pipe = dial(house)
     pipe.ask("upload", reply["ticket"], 0, DATA)
     assert pipe.status() == "DIGEST_MISMATCH"
-    assert lying(house) == [] and seas.ask("fileget")["files"] == []
+    assert lying(house) == [] and seas.ask("fileget")["items"] == []
     assert announce(columbia, sha256=digest(b"another"))["offset"] == 0
 
 
@@ -258,7 +258,7 @@ def test_fewer_bytes_than_announced_wait_for_the_rest(house: House, dial: Dial) 
     house.settle()
     pipe.socket.shutdown(socket.SHUT_WR)
     pipe.until(lambda: pipe.closed)
-    assert pipe.data == b"" and seas.ask("fileget")["files"] == []
+    assert pipe.data == b"" and seas.ask("fileget")["items"] == []
     assert announce(columbia)["offset"] == 1_234
 
 
@@ -287,7 +287,7 @@ def test_an_upload_that_is_being_checked_cannot_be_asked_for_again(
     pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
     house.settle()
     assert announce(columbia)["status"] == "TOO_MANY_TRANSFERS"
-    assert seas.ask("fileget")["files"] == [], "not there before it is checked"
+    assert seas.ask("fileget")["items"] == [], "not there before it is checked"
     pipe.hang_up()
     os.write(writer, b".")
     dial(house).until(lambda: not house.server.transfers._active)
@@ -435,19 +435,19 @@ def test_no_space(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_list_comes_in_pages(house: House, dial: Dial) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
-    assert seas.ask("fileget") == {"action": "fileget", "status": "OK", "files": []}
+    assert seas.ask("fileget") == {"action": "fileget", "status": "OK", "items": []}
     for number in range(103):
         command = {"action": "file_stored", "at": 1.0, "user": "columbia", "to": "seas", "name": str(number), "size": 1,
                    "sha256": digest(b"1"), "blob": f"blob.{number}"}  # fmt: skip
         house.server.submit(command)
     house.settle()
     first = seas.ask("fileget")
-    second = seas.ask("fileget", before=first["files"][-1]["seq"])
-    assert first["more"] is True and "more" not in second
-    assert [file["name"] for file in first["files"] + second["files"]] == [str(number) for number in range(102, -1, -1)]
-    assert first["files"][0].keys() == {"seq", "time", "from", "name", "size", "sha256"}
+    second = seas.ask("fileget", before=first["next"])
+    assert len(first["items"]) == 80 and "next" not in second
+    assert [file["name"] for file in first["items"] + second["items"]] == [str(number) for number in range(102, -1, -1)]
+    assert first["items"][0].keys() == {"seq", "time", "from", "name", "size", "sha256"}
     assert seas.ask("fileget", name="1")["status"] == "BAD_REQUEST"
-    assert columbia.ask("fileget")["files"] == []
+    assert columbia.ask("fileget")["items"] == []
 
 
 # The administrator.
@@ -531,7 +531,7 @@ def test_transfers_end_with_their_login_and_go_on_in_the_next(house: House, dial
     columbia = house.login("Columbia")
     if how == "removal":
         assert announce(columbia)["offset"] == 0, "another's part is another's"
-        assert columbia.ask("fileget")["files"] == []
+        assert columbia.ask("fileget")["items"] == []
     else:
         assert announce(columbia)["offset"] == 1_000
         assert download(dial, columbia, "SEAS") == DATA * 30
@@ -564,7 +564,7 @@ def test_an_upload_being_checked_while_a_name_changes_hands(
     os.close(reader)
     os.close(writer)
     house.settle()
-    assert new.ask("fileget")["files"] == [] and lying(house) == []
+    assert new.ask("fileget")["items"] == [] and lying(house) == []
     assert not [event for peer in (new, seas) for event in peer.events if event["event"] == "file"]
 
 
