@@ -17,7 +17,7 @@ from pathlib import Path
 from chatlib.reactor.loop import Signals
 from chatlib.server.server import Server
 from chatlib.storage.home import Home
-from chatlib.storage.journal import CommitFailed
+from chatlib.storage.log import CommitFailed
 from chatlib.storage.syncer import Syncer
 from chatlib.storage.textfile import FileError
 from chatlib.terminal.history import HistoryFile

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from chatlib.core import effects as kinds
 from chatlib.core.effects import Effect
 from chatlib.storage.blobs import Blobs
-from chatlib.storage.journal import Journal
+from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 
 BUDGET = 200  # irreversible effects carried out in one tick: about 2 ms
@@ -41,7 +41,7 @@ class Effects:
     A fault costs its own effect and nothing else; a disk that fails is fail-stop.
     """
 
-    def __init__(self, journal: Journal, messages: MessageStore, blobs: Blobs, speaker: Speaker,
+    def __init__(self, journal: Log, messages: MessageStore, blobs: Blobs, speaker: Speaker,
                  announce: Callable[[str, Any], None], on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows

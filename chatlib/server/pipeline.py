@@ -1,11 +1,14 @@
-"""The commit pipeline: requests that change something go through the journal, in order, a batch a tick.
+"""The commit pipeline: requests that change something go through the log, in order, a batch a tick.
 
-A read that must wait for an earlier change of its own connection waits in the same queue, without being journaled.
-Legal order in a tick: ``submit*`` → ``commit`` → ``execute``. Must not know what a command does.
+Each of ours waits under the ticket that the log gave for it. What the log hands out without one is another server's:
+it is executed in its place, and nobody here waits for the reply. A read that must wait for an earlier change of its
+own connection waits for the last ticket given, without being logged. Legal order in a tick: ``submit*`` → ``commit`` →
+``execute``. Must not know what a command does, nor what is behind the log.
 """
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,7 +17,7 @@ from chatlib.core.replies import INTERNAL
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.framing import dumps
 from chatlib.server.effects import Effects
-from chatlib.storage.journal import Journal
+from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 
 
@@ -29,17 +32,18 @@ class Origin(Protocol):
 
 
 Later = Callable[[], "Reply | None"]  # None: the reply comes later, by another way
-Entry = tuple[int, "Origin | None", str, Any, "Command | Later"]
 
 
 class Pipeline:
-    """What is queued, with the LSN that must be on disk first."""
+    """What waits to be committed, and who waits for it."""
 
-    def __init__(self, world: World, journal: Journal, messages: MessageStore, effects: Effects,
+    def __init__(self, world: World, journal: Log, messages: MessageStore, effects: Effects,
                  on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
         self.world, self.journal, self.messages, self.effects = world, journal, messages, effects
         self.executed = 0  # commands, since the start
-        self._queue: deque[Entry] = deque()
+        self._waiting: dict[int, tuple[Origin | None, str, Any, Command]] = {}  # by ticket
+        self._reads: deque[tuple[int, Origin, str, Any, Later]] = deque()  # each behind a ticket
+        self._last = self._done = 0  # tickets: of the last command that was submitted, and of the last executed
         self._on_fault = on_fault
 
     def submit(
@@ -49,45 +53,60 @@ class Pipeline:
 
         `record` is the command as JSON, where the caller has it already.
         """
-        lsn = self.journal.append(record or dumps(command).encode())
-        self._queue.append((lsn, origin, echo, request_id, command))
+        self._last = ticket = self.journal.append(record or dumps(command).encode())
+        self._waiting[ticket] = (origin, echo, request_id, command)
 
     def submit_read(self, origin: Origin, echo: str, request_id: Any, read: Later) -> None:
         """Queues a reading request behind everything submitted so far."""
-        self._queue.append((self.journal.appended, origin, echo, request_id, read))
+        self._reads.append((self._last, origin, echo, request_id, read))
 
     def commit(self) -> None:
-        """Begins to write what is queued. Raises CommitFailed."""
+        """Begins to commit what is queued. Raises CommitFailed."""
         self.journal.commit()
 
     def execute(self) -> None:
-        """Carries out what is on disk, in order: the command, its effects, the answer."""
-        queue, committed = self._queue, self.journal.committed
-        if not queue or queue[0][0] > committed:
-            return
-        world_execute, carry_out = self.world.execute, self.effects.carry_out
-        while queue and queue[0][0] <= committed:
-            lsn, origin, echo, request_id, command = queue.popleft()
-            if type(command) is dict:
-                self.executed += 1
-                done, effects, fault = world_execute(command)
+        """Carries out what is committed, in order: each command, its effects, the answer, what waited behind it."""
+        world, waiting, reads, carry_out = self.world, self._waiting, self._reads, self.effects.carry_out
+        for batch in self.journal.committed():
+            self.executed += len(batch)
+            for entry in batch:
+                if isinstance(entry, int):
+                    origin, echo, request_id, command = waiting.pop(entry)
+                    self._done = entry
+                else:
+                    origin, echo, request_id, command = None, "", None, json.loads(entry)
+                reply, effects, fault = world.execute(command)
                 if fault is not None:
                     self._on_fault(fault)
                 if effects:
-                    carry_out(lsn, effects)
-                reply: Reply | None = done
-            else:
-                reply, command = self.read(command), {}  # type: ignore[arg-type]
-            if origin is None or reply is None:
-                continue
-            try:
-                origin.answered(echo, request_id, command, reply)
-            except OSError:  # the disk's fault: fail-stop
-                raise
-            except Exception as broken:
-                self._on_fault(broken)
-                origin.broken()
+                    carry_out(world.lsn, effects)
+                if origin is not None:
+                    try:
+                        origin.answered(echo, request_id, command, reply)
+                    except Exception as broken:
+                        self._broken(origin, broken)
+                if reads and reads[0][0] <= self._done:
+                    self._answer_reads()
+        if reads:
+            self._answer_reads()
         self.messages.flush()
+
+    def _answer_reads(self) -> None:
+        reads = self._reads
+        while reads and reads[0][0] <= self._done:
+            _, origin, echo, request_id, read = reads.popleft()
+            reply = self.read(read)
+            if reply is not None:
+                try:
+                    origin.answered(echo, request_id, {}, reply)
+                except Exception as broken:
+                    self._broken(origin, broken)
+
+    def _broken(self, origin: Origin, fault: Exception) -> None:
+        if isinstance(fault, OSError):  # the disk's fault: fail-stop
+            raise fault
+        self._on_fault(fault)
+        origin.broken()
 
     def read(self, read: Later) -> Reply | None:
         """Answers a reading request now; a fault of ours becomes INTERNAL."""
@@ -100,12 +119,12 @@ class Pipeline:
     @property
     def idle(self) -> bool:
         """Whether everything submitted has been carried out."""
-        return not self._queue
+        return not self._waiting and not self._reads
 
     def settle(self) -> None:
-        """Commits and executes everything now, waiting for the disk: for the start and the stop."""
+        """Commits and executes everything now, waiting for the log: for the start and the stop."""
         while not self.idle:
             self.commit()
             while self.journal.busy:
-                self.journal.synced()
+                self.journal.ready()
             self.execute()

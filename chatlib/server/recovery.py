@@ -21,17 +21,16 @@ from chatlib.server.effects import Replayed
 from chatlib.server.upgrade import upgrade
 from chatlib.storage import checkpoint, messagefiles
 from chatlib.storage.home import Home
-from chatlib.storage.journal import Journal
+from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 from chatlib.storage.parameters import defaults
-from chatlib.storage.replay import segments
 from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError
 
 _FLUSH_EVERY = 1_000  # replayed commands
 
 
 def recover(
-    home: Home, journal: Journal, say: Callable[[str], None], on_fault: Callable[[BaseException], None]
+    home: Home, journal: Log, say: Callable[[str], None], on_fault: Callable[[BaseException], None]
 ) -> tuple[World, MessageStore]:
     """The world as it was when the last command was committed.
 
@@ -44,7 +43,7 @@ def recover(
         say("The text files are of an earlier version's format: they are written anew.")
         upgrade(home, world)
     held = world.lsn
-    journal.mend()
+    torn = journal.mend()
     store = MessageStore(home.messages, world.store_end)
     replay = Replayed(store)
     begun, replayed = time.monotonic(), 0
@@ -66,18 +65,15 @@ def recover(
             on_fault(damage)
     gc.enable()
     gc.freeze()
-    world.lsn = journal.appended  # beyond what was given away, with FSYNC second, and never became durable
-    if journal.torn:
-        say(
-            "The journal's last record was cut short, as a power cut may leave it; the rest is whole. What is lost "
-            f"was not acknowledged, or with FSYNC second in its last moment. Its bytes: {journal.torn}"
-        )
+    world.lsn = journal.given  # beyond what was given away, with FSYNC second, and never became durable
+    if torn:
+        say(torn)
     if replayed:
         say(f"Recovered {counted(replayed, 'command')} from the journal in {time.monotonic() - begun:.1f} s.")
     return world, store
 
 
-def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
+def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
     """Reads the flat files into `world`, and proves that everything else can be read. Changes nothing on the disk."""
     flat = checkpoint.prove(home.data, snapshot.files(), snapshot.OLD_FILES)
     world.store_end = messagefiles.START
@@ -85,7 +81,7 @@ def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
         snapshot.load(world, flat.read())
     except snapshot.SnapshotError as error:
         raise FileError(f"{home.data}/{error}") from None
-    proof = journal.prove(world.lsn)
+    is_new = not journal.prove(world.lsn, bool(flat))
     store = checkpoint.where(home.data, home.messages.name)
     if flat:
         is_old = store == home.messages and flat.format == OLD_FORMAT
@@ -93,9 +89,7 @@ def _prove(home: Home, journal: Journal, world: World) -> checkpoint.Flat:
         messagefiles.prove(store, 0, world.store_end, header)
         _must_be_there(home.data / "epoch.txt")
         home.epoch()
-        if not segments(home.data):
-            _must_be_there(journal.path)
-    elif proof.is_new:
+    elif is_new:
         longest, there = max(messagefiles.START, len(messagefiles.OLD_HEADER)), messagefiles.listing(store)
         if len(there) > 1 or (store.exists() and store.stat().st_size > longest):
             _must_be_there(home.data / checkpoint.MANIFEST)

@@ -173,7 +173,7 @@ class Saver:
     def _start_writing(self, wish: Wish) -> None:
         server, everything = self._server, wish.what is What.SAVE
         if everything:
-            server.journal.cut_segment()
+            server.journal.cut()
 
         def work() -> bytes:
             textfile.slow = _SLOW
@@ -202,7 +202,7 @@ class Saver:
                     wish.warn(f"Left as it is: {note}")
             if everything:
                 self._limit_from = 0
-                server.journal.drop_older()
+                server.journal.truncate()
                 wish.tell("Saved.")
 
         self._fork(work, done, wish)

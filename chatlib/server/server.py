@@ -40,7 +40,8 @@ from chatlib.server.strangers import Strangers
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
-from chatlib.storage.journal import CommitFailed, Journal
+from chatlib.storage.journal import Journal
+from chatlib.storage.log import CommitFailed
 from chatlib.storage.serverlog import ServerLog
 from chatlib.storage.syncer import Syncer
 
@@ -143,7 +144,7 @@ class Server:
         """Listens on `sock`, bound already, and puts the phases into the loop."""
         loop = self.loop
         self.sessions.count_descriptors(sock)
-        loop.watch(self._syncer.fileno(), READ, self._synced)
+        loop.watch(self.journal.fileno(), READ, self._synced)
         self._listener = Listener(loop, sock, self._accepted, self.tell)
         loop.phases += [self._commit_and_execute, self._flush, self._reap]
         loop.call_later(SECOND, self._every_second)
@@ -180,12 +181,12 @@ class Server:
         if not self.failure:
             try:
                 wrong = self._take_in_at_stop()
-                self.journal.sync_now()
+                self.journal.settle()
                 self.effects.finish()
                 for note in checkpoint_now(self.home, self.world, self.messages, self.edited):
                     if note != wrong:
                         self.tell(f"Left as it is: {note}")
-                self.journal.empty()
+                self.journal.clear()
             except (OSError, ValueError, CommitFailed) as error:
                 self.failure = f"The text files could not be written; the journal keeps everything: {error}"
         if self.failure:
@@ -212,14 +213,13 @@ class Server:
     def _commit_and_execute(self) -> None:
         if self._synced.marked:
             self._synced.marked = False
-            self.journal.synced()
+            self.journal.ready()
         self.pipeline.execute()
         self.saver.step()
         self.pipeline.commit()
         if self._sync_due:
             self._sync_due = False
-            self.journal.sync_later()
-            self.journal.mark()
+            self.journal.every_second()
         self.pipeline.execute()
         if self.effects.step():
             self.loop.again(self._synced)

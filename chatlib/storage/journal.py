@@ -1,40 +1,36 @@
-"""The journal: the ordered list of all commands, ``LSN CRC json`` a line, on disk before anything is answered.
+"""The journal: the log of one server, ``LSN CRC json`` a line, on disk before anything is answered.
 
-Asynchronous: records are appended now and committed later, in order, a whole batch with one write and one sync (group
-commit). Segments are files ``journal.txt`` (the current one) and ``journal.<last LSN>.txt`` (older ones, while a
-checkpoint is under way). Each batch begins with a mark of what was durable when it was written; a second after the last
-batch there is one more (`mark`). So a start tells a torn tail from damage (``replay``). With FSYNC ``second``, LSNs are
-given away before they are durable: the marks reserve them ahead, and no start gives one of them again.
+Records are appended now and committed later, in order, a whole batch with one write and one sync (group commit); a
+record's ticket is its LSN. One batch is under way at a time: what comes meanwhile makes the next one larger.
 
-Must not know what a record means. The same interface (append, commit, committed) can stand before a shared, replicated
-log.
+Segments are files: ``journal.txt`` is the current one, ``journal.<last LSN>.txt`` are older ones, while a checkpoint is
+under way. Each batch begins with a mark of what was durable when it was written; a second after the last batch there is
+one more. So a start tells a torn tail from damage (``replay``). With FSYNC ``second``, LSNs are given away before they
+are durable: the marks reserve them ahead, and no start gives one of them again.
+
+Must not know what a record means.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from chatlib.storage import records, replay
+from chatlib.storage.log import Batch, CommitFailed
 from chatlib.storage.records import HEADER, pack
 from chatlib.storage.syncer import Syncer
-from chatlib.storage.textfile import sync_folder
+from chatlib.storage.textfile import REMEDY, FileError, sync_folder
 
 RESERVE = 100_000  # LSNs that FSYNC "second" may give away before the next sync is done
 
 
-class CommitFailed(Exception):
-    """The disk did not take a batch. Nothing of it may be answered, and nothing more be appended."""
-
-
 class Journal:
-    """Legal order: ``prove`` → ``mend`` → ``replay`` → ``open``, once each; then
-    (``append*`` → ``commit``, ``synced`` when the syncer is readable)*.
+    """A :class:`.log.Log`; `ready` is legal when the syncer is readable, or while it is `busy`.
 
-    `committed` is the LSN up to which everything may be answered: with FSYNC ``always`` it is `durable`, the LSN up to
-    which everything is on disk for good. `size` counts the bytes of the current segment.
+    With FSYNC ``always`` what is durable is committed; with ``second``, what is written and reserved.
     """
 
     def __init__(self, folder: Path, syncer: Syncer) -> None:
@@ -42,7 +38,7 @@ class Journal:
         self._folder = folder
         self._syncer = syncer
         self._fd = self._folder_fd = -1
-        self._proof = replay.Proof(0)
+        self._found = replay.Found(0)
         self._batch: list[bytes] = []
         self._written = 0  # LSN of the last record written, perhaps not yet synced
         self._syncing = (0, 0)  # what will be durable, and reserved, when the sync under way is done
@@ -50,79 +46,100 @@ class Journal:
         self._marked = 0  # the LSN that the last mark names
         self._bare = True  # the current segment has no record yet
         self._new_segment = False  # its name is not durable yet
-        self.appended = 0  # LSN of the last record appended
-        self.committed = 0
+        self._committed = 0  # the LSN up to which everything may be executed
+        self._handed = 0  # the LSN up to which it was handed out for that
+        self.given = 0
         self.durable = 0
-        self.size = 0
+        self.size = 0  # of the current segment
         self.busy = False  # a sync is under way
         self.sync_always = True
-        self.torn: Path | None = None  # where mend put a torn tail
 
     # Recovery.
 
-    def prove(self, after: int) -> replay.Proof:
-        """Reads all that is later than LSN `after`, and changes nothing. Raises FileError for what is damaged."""
-        self._proof = replay.prove(self._folder, after)
-        return self._proof
+    def prove(self, after: int, begun: bool) -> bool:
+        """Reads all that is later than LSN `after`, and changes nothing; whether anything was ever committed.
 
-    def mend(self) -> None:
+        Raises FileError for what is damaged, and when a home that has `begun` has no journal.
+        """
+        self._found = replay.prove(self._folder, after)
+        if begun and not replay.segments(self._folder):
+            raise FileError(f"{self.path} is missing: the server does not start without it. {REMEDY}")
+        return not self._found.is_new
+
+    def mend(self) -> str:
         """Cuts a torn tail off, and makes the rest durable: a start must not show what a power cut may still take."""
-        proof = self._proof
-        if proof.torn:
-            self.torn = replay.keep_and_cut(*proof.torn)
+        found, note = self._found, ""
+        if found.torn:
+            torn = replay.keep_and_cut(*found.torn)
+            note = (
+                "The journal's last record was cut short, as a power cut may leave it; the rest is whole. What is lost "
+                f"was not acknowledged, or with FSYNC second in its last moment. Its bytes: {torn}"
+            )
         if self.path.exists():
             with open(self.path, "rb") as file:
                 os.fsync(file.fileno())
-        self.appended = self._written = self.committed = self.durable = max(proof.lsn, proof.given)
+        self.given = self._written = self._committed = self._handed = self.durable = max(found.lsn, found.given)
+        return note
 
     def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
         """The records later than LSN `after`."""
-        return replay.records(self._proof, after)
+        return replay.records(self._found, after)
 
     # Life.
 
     def open(self) -> None:
         """Opens the current segment for appending; a new one when there is none, or one of an older format."""
-        proof = self._proof
+        found = self._found
         self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)  # now: later there may be none to be had
-        if proof.is_old and proof.is_bare:
+        if found.is_old and found.is_bare:
             os.truncate(self.path, 0)
-        elif proof.is_old:
-            os.rename(self.path, self._folder / f"journal.{proof.lsn}.txt")
+        elif found.is_old:
+            os.rename(self.path, self._folder / f"journal.{found.lsn}.txt")
             sync_folder(self._folder)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.size = os.fstat(self._fd).st_size
-        self._bare = proof.is_bare or proof.is_old
+        self._bare = found.is_bare or found.is_old
         if not self.size:
             self._write(HEADER)
-        if proof.ends_at < self.appended:
-            self._write(records.skip(proof.ends_at + 1, self.appended))
+        if found.ends_at < self.given:
+            self._write(records.skip(found.ends_at + 1, self.given))
             self._bare = False
         self._write_mark()
         os.fsync(self._fd)
         sync_folder(self._folder)
 
-    def append(self, command: bytes) -> int:
-        """Adds a command, as JSON without a line end, to the batch that the next commit writes; returns its LSN."""
-        self.appended = lsn = self.appended + 1
-        self._batch.append(pack(lsn, command))
+    def fileno(self) -> int:
+        """The syncer's: readable when a sync is done."""
+        return self._syncer.fileno()
+
+    def append(self, record: bytes) -> int:
+        """Adds a command, as JSON without a line end, to the batch that the next commit writes; returns its ticket."""
+        self.given = lsn = self.given + 1
+        self._batch.append(record)
         return lsn
+
+    def committed(self) -> Iterable[Batch]:
+        """What may be executed now."""
+        before, upto = self._handed, self._committed
+        if before == upto:
+            return ()
+        self._handed = upto
+        return (range(before + 1, upto + 1),)
 
     def commit(self) -> None:
         """Begins to commit what was appended, unless a commit is under way. Raises CommitFailed."""
         if not self._batch or (self.busy and self.sync_always):
             return
         with self._fail_stop():
-            if self.durable > self._marked:
-                self._batch.insert(0, self._mark())
-            batch = b"".join(self._batch)
+            mark = self._mark() if self.durable > self._marked else b""
+            batch = pack(self._written + 1, self._batch)
             self._batch.clear()
-            self._write(batch)
-            self._written, self._bare = self.appended, False
+            self._write(mark + batch)
+            self._written, self._bare = self.given, False
             if self.sync_always:
                 self._sync()
             else:
-                self.committed = max(self.committed, min(self._written, self._reserved))
+                self._committed = max(self._committed, min(self._written, self._reserved))
                 if self._written + RESERVE // 2 > self._reserved and not self.busy:
                     self._sync()
 
@@ -140,28 +157,24 @@ class Journal:
     def _done(self) -> None:
         self.busy = self._new_segment = False
         self.durable, self._reserved = self._syncing
-        self.committed = max(self.committed, self.durable)
+        self._committed = max(self._committed, self.durable)
         if not self.sync_always:
-            self.committed = max(self.committed, min(self._written, self._reserved))
+            self._committed = max(self._committed, min(self._written, self._reserved))
 
-    def synced(self) -> None:
-        """The syncer is readable. Raises CommitFailed."""
+    def ready(self) -> None:
+        """Hears of a sync that is done, and waits for it if none is. Raises CommitFailed."""
         with self._fail_stop():
             self._syncer.ready()
             self._done()
-            if self._written > self.committed:  # FSYNC "second" has written more than was reserved
+            if self._written > self._committed:  # FSYNC "second" has written more than was reserved
                 self._sync()
 
-    def sync_later(self) -> None:
-        """For FSYNC ``second``: syncs what was written, without anyone waiting for it. Raises CommitFailed."""
-        if self._written > self.durable and not self.busy:
-            with self._fail_stop():
+    def every_second(self) -> None:
+        """With FSYNC ``second``, begins to sync what was written; and marks what is durable, which costs no sync."""
+        with self._fail_stop():
+            if self._written > self.durable and not self.busy:
                 self._sync()
-
-    def mark(self) -> None:
-        """Says behind the last batch that it is durable; costs no sync. For once a second. Raises CommitFailed."""
-        if self.durable > self._marked and not self._batch and not self.busy:
-            with self._fail_stop():
+            if self.durable > self._marked and not self._batch and not self.busy:
                 self._write_mark()
 
     @contextlib.contextmanager
@@ -187,16 +200,16 @@ class Journal:
     @property
     def at_rest(self) -> bool:
         """Whether everything written is committed; what was only appended may wait."""
-        return not self.busy and self._written == self.committed
+        return not self.busy and self._written == self._committed
 
-    def cut_segment(self) -> None:
+    def cut(self) -> None:
         """Goes on in a new segment, with what is appended and not written yet; legal `at_rest`. Raises OSError."""
         assert self.at_rest
-        self.sync_now()
+        self.settle()
         if self._bare:
             return  # no record yet; and an older segment, if a checkpoint failed, has the name that this one would get
         os.close(self._fd)
-        os.rename(self.path, self._folder / f"journal.{self.committed}.txt")
+        os.rename(self.path, self._folder / f"journal.{self._committed}.txt")
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.size = 0
         self._bare = self._new_segment = True  # its name must be durable before its first record counts
@@ -205,7 +218,7 @@ class Journal:
         if self._reserved:
             self._settle_segment()
 
-    def sync_now(self) -> None:
+    def settle(self) -> None:
         """Makes everything that was written durable, and waits for it; legal `at_rest`. Raises OSError."""
         if self._written > self.durable:
             os.fsync(self._fd)
@@ -216,7 +229,7 @@ class Journal:
         sync_folder(self._folder)
         self._new_segment = False
 
-    def drop_older(self) -> None:
+    def truncate(self) -> None:
         """Removes all segments but the current one: a checkpoint holds them."""
         older = [path for path in replay.segments(self._folder) if path != self.path]
         if older and self._new_segment:
@@ -224,9 +237,9 @@ class Journal:
         for path in older:
             path.unlink()
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         """Removes every record: the flat files hold all. The end of a clean stop."""
-        self.drop_older()
+        self.truncate()
         self.durable, self._reserved = self._written, 0
         os.ftruncate(self._fd, len(HEADER))
         self.size, self._bare = len(HEADER), True

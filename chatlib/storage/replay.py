@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from chatlib.storage.records import HEADER, OLD_HEADER, Mark, marks_in, read_mark, unpack
+from chatlib.storage.records import HEADER, OLD_HEADER, marks_in, read_mark, unpack
 from chatlib.storage.textfile import REMEDY, FileError, sync_folder
 
 _OTHER_FORMAT = re.compile(rb"# journal\.txt (\d+): .*\n")
 
 
 @dataclass
-class Proof:
+class Found:
     """What was found: `lsn` is the last one, `given` the last that may have been given away."""
 
     lsn: int
@@ -57,7 +57,7 @@ def _last_of(older: Path) -> int:
     return int(older.name.split(".")[1])
 
 
-def prove(folder: Path, after: int) -> Proof:
+def prove(folder: Path, after: int) -> Found:
     """Reads and checks every segment with something later than LSN `after`. Raises FileError, naming the place."""
     reader = _Reader(after)
     for path in segments(folder):
@@ -66,24 +66,24 @@ def prove(folder: Path, after: int) -> Proof:
             continue  # the flat files hold all of it
         before = reader.chain
         damage = reader.read(path)
-        reader.proof.is_bare = not older and reader.chain == before
+        reader.found.is_bare = not older and reader.chain == before
         if older:
             reader.end_older(path, damage)
         elif damage:
             reader.end_torn(path, damage)
-        reader.proof.parts.append((path, damage.at if damage else path.stat().st_size))
-    proof = reader.proof
-    proof.is_new = reader.chain is None and not proof.given
-    proof.lsn, proof.ends_at = reader.lsn, after if reader.chain is None else reader.chain
-    proof.given = max(proof.given, proof.lsn)
-    return proof
+        reader.found.parts.append((path, damage.at if damage else path.stat().st_size))
+    found = reader.found
+    found.is_new = reader.chain is None and not found.given
+    found.lsn, found.ends_at = reader.lsn, after if reader.chain is None else reader.chain
+    found.given = max(found.given, found.lsn)
+    return found
 
 
 class _Reader:
     """Reads segment after segment. `chain` is the last LSN read: the next must follow it."""
 
     def __init__(self, after: int) -> None:
-        self.proof = Proof(after)
+        self.found = Found(after)
         self.chain: int | None = None
         self._after = after
         self._old = False  # whether the segment is of format 1
@@ -99,7 +99,7 @@ class _Reader:
         with open(path, "rb") as file:
             first = file.readline()
             self._old = first == OLD_HEADER
-            self.proof.is_old = self._old and path.name == "journal.txt"
+            self.found.is_old = self._old and path.name == "journal.txt"
             if first and not self._old and first != HEADER:
                 other = _OTHER_FORMAT.fullmatch(first)
                 if other and int(other[1]) > 2:
@@ -135,7 +135,7 @@ class _Reader:
         """A first record, a mark, or a record out of order; False when it is none of these."""
         mark = None if self._old else read_mark(line)
         if mark and mark.says == b"durable":
-            self._take(mark)
+            self.found.given = mark.last
             if mark.first > self.lsn:
                 raise FileError(
                     f"{place}: commands up to LSN {mark.first} were on disk, but those after {self.lsn} are missing. "
@@ -151,9 +151,6 @@ class _Reader:
             raise FileError(f"{place}: LSN {expected} is expected, {first} is there. {REMEDY}")
         self.chain = last
         return True
-
-    def _take(self, mark: Mark) -> None:
-        self.proof.given = mark.last
 
     def end_older(self, path: Path, damage: _Damage | None) -> None:
         """An older segment's name says which record is its last; what may stand behind that one means nothing."""
@@ -172,10 +169,10 @@ class _Reader:
                 everything.seek(damage.at)
                 for mark in marks_in(everything.read()):
                     if mark.says == b"durable":
-                        self._take(mark)
+                        self.found.given = mark.last
                         if mark.first > self.lsn:
                             raise FileError(f"{place}, though it was on disk already: LSN {self.lsn + 1}. {REMEDY}")
-        self.proof.torn = (path, damage.at)
+        self.found.torn = (path, damage.at)
 
 
 def keep_and_cut(path: Path, at: int) -> Path:
@@ -200,9 +197,9 @@ def keep_and_cut(path: Path, at: int) -> Path:
     return beside
 
 
-def records(proof: Proof, after: int) -> Iterator[tuple[int, bytes]]:
+def records(found: Found, after: int) -> Iterator[tuple[int, bytes]]:
     """The records later than LSN `after`, which were proven."""
-    for path, end in proof.parts:
+    for path, end in found.parts:
         with open(path, "rb") as file:
             at = 0
             for line in file:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from chatlib.server.pipeline import Pipeline
-from chatlib.storage.journal import CommitFailed
+from chatlib.storage.log import CommitFailed
 from tests.chance import new_chance
 from tests.server.house import PASSWORD, VERIFIER, House, Peer
 

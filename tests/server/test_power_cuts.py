@@ -83,8 +83,8 @@ class Small:
     def do(self, command: Command) -> int:
         """Submits a command; returns its LSN."""
         command = {"at": 1.0, **command}
-        self.pipeline.submit(self, "", self.journal.appended + 1, command)
-        return self.journal.appended
+        self.pipeline.submit(self, "", self.journal.given + 1, command)
+        return self.journal.given
 
     def answered(self, echo: str, request_id: Any, command: Command, reply: Reply) -> None:
         self._tell(request_id, command, reply)
@@ -99,30 +99,29 @@ class Small:
 
     def synced(self) -> None:
         if self.journal.busy:
-            self.journal.synced()
+            self.journal.ready()
             self.pipeline.execute()
 
     def second(self) -> None:
         """A second is over."""
-        self.journal.sync_later()
-        self.journal.mark()
+        self.journal.every_second()
 
     def save(self) -> None:
         """As the server and its child do it; with commands that come meanwhile."""
-        self.journal.cut_segment()
+        self.journal.cut()
         self.effects.finish()
         checkpoint_now(self.home, self.world, self.messages, NothingEdited())  # type: ignore[arg-type]
         self.do({"action": "message", "by": "ann", "to": "bob", "text": "while it is saved"})
         self.tick()
         self.synced()
-        self.journal.drop_older()
+        self.journal.truncate()
 
     def stop(self) -> None:
         self.pipeline.settle()
-        self.journal.sync_now()
+        self.journal.settle()
         self.effects.finish()
         checkpoint_now(self.home, self.world, self.messages, NothingEdited())  # type: ignore[arg-type]
-        self.journal.empty()
+        self.journal.clear()
         self.close()
 
     def close(self) -> None:
@@ -178,7 +177,7 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
             to = chance.choice(USERS[1:])
             text = f"{number} " + "x" * chance.choice([5, 300, 1_500])
             if to not in story.left:
-                story.told[to].append((small.journal.appended + 1, text))
+                story.told[to].append((small.journal.given + 1, text))
                 small.do({"action": "message", "by": "ann", "to": to, "text": text})
         if number == 9:
             small.do({"action": "depart", "user": "cyd", "session": small.world.online["cyd"].login})
@@ -190,9 +189,9 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
             small.synced()
             small.tick()
         if number in (5, 10) and small.journal.at_rest:
-            story.told["bob"].append((small.journal.appended + 1, "while it is saved"))
+            story.told["bob"].append((small.journal.given + 1, "while it is saved"))
             small.save()
-    story.told["bob"].append((small.journal.appended + 1, "last"))
+    story.told["bob"].append((small.journal.given + 1, "last"))
     small.do({"action": "message", "by": "ann", "to": "bob", "text": "last"})
     small.stop()
 

@@ -166,7 +166,7 @@ def unsynced(house: House) -> tuple[Path, int]:
     """The journal, and how much of it is durable."""
     journal = house.folder / "data" / "journal.txt"
     house.pass_time(1.0)
-    assert house.server.journal.durable == house.server.journal.appended
+    assert house.server.journal.durable == house.server.journal.given
     return journal, journal.stat().st_size
 
 

@@ -104,7 +104,7 @@ def test_the_power_fails_during_a_checkpoint(
     elif moment == "ready":  # they hold, and are not in their places
         monkeypatch.setattr(checkpoint, "_move", stop_here)
     else:  # the old segments are still there
-        monkeypatch.setattr(type(house.server.journal), "drop_older", lambda self: None)
+        monkeypatch.setattr(type(house.server.journal), "truncate", lambda self: None)
     house.save()
     texts += load(house, columbia, 5, 20)
     assert len(segments(house)) == 2

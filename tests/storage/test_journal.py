@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from chatlib.storage import journal as module
 from chatlib.storage import records, replay
-from chatlib.storage.journal import RESERVE, CommitFailed, Journal
-from chatlib.storage.records import HEADER, OLD_HEADER, pack, unpack
+from chatlib.storage.journal import RESERVE, Journal
+from chatlib.storage.log import CommitFailed
+from chatlib.storage.records import HEADER, OLD_HEADER, unpack
 from chatlib.storage.syncer import Syncer
 from chatlib.storage.textfile import FileError
 from tests.conftest import Python
@@ -44,10 +45,26 @@ class FakeSyncer:
             raise self.failure
 
 
+def pack(lsn: int, command: bytes) -> bytes:
+    return records.pack(lsn, [command])
+
+
+def upto(journal: Journal) -> int:
+    """The LSN up to which commands were handed out to be executed."""
+    for batch in journal.committed():
+        assert list(batch) == list(range(batch[0], batch[-1] + 1))  # type: ignore[arg-type,operator]
+    return journal._handed
+
+
+def torn_in(folder: Path) -> Path | None:
+    """Where the last torn tail was put."""
+    return max(folder.glob("torn.*"), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
 def journal_in(folder: Path, syncer: FakeSyncer | None = None, after: int = 0) -> Journal:
     """An open journal."""
     journal = Journal(folder, syncer or FakeSyncer())  # type: ignore[arg-type]
-    journal.prove(after)
+    journal.prove(after, begun=False)
     journal.mend()
     journal.open()
     return journal
@@ -95,6 +112,13 @@ def test_a_record_is_a_line_that_comes_back(lsn: int, body: bytes) -> None:
     assert re.fullmatch(rb"%d [0-9a-f]{8} .*\n" % lsn, line, re.DOTALL)
 
 
+def test_records_made_at_once_are_those_made_one_by_one() -> None:
+    commands = [b"one", b"", b"three" * 100]
+    for first in (1, 2**32 - 2, 2**40):
+        assert records.pack(first, commands) == b"".join(map(pack, range(first, first + 3), commands))
+    assert records.pack(1, []) == b""
+
+
 def test_a_record_in_the_wrong_place_is_wrong() -> None:
     assert unpack(pack(7, b"{}")[:-1].replace(b"7 ", b"8 ", 1)) is None
 
@@ -126,9 +150,9 @@ def test_commands_are_committed_in_batches_and_replayed(tmp_path: Path) -> None:
     syncer = FakeSyncer()
     journal = journal_in(tmp_path, syncer)
     assert [journal.append(b"one"), journal.append(b"two")] == [1, 2]
-    assert (journal.appended, journal.committed, journal.path.read_bytes()) == (2, 0, BEGUN)
+    assert (journal.given, upto(journal), journal.path.read_bytes()) == (2, 0, BEGUN)
     journal.commit()
-    assert (journal.committed, len(syncer.synced)) == (2, 1)
+    assert (upto(journal), len(syncer.synced)) == (2, 1)
     journal.commit()
     assert len(syncer.synced) == 1, "nothing to commit, nothing to sync"
     add(journal, b"three")
@@ -143,7 +167,7 @@ def test_commands_are_committed_in_batches_and_replayed(tmp_path: Path) -> None:
 def test_lsns_go_on_after_a_replay(tmp_path: Path) -> None:
     written(tmp_path, b"one", b"two")
     journal = journal_in(tmp_path)
-    assert (journal.appended, journal.committed) == (2, 2)
+    assert (journal.given, upto(journal)) == (2, 2)
     add(journal, b"three")
     journal.close()
     assert replayed(tmp_path) == [(1, b"one"), (2, b"two"), (3, b"three")]
@@ -152,7 +176,7 @@ def test_lsns_go_on_after_a_replay(tmp_path: Path) -> None:
 def test_an_empty_folder_and_an_empty_journal_go_on_where_the_flat_files_end(tmp_path: Path) -> None:
     for _ in range(2):
         journal = journal_in(tmp_path, after=812)
-        assert (journal.appended, journal.committed, journal.durable) == (812, 812, 812)
+        assert (journal.given, upto(journal), journal.durable) == (812, 812, 812)
         assert journal.size == journal.path.stat().st_size
         journal.close()
     journal = journal_in(tmp_path, after=812)
@@ -166,32 +190,32 @@ def test_a_slow_disk_delays_what_is_committed_and_gathers_the_next_batch(tmp_pat
     syncer = FakeSyncer(in_place=False)
     journal = journal_in(tmp_path, syncer)
     add(journal, b"one")
-    assert (journal.busy, journal.committed) == (True, 0)
+    assert (journal.busy, upto(journal)) == (True, 0)
     add(journal, b"two")
     add(journal, b"three")
     assert len(syncer.synced) == 1
     assert b"two" not in journal.path.read_bytes()
-    journal.synced()
-    assert (journal.busy, journal.committed) == (False, 1)
+    journal.ready()
+    assert (journal.busy, upto(journal)) == (False, 1)
     journal.commit()
-    assert (journal.busy, journal.committed, len(syncer.synced)) == (True, 1, 2)
-    journal.synced()
-    assert journal.committed == 3
+    assert (journal.busy, upto(journal), len(syncer.synced)) == (True, 1, 2)
+    journal.ready()
+    assert upto(journal) == 3
 
 
 def test_with_a_real_syncer(tmp_path: Path) -> None:
     syncer = Syncer()
     journal = Journal(tmp_path, syncer)
-    journal.prove(0)
+    journal.prove(0, False)
     journal.mend()
     journal.open()
     for number in range(1, 9):
         add(journal, b"x")
         while journal.busy:
-            journal.synced()
-        assert journal.committed == number
+            journal.ready()
+        assert upto(journal) == number
         if number == 4:
-            journal.cut_segment()
+            journal.cut()
     journal.close()
     syncer.close()
     assert [lsn for lsn, _ in replayed(tmp_path)] == list(range(1, 9))
@@ -204,8 +228,8 @@ def test_each_batch_says_what_was_durable_when_it_was_written(tmp_path: Path) ->
     journal = journal_in(tmp_path)
     add(journal, b"one", b"two")
     add(journal, b"three")
-    journal.mark()  # a second later
-    journal.mark()
+    journal.every_second()  # a second later
+    journal.every_second()
     whole = BEGUN + pack(1, b"one") + pack(2, b"two") + records.durable(2, 2) + pack(3, b"three")
     assert journal.path.read_bytes() == whole + records.durable(3, 3)
     add(journal, b"four")
@@ -218,11 +242,11 @@ def test_no_mark_is_written_while_something_is_not_durable(tmp_path: Path) -> No
     syncer = FakeSyncer(in_place=False)
     journal = journal_in(tmp_path, syncer)
     add(journal, b"one")
-    journal.mark()
+    journal.every_second()
     assert journal.path.read_bytes() == BEGUN + pack(1, b"one")
-    journal.synced()
+    journal.ready()
     journal.append(b"two")
-    journal.mark()
+    journal.every_second()
     assert journal.path.read_bytes() == BEGUN + pack(1, b"one")
     journal.close()
 
@@ -239,10 +263,11 @@ def test_a_torn_tail_at_every_point_of_the_last_record(tmp_path: Path, before: i
         path = folder / "journal.txt"
         path.write_bytes(whole[: len(whole) - len(last) + cut])
         journal = journal_in(folder)
-        assert journal.torn is not None
-        assert journal.torn.read_bytes() == last[:cut]
-        assert oct(journal.torn.stat().st_mode)[-3:] == "600"
-        assert journal.committed == before
+        torn = torn_in(folder)
+        assert torn is not None
+        assert torn.read_bytes() == last[:cut]
+        assert oct(torn.stat().st_mode)[-3:] == "600"
+        assert upto(journal) == before
         add(journal, b"again")
         journal.close()
         assert replayed(folder) == [*enumerate(commands, 1), (before + 1, b"again")]
@@ -252,7 +277,7 @@ def test_a_torn_tail_at_every_point_of_the_last_record(tmp_path: Path, before: i
 def test_a_torn_beginning(tmp_path: Path, cut: int) -> None:
     (tmp_path / "journal.txt").write_bytes(BEGUN[:cut])
     journal = journal_in(tmp_path, after=5)
-    assert (journal.torn is None) == (cut in (0, len(HEADER)))
+    assert (torn_in(tmp_path) is None) == (cut in (0, len(HEADER)))
     assert journal.append(b"six") == 6
     journal.commit()
     journal.close()
@@ -262,9 +287,10 @@ def test_a_torn_beginning(tmp_path: Path, cut: int) -> None:
 def test_a_tail_torn_in_the_middle_of_a_character_is_kept_as_it_is(tmp_path: Path) -> None:
     path = written(tmp_path, "grüße".encode())
     path.write_bytes(path.read_bytes()[:-5])
-    journal = journal_in(tmp_path)
-    assert journal.torn is not None
-    assert journal.torn.read_bytes().endswith(b"gr\xc3")
+    journal_in(tmp_path)
+    torn = torn_in(tmp_path)
+    assert torn is not None
+    assert torn.read_bytes().endswith(b"gr\xc3")
 
 
 def test_evidence_is_never_overwritten(tmp_path: Path) -> None:
@@ -274,7 +300,7 @@ def test_evidence_is_never_overwritten(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:at] + tail)
         journal = journal_in(tmp_path)
         journal.close()
-        assert journal.torn == tmp_path / (f"torn.{at}.txt" if count == 1 else f"torn.{at}.{count}.txt")
+        assert torn_in(tmp_path) == tmp_path / (f"torn.{at}.txt" if count == 1 else f"torn.{at}.{count}.txt")
     assert (tmp_path / f"torn.{at}.txt").read_bytes() == b"first"
 
 
@@ -283,7 +309,7 @@ def test_a_batch_that_was_not_acknowledged_may_be_damaged_in_any_way(tmp_path: P
     syncer = FakeSyncer(in_place=False)
     journal = journal_in(tmp_path, syncer)
     add(journal, b"acknowledged")
-    journal.synced()
+    journal.ready()
     before = journal.size
     add(journal, *(b"%d" % number * 30 for number in range(1, 80)))
     journal.close()
@@ -318,7 +344,7 @@ def test_every_flipped_bit_is_refused_and_its_place_named(tmp_path: Path) -> Non
     journal = journal_in(tmp_path)
     add(journal, b'{"a":1}', b'{"b":22}')
     add(journal, b"{}", b'{"d":"x"}')
-    journal.mark()
+    journal.every_second()
     journal.close()
     path = journal.path
     whole = path.read_bytes()
@@ -340,7 +366,7 @@ def test_every_flipped_bit_is_refused_and_its_place_named(tmp_path: Path) -> Non
 def test_a_flipped_last_line_end_is_not_a_torn_tail(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     add(journal, b"one", b"two")
-    journal.mark()
+    journal.every_second()
     journal.close()
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole.replace(pack(2, b"two"), pack(2, b"two")[:-1] + b"\x0b"))
@@ -351,7 +377,7 @@ def test_a_flipped_last_line_end_is_not_a_torn_tail(tmp_path: Path) -> None:
 def test_records_that_are_missing_are_noticed(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     add(journal, b"one", b"two")
-    journal.mark()
+    journal.every_second()
     journal.close()
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole.replace(pack(2, b"two"), b""))
@@ -363,7 +389,7 @@ def test_flat_files_that_are_older_than_an_empty_journal_are_noticed(tmp_path: P
     """Whoever restores them alone from a backup would lose what came after it."""
     journal = journal_in(tmp_path)
     add(journal, b"one", b"two")
-    journal.empty()
+    journal.clear()
     journal.close()
     assert replayed(tmp_path, after=2) == []
     with pytest.raises(FileError, match="commands up to LSN 2 were on disk, but those after 1 are missing"):
@@ -373,7 +399,7 @@ def test_flat_files_that_are_older_than_an_empty_journal_are_noticed(tmp_path: P
 def test_every_flipped_bit_of_an_emptied_journal_is_without_effect(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     add(journal, b"one", b"two")
-    journal.empty()
+    journal.clear()
     journal.close()
     whole = journal.path.read_bytes()
     for bit in range(len(whole) * 8):
@@ -444,7 +470,7 @@ def test_a_journal_of_format_1_is_read_and_goes_on_in_a_segment_of_this_format(t
     (tmp_path / "journal.2.txt").write_bytes(OLD_HEADER + pack(1, b"one") + pack(2, b"two"))
     (tmp_path / "journal.txt").write_bytes(OLD_HEADER + pack(3, b"three") + b"4 torn")
     journal = journal_in(tmp_path)
-    assert journal.torn is not None
+    assert torn_in(tmp_path) is not None
     add(journal, b"four")
     journal.close()
     assert [path.name for path in replay.segments(tmp_path)] == ["journal.2.txt", "journal.3.txt", "journal.txt"]
@@ -479,7 +505,7 @@ def test_a_journal_of_several_segments(tmp_path: Path) -> None:
     for number in range(1, 13):
         add(journal, b"%d" % number)
         if number in (1, 9, 10):
-            journal.cut_segment()
+            journal.cut()
     names = [path.name for path in replay.segments(tmp_path)]
     assert names == ["journal.1.txt", "journal.9.txt", "journal.10.txt", "journal.txt"]
     assert replayed(tmp_path) == [(number, b"%d" % number) for number in range(1, 13)]
@@ -487,7 +513,7 @@ def test_a_journal_of_several_segments(tmp_path: Path) -> None:
     # A new segment's name is durable before its first record counts.
     assert syncer.synced[1] == [tmp_path.name, "journal.txt"]
     assert syncer.synced[2] == ["journal.txt"]
-    journal.drop_older()
+    journal.truncate()
     assert [path.name for path in replay.segments(tmp_path)] == ["journal.txt"]
     assert [lsn for lsn, _ in replayed(tmp_path, after=10)] == [11, 12]
     journal.close()
@@ -500,7 +526,7 @@ def test_a_hole_between_segments_and_a_torn_older_one_are_corruption(tmp_path: P
     for number in range(1, 4):
         add(journal, b"x")
         if number < 3:
-            journal.cut_segment()
+            journal.cut()
     journal.close()
     second = tmp_path / "journal.2.txt"
     whole = second.read_bytes()
@@ -519,14 +545,15 @@ def test_what_a_mark_at_the_end_of_an_older_segment_lost_means_nothing(tmp_path:
     """It was not synced; the segment's name says that all its records are there."""
     journal = journal_in(tmp_path)
     add(journal, b"one")
-    journal.mark()
-    journal.cut_segment()
+    journal.every_second()
+    journal.cut()
     add(journal, b"two")
     journal.close()
     older = tmp_path / "journal.1.txt"
     older.write_bytes(older.read_bytes()[:-3])
     assert replayed(tmp_path) == [(1, b"one"), (2, b"two")]
-    assert journal_in(tmp_path).torn is None
+    journal_in(tmp_path)
+    assert torn_in(tmp_path) is None
 
 
 def test_an_older_segment_that_the_flat_files_hold_is_not_read(tmp_path: Path) -> None:
@@ -534,7 +561,7 @@ def test_an_older_segment_that_the_flat_files_hold_is_not_read(tmp_path: Path) -
     journal = journal_in(tmp_path)
     for command in (b"one", b"two", b"three"):
         add(journal, command)
-        journal.cut_segment()
+        journal.cut()
     add(journal, b"y")
     journal.close()
     (tmp_path / "journal.2.txt").unlink()
@@ -549,10 +576,10 @@ def test_the_new_segment_is_durable_before_the_older_ones_go(
     fsync, unlink = os.fsync, Path.unlink
     journal = journal_in(tmp_path)
     add(journal, b"one")
-    journal.cut_segment()
+    journal.cut()
     monkeypatch.setattr(module.os, "fsync", lambda fd: (done.append(f"sync {name_of(fd)}"), fsync(fd))[1])
     monkeypatch.setattr(Path, "unlink", lambda path: (done.append(f"remove {path.name}"), unlink(path))[1])
-    journal.drop_older()
+    journal.truncate()
     assert done == ["sync journal.txt", f"sync {tmp_path.name}", "remove journal.1.txt"]
 
 
@@ -564,12 +591,12 @@ def test_two_checkpoints_that_fail_lose_no_record(tmp_path: Path) -> None:
     """`save` twice on a full disk: the second finds an empty segment, whose name must not take an older one's place."""
     journal = journal_in(tmp_path)
     add(journal, b"one", b"two")
-    journal.cut_segment()
-    journal.cut_segment()
-    journal.cut_segment()
+    journal.cut()
+    journal.cut()
+    journal.cut()
     assert replayed(tmp_path) == [(1, b"one"), (2, b"two")]
     add(journal, b"three")
-    journal.cut_segment()
+    journal.cut()
     journal.close()
     assert replayed(tmp_path) == [(1, b"one"), (2, b"two"), (3, b"three")]
 
@@ -587,7 +614,7 @@ def test_a_segment_is_on_disk_before_others_follow_it(tmp_path: Path, monkeypatc
         fsync(fd)
 
     monkeypatch.setattr(module.os, "fsync", noted)
-    journal.cut_segment()
+    journal.cut()
     assert synced[0] == "journal.txt"
 
 
@@ -613,7 +640,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
 
 
-@pytest.mark.parametrize("what", ["cut_segment", "drop_older", "empty"])
+@pytest.mark.parametrize("what", ["cut", "truncate", "clear"])
 def test_a_crash_at_any_step(tmp_path: Path, what: str) -> None:
     for step in range(1, 12):
         folder = tmp_path / str(step)
@@ -622,10 +649,10 @@ def test_a_crash_at_any_step(tmp_path: Path, what: str) -> None:
         held = 0  # the LSN up to which the flat files hold everything
         for number in range(1, 7):
             add(journal, b"%d" % number)
-            if number in (2, 4) and what != "cut_segment":
-                journal.cut_segment()
+            if number in (2, 4) and what != "cut":
+                journal.cut()
                 held = number
-        if what == "empty":
+        if what == "clear":
             held = 6
         crashed = False
         with pytest.MonkeyPatch.context() as patched:
@@ -635,8 +662,9 @@ def test_a_crash_at_any_step(tmp_path: Path, what: str) -> None:
             except Crash:
                 crashed = True
         again = journal_in(folder, after=held)
-        assert again.torn is None or not lines_of(again.torn)  # half a mark
-        assert again.appended == 6, f"step {step}"
+        torn = torn_in(folder)
+        assert torn is None or not lines_of(torn)  # half a mark
+        assert again.given == 6, f"step {step}"
         add(again, b"7")
         again.close()
         assert replayed(folder, held) == [(number, b"%d" % number) for number in range(held + 1, 8)], f"step {step}"
@@ -649,9 +677,9 @@ def test_a_crash_at_any_step(tmp_path: Path, what: str) -> None:
 def test_emptied_at_a_clean_stop(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     add(journal, b"one")
-    journal.cut_segment()
+    journal.cut()
     add(journal, b"two")
-    journal.empty()
+    journal.clear()
     journal.close()
     assert [path.name for path in tmp_path.iterdir()] == ["journal.txt"]
     assert journal.path.read_bytes() == HEADER + records.durable(2, 2)
@@ -670,8 +698,8 @@ def test_a_sync_that_fails(tmp_path: Path, in_place: bool) -> None:
     syncer.failure = OSError(5, "Input/output error")
     with pytest.raises(CommitFailed, match=r"journal\.txt: Input/output error"):
         add(journal, b"one")
-        journal.synced()
-    assert journal.committed == 0
+        journal.ready()
+    assert upto(journal) == 0
 
 
 def test_a_sync_later_that_fails(tmp_path: Path) -> None:
@@ -682,18 +710,19 @@ def test_a_sync_later_that_fails(tmp_path: Path) -> None:
     add(journal, b"two")
     syncer.failure = OSError("the syncing child has died")
     with pytest.raises(CommitFailed, match="has died"):
-        journal.sync_later()
+        journal.every_second()
 
 
 FULL = """
 import resource, sys
 from pathlib import Path
-from chatlib.storage.journal import CommitFailed, Journal
+from chatlib.storage.journal import Journal
+from chatlib.storage.log import CommitFailed
 from chatlib.storage.syncer import Syncer
 
 syncer = Syncer()
 journal = Journal(Path(sys.argv[1]), syncer)
-journal.prove(0)
+journal.prove(0, False)
 journal.mend()
 journal.open()
 before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -705,8 +734,9 @@ try:
             journal.append(b"x" * 100)
         journal.commit()
         while journal.busy:
-            journal.synced()
-        acknowledged = journal.committed
+            journal.ready()
+        for batch in journal.committed():
+            acknowledged = batch[-1]
 except CommitFailed as failed:
     print(acknowledged, failed)
 resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -746,23 +776,23 @@ def test_fsync_second_does_not_wait_once_it_has_reserved_lsns(tmp_path: Path) ->
     syncer = FakeSyncer(in_place=False)
     journal = second_in(tmp_path, syncer)
     add(journal, b"one")
-    assert (journal.committed, journal.busy) == (0, True), "nothing is reserved yet"
+    assert (upto(journal), journal.busy) == (0, True), "nothing is reserved yet"
     add(journal, b"two")
-    journal.synced()
-    assert (journal.committed, journal.durable, journal.busy) == (2, 1, False)
+    journal.ready()
+    assert (upto(journal), journal.durable, journal.busy) == (2, 1, False)
     add(journal, b"three")
-    assert (journal.committed, journal.durable, len(syncer.synced)) == (3, 1, 1)
-    journal.sync_later()
+    assert (upto(journal), journal.durable, len(syncer.synced)) == (3, 1, 1)
+    journal.every_second()
     assert journal.busy
-    journal.sync_later()  # one at a time
+    journal.every_second()  # one at a time
     add(journal, b"four")
-    assert (journal.committed, len(syncer.synced)) == (4, 2)
-    journal.synced()
+    assert (upto(journal), len(syncer.synced)) == (4, 2)
+    journal.ready()
     assert (journal.durable, journal.busy) == (3, False)
-    journal.sync_later()
-    journal.synced()
+    journal.every_second()
+    journal.ready()
     assert journal.durable == 4
-    journal.sync_later()
+    journal.every_second()
     assert len(syncer.synced) == 3, "nothing to sync"
 
 
@@ -774,7 +804,7 @@ def test_an_lsn_that_was_given_away_is_never_given_again(tmp_path: Path) -> None
     durable = journal.size
     for _ in range(5):
         add(journal, b"x")
-    assert (journal.committed, journal.durable) == (6, 1)
+    assert (upto(journal), journal.durable) == (6, 1)
     journal.close()
     whole = journal.path.read_bytes()
     for size in range(durable, len(whole) + 1):
@@ -797,17 +827,17 @@ def test_more_than_was_reserved_waits_for_the_disk(tmp_path: Path, monkeypatch: 
     syncer = FakeSyncer(in_place=False)
     journal = second_in(tmp_path, syncer)
     add(journal, b"one")
-    journal.synced()
+    journal.ready()
     add(journal, *[b"x"] * 4)
-    assert (journal.committed, journal.busy) == (5, False)
+    assert (upto(journal), journal.busy) == (5, False)
     add(journal, b"y", b"y")
-    assert (journal.committed, journal.busy) == (7, True), "the next reservation is asked for in good time"
+    assert (upto(journal), journal.busy) == (7, True), "the next reservation is asked for in good time"
     add(journal, *[b"z"] * 20)
-    assert journal.committed == 11
-    journal.synced()
-    assert (journal.committed, journal.busy) == (17, True)
-    journal.synced()
-    assert (journal.committed, journal.durable, journal.busy) == (27, 27, False)
+    assert upto(journal) == 11
+    journal.ready()
+    assert (upto(journal), journal.busy) == (17, True)
+    journal.ready()
+    assert (upto(journal), journal.durable, journal.busy) == (27, 27, False)
     journal.close()
 
 
@@ -829,9 +859,9 @@ def test_a_reservation_outlives_a_new_segment_and_the_end_of_the_old_ones(tmp_pa
     journal = second_in(tmp_path, FakeSyncer())
     add(journal, b"one")
     add(journal, b"two")
-    journal.cut_segment()
+    journal.cut()
     assert journal.durable == 2
-    journal.drop_older()
+    journal.truncate()
     journal.close()
     again = journal_in(tmp_path, after=2)
     assert again.append(b"x") == RESERVE + 2
@@ -844,9 +874,9 @@ def test_a_clean_stop_reserves_nothing(tmp_path: Path) -> None:
     journal = second_in(tmp_path, FakeSyncer())
     add(journal, b"one")
     add(journal, b"two")
-    journal.sync_now()
+    journal.settle()
     assert journal.durable == 2
-    journal.empty()
+    journal.clear()
     journal.close()
     assert journal_in(tmp_path, after=2).append(b"x") == 3
 
@@ -855,25 +885,25 @@ def test_from_second_to_always_and_back(tmp_path: Path) -> None:
     syncer = FakeSyncer(in_place=False)
     journal = second_in(tmp_path, syncer)
     add(journal, b"one")
-    journal.synced()
+    journal.ready()
     add(journal, b"two")
     journal.sync_always = True
     add(journal, b"three")
-    assert (journal.committed, journal.busy) == (2, True)
-    journal.synced()
-    assert (journal.committed, journal.durable) == (3, 3)
+    assert (upto(journal), journal.busy) == (2, True)
+    journal.ready()
+    assert (upto(journal), journal.durable) == (3, 3)
     add(journal, b"four")
-    journal.synced()
-    journal.mark()
+    journal.ready()
+    journal.every_second()
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     shutil.copy(journal.path, crashed)
     assert journal_in(crashed).append(b"x") == 5, "nothing is reserved any more"
     journal.sync_always = False
     add(journal, b"five")
-    assert (journal.committed, journal.busy) == (4, True)
-    journal.synced()
-    assert journal.committed == 5
+    assert (upto(journal), journal.busy) == (4, True)
+    journal.ready()
+    assert upto(journal) == 5
     journal.close()
 
 
