@@ -25,7 +25,7 @@ class ByHand:
     parameters: Taken = field(default_factory=dict)
     accounts: Taken = field(default_factory=dict)
 
-    def take(self, lsn: int, command: Command) -> None:
+    def take_in(self, lsn: int, command: Command) -> None:
         """An edit that came from the files: `written` says up to which LSN they had been written before."""
         self.forget(command["written"])
         self.parameters.update((fold(name), (lsn, value)) for name, value in command["parameters"].items())

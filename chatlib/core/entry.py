@@ -94,7 +94,7 @@ def lockout_refusal(world: World, account: Account, address: str, client: str | 
     return locked_out(account.name, seconds)
 
 
-def _takes_over(presence: Presence, client: str | None) -> bool:
+def _is_the_same_client(presence: Presence, client: str | None) -> bool:
     return client is not None and presence.client == client
 
 
@@ -110,7 +110,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     refused = lockout_refusal(world, account, address, client, command["at"])
     if refused:
         return refused
-    if earlier and not _takes_over(earlier, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
+    if earlier and not _is_the_same_client(earlier, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
         return already_online(account.name)
     if earlier is None and world.seats_left() == 0:
         return refusal("SERVER_FULL", "All seats are taken; try again later.")
@@ -173,7 +173,7 @@ def depart(world: World, lsn: int, command: Command) -> Reply:
 
 
 def end_session(world: World, account: Account, at: float) -> None:
-    """Takes `account` offline and tells the others."""
+    """`account` goes offline, and the others are told."""
     world.leave(account, at)
     world.effects.append((ANNOUNCE, account.user, news_of(world, account)))
 
@@ -237,7 +237,7 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
 def edit(world: World, lsn: int, command: Command) -> Reply:
     """What a person changed in para.txt and credentials.txt, or with `change`: names → values, None: removed."""
     if "written" in command:  # not with `change`
-        world.by_hand.take(lsn, command)
+        world.by_hand.take_in(lsn, command)
     world.parameters.update(command.get("parameters", {}))
     for name, verifier in command.get("accounts", {}).items():
         user = fold(name)

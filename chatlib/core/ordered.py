@@ -28,7 +28,7 @@ class Ordered(Generic[T]):
         insort(self._in_order(), value)
 
     def remove(self, value: T) -> None:
-        """Takes out one that is there."""
+        """Removes one that is there."""
         values = self._in_order()
         place = bisect_left(values, value)
         assert values[place] == value

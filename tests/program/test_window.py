@@ -345,5 +345,8 @@ def test_without_a_terminal_sighup_reloads_and_with_one_it_does_not(tmp_path: Pa
         assert subprocess.run(["kill", "-0", str(pid)]).returncode == 0
     os.kill(pid, signal.SIGHUP)
     while "Goodbye!" not in said.read_text():
-        pass
+        alive = subprocess.run(["kill", "-0", str(pid)]).returncode == 0
+        assert alive or "Goodbye!" in said.read_text(), said.read_text()
+    assert "by hand" not in said.read_text(), "it has not reloaded"
+    assert is_saved(home)
     shell.close()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.protocol import kinds
+from chatlib.protocol.framing import decode, encode
 from chatlib.protocol.kinds import MAX_INTEGER, Kind
 from chatlib.protocol.scram import make_verifier
 
@@ -67,12 +68,26 @@ def test_a_typed_word_becomes_a_value(kind: Kind, word: str, value: object) -> N
     assert kind.accepts(parsed)
 
 
-@given(st.text(max_size=20))
-def test_a_typed_word_is_a_value_error_or_can_be_checked(word: str) -> None:
-    for kind, _, _ in BOUNDS:
-        try:
-            value = kind.parse(word)
-        except ValueError:
-            continue
-        assert kind.check(value) in (None, kind.allowed)
-        assert kind.accepts(value) == (kind.check(value) is None)
+@given(st.sampled_from([kind for kind, _, _ in BOUNDS]), st.text(max_size=20) | st.from_regex(r"-?[0-9._e]{1,9}"))
+def test_what_is_typed_is_refused_or_arrives_as_it_was_typed(kind: Kind, word: str) -> None:
+    """Whatever is typed: what the kind accepts goes over the wire, and is accepted there, too."""
+    numbers = (kinds.COUNT, kinds.SEQ, kinds.MINUTES)
+    try:
+        value = kind.parse(word)
+    except ValueError:
+        assert kind in numbers, "a text is always one"
+        return
+    if kind in numbers:
+        assert value == float(word)
+    elif kind is not kinds.FILE_NAME:
+        assert value == word
+    if kind.accepts(value):
+        arrived = decode(encode({"value": value})[:-1])["value"]
+        assert (arrived, type(arrived)) == (value, type(value))
+        assert kind.accepts(arrived)
+        assert kind not in numbers or 0 <= arrived <= MAX_INTEGER  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("word", "name"), [('"a b.txt"', "a b.txt"), ("'a'", "a"), ("'a\"", "'a\""), ("'", "'")])
+def test_a_file_name_may_be_quoted(word: str, name: str) -> None:
+    assert kinds.FILE_NAME.parse(word) == name

@@ -309,7 +309,7 @@ def test_unknown_names_in_para_txt_are_named_and_refuse_nothing(house: House) ->
     assert "RATELIMIT 4\n# NO_NAME 1\nzzz\n" in house.read("para.txt")
 
 
-def test_sighup_is_reload(house: House) -> None:
+def test_a_reload_that_nobody_typed_is_told_to_the_console_and_the_log(house: House) -> None:
     house.edit("para.txt", "RATE_LIMIT 0", "RATE_LIMIT 3")
     house.server.saver.reload(house.server.tell)
     house.wait_for(lambda: not house.server.saver.busy)
