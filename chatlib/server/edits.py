@@ -49,8 +49,8 @@ def samples_in_use(world: World) -> list[str]:
 
 
 @dataclass(slots=True)
-class Taken:
-    """Edits that were read and checked: values for the world, and the lines that they came from."""
+class Changes:
+    """What was changed by hand, read and checked: values for the world, and the lines that they came from."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
     accounts: dict[str, str | None] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class EditedFiles:
             (self.parameters, by_hand.parameters, _same_value),
             (self.credentials, by_hand.accounts, _same_secret),
         ):
-            file.take({
+            file.remember({
                 name: line
                 for name, line in file.edits().items()
                 if fold(name) in known and known[fold(name)][0] > file.lsn and same(name, line, known[fold(name)][1])
@@ -96,30 +96,30 @@ class EditedFiles:
         iterations: int | None = None,
         say: Callable[[str], None] = lambda text: None,
         wanted: Callable[[], bool] = lambda: True,
-    ) -> Taken:
+    ) -> Changes:
         """Checks and converts what was changed by hand. Takes 0.1 to 1 s for each password. Raises FileError.
 
         `iterations`: for new verifiers; by default what para.txt says. Raises InterruptedError when it is not `wanted`.
         """
-        taken = Taken(lines=[self.parameters.edits(), self.credentials.edits()], written=self.written,
-                      unknown=[self._unknown(line) for line in self.parameters.unknown()])  # fmt: skip
-        for name, line in taken.lines[0].items():
+        found = Changes(lines=[self.parameters.edits(), self.credentials.edits()], written=self.written,
+                        unknown=[self._unknown(line) for line in self.parameters.unknown()])  # fmt: skip
+        for name, line in found.lines[0].items():
             parameter = find(name)
             assert parameter is not None
             try:
-                taken.parameters[parameter.name] = parameter.default if line is None else parameter.parse(line.value)
+                found.parameters[parameter.name] = parameter.default if line is None else parameter.parse(line.value)
             except ValueError as wrong:
                 raise FileError(f"{self.parameters.path}, line {line.number if line else 0}: {wrong}") from None
-        self._check_accounts(taken.lines[1])
-        cost = taken.parameters.get("SCRAM_ITERATIONS", iterations or defaults()["SCRAM_ITERATIONS"])
-        plain = sum(1 for line in taken.lines[1].values() if line and not line.value.startswith(MECHANISM + "$"))
+        self._check_accounts(found.lines[1])
+        cost = found.parameters.get("SCRAM_ITERATIONS", iterations or defaults()["SCRAM_ITERATIONS"])
+        plain = sum(1 for line in found.lines[1].values() if line and not line.value.startswith(MECHANISM + "$"))
         if plain:
             say(f"Turning {counted(plain, 'password')} of credentials.txt into verifiers ...")
-        for name, line in taken.lines[1].items():
+        for name, line in found.lines[1].items():
             if not wanted():
                 raise InterruptedError("the server that asked for it is gone")
-            taken.accounts[name] = None if line is None else _verifier(name, line.value, cost)
-        return taken
+            found.accounts[name] = None if line is None else _verifier(name, line.value, cost)
+        return found
 
     def _unknown(self, line: Line) -> str:
         close = difflib.get_close_matches(line.name.upper(), [name.upper() for name in PARAMETERS], 1)
@@ -148,10 +148,10 @@ class EditedFiles:
             except ScramError as wrong:
                 raise FileError(f"{place}: {name}: {wrong} A line is 'name password' or 'name verifier'.") from None
 
-    def take(self, taken: Taken) -> None:
+    def remember(self, changes: Changes) -> None:
         """These edits are in the world now."""
-        self.parameters.take(taken.lines[0])
-        self.credentials.take(taken.lines[1])
+        self.parameters.remember(changes.lines[0])
+        self.credentials.remember(changes.lines[1])
 
     def write(self, world: World) -> list[str]:
         """Makes both files say what the world says. Raises OSError.

@@ -15,18 +15,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chatlib.core.world import Command, Reply
+from chatlib.core.world import Command, Reply, World
 from chatlib.reactor.jobs import Job
-from chatlib.server.edits import Taken
+from chatlib.reactor.loop import Loop
+from chatlib.server.edits import Changes, EditedFiles
+from chatlib.server.effects import Effects
+from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
 from chatlib.storage import textfile
 from chatlib.storage.edited import Line
+from chatlib.storage.home import Home
+from chatlib.storage.log import Log
+from chatlib.storage.messages import MessageStore
 from chatlib.storage.parameters import PARAMETERS
-
-if TYPE_CHECKING:
-    from chatlib.server.server import Server
 
 Tell = Callable[[str], None]
 # For tests: a child's disk on which each change of a name takes so many seconds longer.
@@ -55,8 +58,14 @@ class Wish:
 class Saver:
     """The jobs of one server."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(
+        self, *, home: Home, edited: EditedFiles, loop: Loop, world: World, journal: Log, messages: MessageStore,
+        effects: Effects, pipeline: Pipeline, tell: Tell, note: Tell, parameters_changed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """`tell`: the administrator is told; `note`: the server log. Edits may have changed parameters."""
+        self._home, self._edited, self._loop, self._world = home, edited, loop, world
+        self._journal, self._messages, self._effects, self._pipeline = journal, messages, effects, pipeline
+        self._tell, self._note, self._parameters_changed = tell, note, parameters_changed
         self._job: Job | None = None
         self._wishes: deque[Wish] = deque()
         self._taking = False  # edits are on their way into the world
@@ -76,9 +85,9 @@ class Saver:
         """A parameter was changed at the console: para.txt says so, too."""
         wishes = [wish for wish in self._wishes if wish.what is What.REWRITE]
         if not wishes:
-            wishes.append(Wish(What.REWRITE, lambda text: None, self._server.tell))
+            wishes.append(Wish(What.REWRITE, lambda text: None, self._tell))
             self._wishes += wishes
-        wishes[0].lsn = self._server.world.lsn
+        wishes[0].lsn = self._world.lsn
 
     @property
     def busy(self) -> bool:
@@ -91,25 +100,24 @@ class Saver:
         if self._job is not None:
             self._job.end()
             self._job = None
-            self._tidy(self._server.tell)
+            self._tidy(self._tell)
 
     def step(self) -> None:
         """A phase of the tick: before a commit, when everything committed has been carried out."""
-        server = self._server
         if self._job is not None or self._taking or self._ended:
             return
         if self._write is not None:
             # At rest, and with everything committed carried out, the world is that of the segment's last LSN. The files
             # that people edit wait for the edit to be durable: else a power cut could take it out of both.
-            save, journal = self._write.what is What.SAVE, server.journal
+            save, journal = self._write.what is What.SAVE, self._journal
             if journal.at_rest if save else journal.durable >= self._write.lsn:
                 wish, self._write = self._write, None
                 self._start_writing(wish)
             return
-        limit = server.world.parameters["JOURNAL_LIMIT"]
-        if not self._wishes and server.journal.size > limit + self._limit_from:
-            server.log.write("checkpoint: the journal has reached its limit")
-            self._wishes.append(Wish(What.SAVE, server.log.write, server.tell))
+        limit = self._world.parameters["JOURNAL_LIMIT"]
+        if not self._wishes and self._journal.size > limit + self._limit_from:
+            self._note("checkpoint: the journal has reached its limit")
+            self._wishes.append(Wish(What.SAVE, self._note, self._tell))
         if self._wishes:
             wish = self._wishes.popleft()
             if wish.what is What.REWRITE:
@@ -120,12 +128,12 @@ class Saver:
     # Reading what was changed by hand.
 
     def _start_reading(self, wish: Wish) -> None:
-        server, iterations = self._server, self._server.world.parameters["SCRAM_ITERATIONS"]
+        iterations = self._world.parameters["SCRAM_ITERATIONS"]
 
         def work() -> bytes:
-            taken = server.edited.read(iterations, wanted=server.home.writer.wanted)
-            lines = [{k: v and (v.number, v.name, v.value) for k, v in one.items()} for one in taken.lines]
-            return json.dumps([taken.parameters, taken.accounts, lines, taken.written, taken.unknown]).encode()
+            found = self._edited.read(iterations, wanted=self._home.writer.wanted)
+            lines = [{k: v and (v.number, v.name, v.value) for k, v in one.items()} for one in found.lines]
+            return json.dumps([found.parameters, found.accounts, lines, found.written, found.unknown]).encode()
 
         def done(answer: bytes, failure: str) -> None:
             self._job = None
@@ -139,51 +147,50 @@ class Saver:
             known = [{k: v and Line(*v) for k, v in one.items()} for one in lines]
             for sentence in unknown:
                 wish.tell(sentence)
-            self._take(Taken(parameters, accounts, known, written), wish)
+            self._take_in(Changes(parameters, accounts, known, written), wish)
 
         self._fork(work, done, wish)
 
-    def _take(self, taken: Taken, wish: Wish) -> None:
-        if not taken:
+    def _take_in(self, changes: Changes, wish: Wish) -> None:
+        if not changes:
             if wish.what is What.SAVE:
                 self._write = wish
             else:
                 wish.tell("Nothing was changed by hand.")
             return
-        server = self._server
 
         def carried_out(reply: Reply) -> None:
             self._taking = False
             if reply["status"] == "OK":
-                server.edited.take(taken)
-                shown = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in taken.parameters.items()]
-                for name, value in taken.accounts.items():
+                self._edited.remember(changes)
+                shown = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in changes.parameters.items()]
+                for name, value in changes.accounts.items():
                     shown.append(f"{name} was {'removed' if value is None else 'taken in'}")
                 wish.tell("Read: " + ", ".join(shown) + ".")
             else:
                 wish.warn(f"Not taken in: {reply['text']}")
-            server.parameters_changed()
-            self._write, wish.lsn = wish, server.world.lsn  # at once, so that no plain password stays in the file
+            self._parameters_changed()
+            self._write, wish.lsn = wish, self._world.lsn  # at once, so that no plain password stays in the file
 
         self._taking = True
-        server.pipeline.submit(_Once(carried_out), "", None, taken.command(server.loop.wall))
+        self._pipeline.submit(_Once(carried_out), "", None, changes.command(self._loop.wall))
 
     # Writing.
 
     def _start_writing(self, wish: Wish) -> None:
-        server, everything = self._server, wish.what is What.SAVE
+        everything = wish.what is What.SAVE
         if everything:
-            server.journal.cut()
+            self._journal.cut()
 
         def work() -> bytes:
             textfile.slow = _SLOW
-            home, edited = server.home, server.edited
+            home, edited = self._home, self._edited
             with home.writer.held():
                 if everything:
-                    server.effects.finish()  # everything is durable: the journal was cut
-                    notes = checkpoint_now(home, server.world, server.messages, edited, home.writer.wanted)
+                    self._effects.finish()  # everything is durable: the journal was cut
+                    notes = checkpoint_now(home, self._world, self._messages, edited, home.writer.wanted)
                 else:
-                    notes = edited.write(server.world)
+                    notes = edited.write(self._world)
             return json.dumps(notes).encode()
 
         def done(answer: bytes, failure: str) -> None:
@@ -194,7 +201,7 @@ class Saver:
                 return
             notes = json.loads(answer)
             try:
-                server.edited.refresh()
+                self._edited.refresh()
             except (OSError, ValueError) as error:
                 notes.append(str(error))
             for note in notes:
@@ -202,14 +209,14 @@ class Saver:
                     wish.warn(f"Left as it is: {note}")
             if everything:
                 self._limit_from = 0
-                server.journal.truncate()
+                self._journal.truncate()
                 wish.tell("Saved.")
 
         self._fork(work, done, wish)
 
     def _failed(self, wish: Wish, failure: str) -> None:
         if wish.what is What.SAVE:
-            self._limit_from = self._server.journal.size + self._server.world.parameters["JOURNAL_LIMIT"]
+            self._limit_from = self._journal.size + self._world.parameters["JOURNAL_LIMIT"]
             wish.warn(f"The text files could not be written: {failure}. The journal keeps everything.")
         else:
             wish.warn(f"para.txt and credentials.txt could not be written: {failure}. The journal keeps everything.")
@@ -217,17 +224,17 @@ class Saver:
     def _tidy(self, warn: Tell) -> None:
         """After a child that was to write is gone, and perhaps in the middle of it."""
         try:
-            for note in self._server.home.tidy():
+            for note in self._home.tidy():
                 warn(note)
-            self._server.edited.refresh()
+            self._edited.refresh()
         except (OSError, ValueError) as error:  # whatever is left over, the next start finds it
             warn(f"What a child left over stays until the next start: {error}")
 
     def _fork(self, work: Callable[[], bytes], done: Callable[[bytes, str], None], wish: Wish) -> None:
         try:
-            self._job = Job(self._server.loop, work, done)
+            self._job = Job(self._loop, work, done)
         except OSError as error:
-            self._limit_from = self._server.journal.size  # by itself only when it has grown by as much again
+            self._limit_from = self._journal.size  # by itself only when it has grown by as much again
             wish.warn(f"Not now: {error.strerror}.")
 
 

@@ -115,7 +115,11 @@ class Server:
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
             edge={"hello": reception.hello, "file": self.transfers.ask_upload, "fileget": self.transfers.ask_download},
         )  # fmt: skip
-        self.saver = Saver(self)
+        self.saver = Saver(
+            home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
+            effects=self.effects, pipeline=self.pipeline, tell=self.tell, note=self.log.write,
+            parameters_changed=self.parameters_changed,
+        )  # fmt: skip
 
     def _take_in(self) -> None:
         """The first commands of a run: sessions that a crash left open end, and edits by hand are taken in."""
@@ -126,7 +130,7 @@ class Server:
         if taken:
             self.submit(taken.command(at))
         self.pipeline.settle()
-        self.edited.take(taken)
+        self.edited.remember(taken)
         notes = self.edited.write(self.world)
         self.parameters_changed()
         for text in filter(None, [*taken.unknown, *notes, edits.warning(edits.samples_in_use(self.world))]):
@@ -205,7 +209,7 @@ class Server:
         if taken:
             self.submit(taken.command(self.loop.wall))
             self.pipeline.settle()
-            self.edited.take(taken)
+            self.edited.remember(taken)
         return ""
 
     # The phases of a tick.

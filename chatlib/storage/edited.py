@@ -6,7 +6,7 @@ lines and lines whose hand-made change the server has not taken in yet survive a
 the server cannot tell apart, since they have the same name: they are named, and nothing else waits for them.
 
 Must not know what a value means: that is for whoever takes the edits in. Legal: one process at a time calls ``write``,
-under the home's writer lock, while nobody else calls ``take``.
+under the home's writer lock, while nobody else calls ``remember``.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class EditedFile:
         self._base = dict(self._stored.lines)
         # A crash between the two renames of write() leaves a base that is older than the file.
         self._next_base = Base.load(self._next_path).lines
-        self._taken = False  # since the base was stored
+        self._remembered = False  # an edit, since the base was stored
 
     @property
     def lsn(self) -> int:
@@ -157,9 +157,9 @@ class EditedFile:
     def _is_gone(self, key: str) -> bool:
         return bool(self._next_base) and key not in self._next_base
 
-    def take(self, edits: Mapping[str, Line | None]) -> None:
+    def remember(self, edits: Mapping[str, Line | None]) -> None:
         """These edits are in the world now: they no longer count as such."""
-        self._taken |= bool(edits)
+        self._remembered |= bool(edits)
         for name, line in edits.items():
             if line is None:
                 self._base.pop(self._fold(name), None)
@@ -180,7 +180,7 @@ class EditedFile:
             self.left_alone = [*notes, *scan.twice.values()]
             text, base = self._merged(scan, wanted, lsn)
             unchanged = scan.data == text.encode()
-            if unchanged and base.lines == self._stored.lines and not self._taken:
+            if unchanged and base.lines == self._stored.lines and not self._remembered:
                 self._next_path.unlink(missing_ok=True)
                 return False
             base.store(self._next_path)
@@ -196,7 +196,7 @@ class EditedFile:
     def begin(self, text: str) -> None:
         """Makes the file anew, unless it is there; what it then holds is nobody's edit. Raises OSError, FileError."""
         if not self.path.exists() and exchange(self.path, None, text, []):
-            self.take(self.edits())
+            self.remember(self.edits())
 
     def _merged(self, scan: _Scan, wanted: Mapping[str, str], lsn: int) -> tuple[str, Base]:
         """What the file is to hold, and the base of that."""
@@ -225,7 +225,7 @@ class EditedFile:
 
     def _adopt(self, base: Base) -> None:
         self._stored, self._base, self._next_base = base, dict(base.lines), {}
-        self._taken = False
+        self._remembered = False
 
     def refresh(self) -> None:
         """Another process of this server may have written the file, or have died while it did. Raises FileError."""

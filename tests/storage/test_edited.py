@@ -50,7 +50,7 @@ def test_the_first_read_takes_everything_as_edited(tmp_path: Path) -> None:
     write(tmp_path, "# users\nBob secret one\n\n  amy\tpw  ")  # no last newline
     file = opened(tmp_path)
     assert file.edits() == {"Bob": Line(2, "Bob", "secret one"), "amy": Line(4, "amy", "pw")}
-    file.take(file.edits())
+    file.remember(file.edits())
     assert file.edits() == {}
     assert file.write({"Bob": "v1", "amy": "v2"})
     assert text(tmp_path) == "# users\nBob v1\n\namy v2\n"
@@ -66,7 +66,7 @@ def test_each_way_to_edit(tmp_path: Path) -> None:
     assert file.write({"amy": "one", "bob": "2", "cyd": "3"})
     assert text(tmp_path) == "bob two\n# cyd is gone\namy one\ndan\nEve 5 five\n"
     assert changes(file) == changes(opened(tmp_path)) == {"bob": "two", "cyd": None, "dan": "", "Eve": "5 five"}
-    file.take(file.edits())
+    file.remember(file.edits())
     assert changes(file) == {}
     file.write({"amy": "one", "bob": "two!", "dan": "4", "Eve": "5"})
     assert text(tmp_path) == "bob two!\n# cyd is gone\namy one\ndan 4\nEve 5\n"
@@ -77,7 +77,7 @@ def test_comments_order_and_unknown_lines_survive(tmp_path: Path) -> None:
     write(tmp_path, held)
     file = opened(tmp_path, known=lambda name: name.upper() in ("MAXCON", "TIME_OUT", "NEW"))
     assert changes(file) == {"maxcon": "3", "TIME_OUT": "9"}
-    file.take(file.edits())
+    file.remember(file.edits())
     file.write({"maxcon": "4", "TIME_OUT": "9", "NEW": "1"})
     assert text(tmp_path) == held.replace("maxcon 3", "maxcon 4") + "NEW 1\n"
 
@@ -204,7 +204,7 @@ def test_a_crash_at_any_step_of_a_write_makes_no_edit_and_loses_none(
     assert changes(again) == edits
     again.write(wanted)
     assert changes(again) == changes(opened(tmp_path)) == edits
-    again.take(again.edits())
+    again.remember(again.edits())
     world = {**wanted, **{name: value for name, value in edits.items() if value is not None}}
     again.write(world)
     lines = sorted(line for line in text(tmp_path).splitlines())
@@ -361,7 +361,7 @@ def test_an_edit_by_hand_is_never_lost(
                     base.pop(name, None)
                 else:
                     world[name] = base[name] = line.value
-            file.take(found)
+            file.remember(found)
             pending.clear()
         elif act == "restart":
             # Before a stop the server writes; edits that wait are found again.
@@ -379,7 +379,7 @@ def test_an_edit_by_hand_is_never_lost(
             assert {name: value for name, value in held.items() if name not in pending} == {
                 name: value for name, value in world.items() if name not in pending
             }
-    file.take(file.edits())
+    file.remember(file.edits())
     final = {**world, **{name: value for name, value in pending.items() if value is not None}}
     for name, value in pending.items():
         if value is None:
