@@ -129,8 +129,9 @@ def serve(options: argparse.Namespace) -> int:
     survives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
     home = Home(home_folder(options.home), say)
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
-    syncer = Syncer(slow=float(os.environ.get("CHAT_SLOW_SYNC", "0")))
-    server = Server(home, syncer, lambda text: say(text))
+    slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
+    syncer, file_syncer = Syncer(slow), Syncer(slow, in_place=False)
+    server = Server(home, syncer, file_syncer, lambda text: say(text))
     listener = listening_socket(options.bind, options.port)
 
     teletype = Teletype(

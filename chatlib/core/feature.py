@@ -47,6 +47,7 @@ class UploadGrant:
 
     identity: tuple[str, ...]  # the owner, and all that makes it this upload and no other: its part is found by it
     pool: str  # whose room they take: what is on its way there is counted
+    name: str  # what people call them
     size: int
     sha256: str
     command: Command  # makes them visible; `at` and `blob` are added
@@ -62,10 +63,12 @@ class DownloadGrant:
     sha256: str
 
 
-# Each is asked twice, when a ticket is asked for and when its bytes begin; the same grant must come out. A reply says
-# why there is none, or all that there is to say.
-Upload = Callable[["World", str, Request, Callable[[str], Coming]], "UploadGrant | Reply"]
-Download = Callable[["World", str, Request, Callable[[str], Coming]], "DownloadGrant | Reply"]
+# What is coming into a pool.
+Pools = Callable[[str], Coming]
+# A rule is asked when a ticket is asked for, and again when its bytes begin; the same grant must come out. It changes
+# nothing. A reply says why there is no grant; an empty one, that none is asked for: the request is a question.
+UploadRule = Callable[["World", str, Request, Pools], "UploadGrant | Reply"]
+DownloadRule = Callable[["World", str, Request, Pools], "DownloadGrant | Reply"]
 
 
 def _owns_nothing(_world: World) -> Iterable[str]:
@@ -82,8 +85,8 @@ class Feature:
     name: str
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
-    uploads: Mapping[str, Upload] = field(default_factory=dict)
-    downloads: Mapping[str, Download] = field(default_factory=dict)
+    uploads: Mapping[str, UploadRule] = field(default_factory=dict)
+    downloads: Mapping[str, DownloadRule] = field(default_factory=dict)
     files: Mapping[str, FlatFile] = field(default_factory=dict)  # at rest, read in this order, behind the accounts
     blobs: Callable[[World], Iterable[str]] = _owns_nothing  # the names of the bytes on disk that it needs
     forget: Callable[[World, Account], None] = _remembers_nothing  # an account, which is offline, goes

@@ -7,18 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatlib.core import entry, files, talk
-from chatlib.core.feature import Answer, Download, Feature, Handler, Upload
+from chatlib.core.feature import (
+    Answer,
+    DownloadGrant,
+    DownloadRule,
+    Feature,
+    Handler,
+    Pools,
+    Request,
+    UploadGrant,
+    UploadRule,
+)
+from chatlib.core.replies import Reply
 from chatlib.protocol.commands import ACTIONS
+
+if TYPE_CHECKING:
+    from chatlib.core.world import World
 
 FEATURES: list[Feature] = []
 
 HANDLERS: dict[str, Handler] = {}  # by action: a command keeps the name it came with, which may be an alias
 ANSWERS: dict[str, Answer] = {}
-UPLOADS: dict[str, Upload] = {}
-DOWNLOADS: dict[str, Download] = {}
+UPLOADS: dict[str, UploadRule] = {}
+DOWNLOADS: dict[str, DownloadRule] = {}
 # By action, what a request's fingerprint is made of: a text with places, and what takes the fields for them out of a
 # command. None: the fields are looked at one by one.
 Recipe = tuple[str, Callable[[Mapping[str, Any]], Any]]
@@ -49,6 +63,12 @@ def remove(feature: Feature) -> None:
     for name in feature.handlers:
         for action in _names(name):
             del HANDLERS[action], RECIPES[action]
+
+
+def grant(world: World, row: str, user: str, request: Request, coming: Pools) -> UploadGrant | DownloadGrant | Reply:
+    """What the feature of this row says to a request for a ticket."""
+    rule: UploadRule | DownloadRule = UPLOADS[row] if row in UPLOADS else DOWNLOADS[row]
+    return rule(world, user, request, coming)
 
 
 def _names(name: str) -> tuple[str, ...]:

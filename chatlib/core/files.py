@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatlib.core.accounts import Account
 from chatlib.core.effects import ADOPT, UNLINK
-from chatlib.core.feature import Coming, Command, Feature, FlatFile, Request
+from chatlib.core.feature import Coming, Command, DownloadGrant, Feature, FlatFile, Pools, Request, UploadGrant
 from chatlib.core.replies import Reply, no_such_user, page, refusal
 from chatlib.core.talk import post
 from chatlib.protocol.framing import dumps
@@ -201,6 +201,33 @@ def drop(world: World, lsn: int, command: Command) -> Reply:
     return refusal("NO_SUCH_FILE", f"No file has the number {command['number']}.")
 
 
+def upload(world: World, user: str, request: Request, coming: Pools) -> UploadGrant | Reply:
+    """May the user send this file? Its bytes become visible by ``file_stored``, which checks again."""
+    to, name, size, sha256 = request["to"], request["name"], request["size"], request["sha256"]
+    pool = f"files {fold(to)}"
+    receiver, refused = file_refusal(world, user, to, name, size, coming(pool))
+    if refused or receiver is None:
+        return refused
+    joined, to_joined = world.accounts[user].joined, receiver.joined
+    command = {"action": "file_stored", "user": user, "joined": joined, "to": to, "name": name, "size": size,
+               "sha256": sha256, "to_joined": to_joined}  # fmt: skip
+    # A name may go to somebody else, so whoever is meant is part of the identity.
+    identity = (f"{user} {joined}", f"{receiver.user} {to_joined}", name, str(size), sha256)
+    return UploadGrant(identity, pool, name, size, sha256, command, tells=receiver.user)
+
+
+def download(world: World, user: str, request: Request, _coming: Pools) -> DownloadGrant | Reply:
+    """The newest file of that sender and name, if one waits. Without either the request asks what waits."""
+    if "name" not in request and "from" not in request:
+        return {}
+    if "name" not in request or "from" not in request:
+        return refusal("BAD_REQUEST", 'Fields "from" and "name" go together.')
+    file = (world.accounts[user].files or _NOTHING).find(fold(request["from"]), request["name"])
+    if file is None:
+        return no_such_file(request["from"], request["name"])
+    return DownloadGrant(file.blob, file.size, file.sha256)
+
+
 def fileget(world: World, user: str, request: Request, _now: float) -> Reply:
     """What waits for the user, the newest first."""
     before = request.get("before", world.lsn + 1)
@@ -244,6 +271,8 @@ FEATURE = Feature(
     "files",
     handlers={"file_stored": stored, "received": received, "filedecline": decline, "drop": drop},
     answers={"fileget": fileget},
+    uploads={"file": upload},
+    downloads={"fileget": download},
     files={
         "file_rep.txt": FlatFile(
             "receiver, sender, waiting file: number, time, from, name, size, SHA-256, bytes", _dump_files, _load_file

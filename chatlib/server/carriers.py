@@ -1,7 +1,7 @@
 """Carriers: the connections that carry a file's bytes, one way each.
 
-Bytes are moved a bounded piece at a time, one piece a tick and carrier, as long as the tick's allowance lasts; so no
-transfer holds up chat or another transfer. What takes long (checking and syncing an upload) is done by a forked child.
+A carrier moves a bounded piece at a time, one piece a tick, as long as the tick's share lasts; so no transfer holds up
+chat or another transfer. Must not know what the bytes are for: that is in the ticket's grant.
 Legal order: built → ``begin`` once → the loop's calls → the end, from either side, once.
 """
 
@@ -10,44 +10,101 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from chatlib.core.files import Waiting, WaitingFile, no_such_file
+from chatlib.core.feature import DownloadGrant, UploadGrant
 from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import encode
-from chatlib.protocol.text import fold
 from chatlib.reactor.connection import Connection
-from chatlib.reactor.jobs import Job
-from chatlib.reactor.loop import READ, WRITE
-from chatlib.storage.blobs import DigestMismatch
-
-if TYPE_CHECKING:
-    from chatlib.server.server import Server
-    from chatlib.server.transfers import Transfers
+from chatlib.reactor.loop import READ, WRITE, Loop
+from chatlib.server.filesyncs import FileSyncs
+from chatlib.server.people import People
+from chatlib.server.pipeline import Origin
+from chatlib.storage.blobs import Blobs
+from chatlib.storage.serverlog import ServerLog
+from chatlib.storage.syncer import ChildDied
 
 STALLED = 60.0  # seconds without a byte until a transfer is ended
+ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
+TOGETHER = 64 << 10  # bytes moved in one tick when there are several, by one of them in turn (make bench)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """The right to one transfer, in one login of one account. `file` is for a download, what follows for an upload."""
+    """The right to one transfer, in one login of one account."""
 
-    action: str
+    row: str  # the command by which it was asked for, with
+    request: dict[str, Any]
+    grant: UploadGrant | DownloadGrant
     token: str
     user: str
     login: int  # the LSN of the login in which it was asked for
     address: str
     until: float
-    request: dict[str, Any]
     carrier: Carrier | None = None  # once it is used
-    file: WaitingFile | None = None
-    key: str = ""  # of the part
-    joined: int = 0  # the LSN of the sender's registration,
-    to: str = ""
-    to_joined: int = 0  # and the receiver's: a name may go to somebody else
-    left: int = 0  # bytes that have not come yet
+    key: str = ""  # of an upload's part
+    left: int = 0  # bytes of an upload that have not come yet
+
+    @property
+    def action(self) -> str:
+        """What its connection has to ask for."""
+        return "upload" if isinstance(self.grant, UploadGrant) else "download"
+
+
+class Share:
+    """How many bytes may be moved in a tick. `active`: how many carriers there are."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.active = 0
+        self.buffer = memoryview(bytearray(ALONE))  # for all uploads, one after the other
+        self._loop = loop
+        self._tick = -1
+        self._left = 0
+
+    def left(self) -> int:
+        """Bytes that may be moved now; 0: in the next tick."""
+        if self._tick != self._loop.ticks:
+            self._tick, self._left = self._loop.ticks, ALONE if self.active == 1 else TOGETHER
+        return self._left
+
+    def spend(self, count: int) -> None:
+        """So many were."""
+        self._left -= count
+
+
+class Submit(Protocol):
+    """How a command is given (:meth:`chatlib.server.pipeline.Pipeline.submit`)."""
+
+    def __call__(self, origin: Origin | None, echo: str, request_id: Any, command: Command, /) -> None: ...
+
+
+class Counting(Protocol):
+    """Who counts what is under way."""
+
+    def kept(self, ticket: Ticket, count: int) -> None:
+        """So many bytes of an upload are in its part."""
+
+    def ended(self, carrier: Carrier) -> None:
+        """It moves no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What carriers have in common."""
+
+    loop: Loop
+    share: Share
+    counting: Counting
+    blobs: Blobs
+    syncs: FileSyncs
+    submit: Submit
+    people: People
+    log: ServerLog
+    tell: Callable[[str], None]
 
 
 class Carrier:
@@ -55,41 +112,42 @@ class Carrier:
 
     events = READ
 
-    def __init__(self, transfers: Transfers, sock: socket.socket, ticket: Ticket, request: dict[str, Any]) -> None:
-        self._transfers, self._server = transfers, transfers.server
+    def __init__(self, means: Means, sock: socket.socket, ticket: Ticket, request: dict[str, Any]) -> None:
+        self.ticket = ticket
+        self.position: int = request["offset"]
+        self.finishing = False  # all is here: it goes on, whatever becomes of the session and the peer
+        self._means, self._loop, self._blobs = means, means.loop, means.blobs
         self._socket, self._fd = sock, sock.fileno()
         self._request = request
         self._served = -1  # the tick in which it had its turn
-        self._timer = self._server.loop.call_later(STALLED, self._look)
-        self._looked_at = -1
+        self._timer = self._loop.call_later(STALLED, self._look)
+        self._progress, self._looked_at = 0, -1
         self._open = True
         self._file = -1
-        self.ticket = ticket
-        self.finishing = False
-        self._room_seen = -1
-        self.position: int = request["offset"]
-
-    def _watch(self) -> None:
-        self._server.loop.watch(self._fd, self.events, self)
 
     def _look(self) -> None:
-        if self.position == self._looked_at and not self.finishing:
+        if self._progress == self._looked_at and not self.finishing:
             self.end()
             return
-        self._looked_at = self.position
-        self._timer = self._server.loop.call_later(STALLED, self._look)
+        self._looked_at = self._progress
+        self._timer = self._loop.call_later(STALLED, self._look)
 
     def _my_turn(self) -> int:
         """Bytes that it may move now. At most one turn a tick; without one, it is first in the next tick."""
-        loop = self._server.loop
+        loop = self._loop
         if not self._open or self._served == loop.ticks:
             return 0
-        allowed = self._transfers.allowance()
+        allowed = self._means.share.left()
         if allowed <= 0:
             loop.again(self)
             return 0
         self._served = loop.ticks
         return allowed
+
+    def _moved(self, count: int) -> None:
+        self._progress += count
+        self._means.share.spend(count)
+        self._means.people.active(self.ticket.user)
 
     def end(self) -> None:
         """Closes everything; what has arrived stays."""
@@ -102,10 +160,10 @@ class Carrier:
             return False
         self._open = False
         self._timer.cancel()
-        self._server.loop.forget(self._fd, self)
+        self._loop.forget(self._fd, self)
         if self._file >= 0:
             self._close_file()
-        self._transfers.remove(self)
+        self._means.counting.ended(self)
         return True
 
     def _close_file(self) -> None:
@@ -115,7 +173,7 @@ class Carrier:
         if not self._release():
             return
         try:
-            connection = Connection(self._server.loop, self._socket, self.ticket.address, 1 << 16)
+            connection = Connection(self._loop, self._socket, self.ticket.address, 1 << 16)
         except OSError:  # it cost this peer its answer, and must cost nobody else anything
             self._socket.close()
             return
@@ -137,31 +195,71 @@ class Carrier:
 
 
 class Upload(Carrier):
-    """Bytes from a sender into a part."""
+    """Bytes from a sender into a part::
 
-    @staticmethod
-    def refuses(server: Server, ticket: Ticket, offset: int) -> Reply:
-        """Why it cannot begin, or nothing."""
-        there = server.blobs.part_size(ticket.key)
-        return {} if offset == there else refusal("BAD_REQUEST", f'Field "offset" must be {there}.')
+        CATCHING UP ──▶ RECEIVING ──▶ SYNCING ──▶ SUBMITTED ──▶ over
+        what is there   to the end,   the digest  the command that
+        is hashed       hashed        was right   makes them visible
+
+    A part that grew in this run needs no catching up. Whatever goes wrong ends it; `finishing` is true from SYNCING on.
+    """
+
+    def __init__(
+        self, means: Means, sock: socket.socket, ticket: Ticket, grant: UploadGrant, request: dict[str, Any]
+    ) -> None:
+        super().__init__(means, sock, ticket, request)
+        self._grant = grant
+        self._digest = means.blobs.digest(ticket.key)
+        self._room_seen = -1
 
     def begin(self, rest: bytes) -> None:
         """`rest`: bytes that came with the request."""
-        self._size: int = self.ticket.request["size"]
-        self._watch()
+        self._loop.watch(self._fd, READ, self)
         try:
-            self._file = self._server.blobs.open_part(self.ticket.key)
+            self._file = self._blobs.open_part(self.ticket.key)
         except OSError as error:
             self._fail(error)
             return
-        if self._write(memoryview(rest)[: self._size - self.position]):
-            self._finish_when_whole()
+        if self._write(memoryview(rest)[: self._grant.size - self.position]):
+            self._go_on()
 
-    def readable(self) -> None:
-        allowed = min(self._my_turn(), self._size - self.position)
+    def _go_on(self) -> None:
+        if self._digest.upto < self.position:
+            self._loop.change(self._fd, 0, self)
+            self._loop.again(self)
+        elif self.position == self._grant.size:
+            self._finish()
+
+    def again(self) -> None:
+        if self.finishing:
+            return
+        if self._digest.upto < self.position:
+            self._catch_up()
+        else:
+            self.readable()
+
+    def _catch_up(self) -> None:
+        """Hashes a slice of what is there already."""
+        allowed = min(self._my_turn(), self.position - self._digest.upto)
         if allowed <= 0:
             return
-        buffer = self._transfers.buffer[:allowed]
+        try:
+            self._digest.catch_up(self._file, allowed)
+        except OSError as error:
+            self._fail(error)
+            return
+        self._moved(allowed)
+        if self._digest.upto == self.position:
+            self._loop.change(self._fd, READ, self)
+        self._go_on()
+
+    def readable(self) -> None:
+        if self.finishing or self._digest.upto < self.position:
+            return
+        allowed = min(self._my_turn(), self._grant.size - self.position)
+        if allowed <= 0:
+            return
+        buffer = self._means.share.buffer[:allowed]
         try:
             count = self._socket.recv_into(buffer)
         except BlockingIOError:
@@ -171,136 +269,121 @@ class Upload(Carrier):
         if not count:
             self.end()
             return
-        self._transfers.moved(count, self.ticket.user)
+        self._moved(count)
         if self._write(buffer[:count]):
-            self._finish_when_whole()
+            self._go_on()
 
     def _write(self, piece: memoryview) -> bool:
         try:
             while piece:
                 written = os.write(self._file, piece)
+                if self._digest.upto == self.position:
+                    self._digest.add(piece[:written])
                 self.position += written
-                self._transfers.kept(self.ticket, written)
+                self._means.counting.kept(self.ticket, written)
                 piece = piece[written:]
             if self.position >> 20 != self._room_seen >> 20:  # each MiB: others write to this disk, too
                 self._room_seen = self.position
-                if not self._server.blobs.room():
+                if not self._blobs.room():
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._fail(error)
             return False
         return True
 
+    def _close_file(self) -> None:
+        super()._close_file()
+        self._blobs.keep_digest(self.ticket.key, self._digest)
+
     def _fail(self, error: OSError) -> None:
         """A full disk costs the part; after anything else the upload may go on."""
-        name, to = self.ticket.request["name"], self.ticket.request["to"]
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        name, tells, user = self._grant.name, self._grant.tells, self.ticket.user
+        full = error.errno in _FULL
         if full:
-            self._server.blobs.drop_part(self.ticket.key)
-        reason = "the server's disk is full" if full else f"the server's disk failed ({error.strerror})"
-        self._server.log.write(f'upload of "{name}" for {to} failed: {error}')
-        receiver = self._server.delivery.sessions.get(fold(to))
-        if receiver is not None:
-            text = f'A file "{name}" from "{self.ticket.user}" could not be taken: {reason}.'
-            receiver.event({"event": "notice", "time": self._server.loop.wall, "text": text})
+            self._blobs.drop_part(self.ticket.key)
+        reason = "the server's disk is full" if full else f"the server's disk failed ({error.strerror or error})"
+        self._means.log.write(f'upload of "{name}" from {user} failed: {error}')
+        if tells:
+            self._means.people.notice(tells, f'A file "{name}" from "{user}" could not be taken: {reason}.')
         self._say_and_close(refusal("NO_SPACE" if full else "INTERNAL", f'"{name}" could not be taken: {reason}.'))
 
-    def _finish_when_whole(self) -> None:
-        if self.position < self._size or self.finishing:
+    def _finish(self) -> None:
+        if self._digest.hexdigest() != self._grant.sha256:
+            self._blobs.drop_part(self.ticket.key)
+            text = f'"{self._grant.name}" did not arrive as it was announced: send it again.'
+            self._say_and_close(refusal("DIGEST_MISMATCH", text))
             return
         self.finishing = True
-        self._server.loop.change(self._fd, 0, self)
-        blobs, key, sha256 = self._server.blobs, self.ticket.key, self.ticket.request["sha256"]
-
-        def work() -> bytes:
-            try:
-                return blobs.check(key, sha256).encode()
-            except DigestMismatch:
-                return b""
-
+        self._loop.change(self._fd, 0, self)
         try:
-            Job(self._server.loop, work, self._checked)
+            self._means.syncs.start(self._file, self)
         except OSError as error:
             self._fail(error)
 
-    def _checked(self, answer: bytes, failure: str) -> None:
-        if failure:
-            self._fail(OSError(errno.EIO, failure))
-        elif not answer:
-            self._server.blobs.drop_part(self.ticket.key)
-            name = self.ticket.request["name"]
-            text = f'"{name}" did not arrive as it was announced: send it again.'
-            self._say_and_close(refusal("DIGEST_MISMATCH", text))
-        else:
-            ticket = self.ticket
-            command = {
-                "action": "file_stored", "at": self._server.loop.wall, "user": ticket.user, "joined": ticket.joined,
-                **{name: ticket.request[name] for name in ("to", "name", "size", "sha256")},
-                "to_joined": ticket.to_joined, "blob": answer.decode(),
-            }  # fmt: skip
-            self._server.pipeline.submit(self, "upload", None, command)
+    def synced(self, error: OSError | None) -> None:
+        """The bytes are durable, or not."""
+        if not self._open:  # the server stops: the next run takes it up again
+            return
+        if error:
+            if not isinstance(error, ChildDied):  # a disk tells of a failed sync once, and then forgets what it lost
+                self._blobs.drop_part(self.ticket.key)
+            self._fail(error)
+            return
+        blob = self._blobs.new_name(self.ticket.key)
+        command = {**self._grant.command, "at": self._loop.wall, "blob": blob}
+        self._means.submit(self, "upload", None, command)
 
     def answered(self, _echo: str, _request_id: Any, _command: Command, reply: Reply) -> None:
-        """The file is visible, or was refused: then nobody needs its bytes."""
+        """The bytes are visible; or they were refused, and nobody needs them."""
         if reply["status"] != "OK":
-            self._server.blobs.drop_part(self.ticket.key)
+            self._blobs.drop_part(self.ticket.key)
         self._say_and_close(reply)
-
-    def again(self) -> None:
-        self.readable()
 
 
 class Download(Carrier):
-    """Bytes of a waiting file to its receiver."""
+    """Bytes at rest, to whoever may fetch them."""
 
     events = WRITE
 
-    @staticmethod
-    def refuses(server: Server, ticket: Ticket, offset: int) -> Reply:
-        """Why it cannot begin, or nothing."""
-        file, account = ticket.file, server.world.accounts[ticket.user]  # who is logged in has one
-        assert file is not None
-        if file != (account.files or Waiting()).find(fold(file.sender), file.name, file.sha256):
-            return no_such_file(file.sender, file.name)
-        size = file.size
-        return {} if offset <= size else refusal("BAD_REQUEST", f'Field "offset" must be 0 to {size}.')
+    def __init__(
+        self, means: Means, sock: socket.socket, ticket: Ticket, grant: DownloadGrant, request: dict[str, Any]
+    ) -> None:
+        super().__init__(means, sock, ticket, request)
+        self._grant = grant
+        head = {"action": "download", "status": "OK", "size": grant.size, "offset": self.position}
+        self._head = encode(head | ({"id": request["id"]} if "id" in request else {}))
 
-    def begin(self, rest: bytes) -> None:
-        """`rest`: bytes that came with the request, and mean nothing."""
-        assert self.ticket.file is not None
-        self._size = self.ticket.file.size
-        head = {"action": "download", "status": "OK", "size": self._size, "offset": self.position}
-        self._head = encode(head | ({"id": self._request["id"]} if "id" in self._request else {}))
-        self._watch()
+    def begin(self, _rest: bytes) -> None:
+        """Whatever came with the request means nothing."""
+        self._loop.watch(self._fd, WRITE, self)
         try:
-            self._file = self._server.blobs.open(self.ticket.file.blob)
+            self._file = self._blobs.open(self._grant.blob)
         except OSError as error:
-            self._server.tell(f"A waiting file cannot be read: {error}")
+            self._means.tell(f"A waiting file cannot be read: {error}")
             self._say_and_close(refusal("NO_SUCH_FILE", "The file's bytes are missing; tell the administrator."))
 
     def _close_file(self) -> None:
-        assert self.ticket.file is not None
-        self._server.blobs.close(self.ticket.file.blob, self._file)
+        self._blobs.close(self._grant.blob, self._file)
 
     def writable(self) -> None:
-        allowed = min(self._my_turn(), max(1, self._size - self.position))
+        left = self._grant.size - self.position
+        allowed = min(self._my_turn(), max(1, left))
         if allowed <= 0:
             return
         try:
             if self._head:
                 self._head = self._head[self._socket.send(self._head) :]
                 return
-            count = os.sendfile(self._fd, self._file, self.position, allowed) if self.position < self._size else 0
+            count = os.sendfile(self._fd, self._file, self.position, allowed) if left else 0
         except BlockingIOError:
             return
         except OSError:
             self.end()
             return
         self.position += count
-        self._transfers.moved(count, self.ticket.user)
+        self._moved(count)
         if not count and self._release():  # the kernel still holds bytes: wait for the peer to close
-            Connection(self._server.loop, self._socket, self.ticket.address, 1).close()
+            Connection(self._loop, self._socket, self.ticket.address, 1).close()
 
     def again(self) -> None:
         self.writable()
-

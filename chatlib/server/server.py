@@ -12,8 +12,9 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 
-from chatlib.core.features import FEATURES
+from chatlib.core import features
 from chatlib.core.world import Command
 from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
@@ -26,7 +27,9 @@ from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
 from chatlib.server.effects import Effects
+from chatlib.server.filesyncs import FileSyncs
 from chatlib.server.limits import Buckets, Budgets
+from chatlib.server.people import People
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.presence import Announcer
 from chatlib.server.proving import Proving
@@ -56,17 +59,18 @@ class Server:
         self,
         home: Home,
         syncer: Syncer,
+        file_syncer: Syncer,
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
+        """Recovers what the home holds. `file_syncer`: for large files. Raises FileError, OSError, CommitFailed."""
         self.say = say
         self.watch: Callable[[str], None] = lambda text: None  # an administrator at a terminal sees who comes and goes
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
         self._sync_due = False  # a second is over
-        self._syncer, self._synced = syncer, _Synced()
+        self._syncer, self._file_syncer, self._synced = syncer, file_syncer, _Synced()
         self._listener: Listener | None = None
         self.log = ServerLog(home.logs)
         self.loop = Loop(self.fault, clock, wall_clock)
@@ -82,7 +86,7 @@ class Server:
         self.journal = Journal(home.data, self._syncer)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
         self.blobs = Blobs(home.data / "files")
-        wanted = {blob for feature in FEATURES for blob in feature.blobs(self.world)}
+        wanted = {blob for feature in features.FEATURES for blob in feature.blobs(self.world)}
         undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
         self.world.archive = self.archive = Stored(self.messages, self.loop, self.tell)
@@ -100,7 +104,12 @@ class Server:
         self.budgets, self.buckets, self.strangers = Budgets(loop), Buckets(), Strangers()
         self.acknowledged = Acknowledged(world, self.delivery, self.submit)
         self.seats = Seats(world, loop, self.strangers, lambda: self.sessions)
-        self.transfers = Transfers(self)
+        self.file_syncs = FileSyncs(loop, self._file_syncer, self.tell)
+        self.transfers = Transfers(
+            loop=loop, grants=partial(features.grant, world), blobs=self.blobs, syncs=self.file_syncs,
+            submit=self.pipeline.submit, people=People(loop, self.delivery.sessions), log=self.log, tell=self.tell,
+            idle_bytes=lambda: world.parameters["FILE_QUOTA"],
+        )  # fmt: skip
         self.sessions = Sessions(
             loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
@@ -113,7 +122,7 @@ class Server:
         self.requests = Requests(
             openings=[carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log, seats=self.seats,
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
-            edge={"hello": reception.hello, "file": self.transfers.ask_upload, "fileget": self.transfers.ask_download},
+            edge={"hello": reception.hello, **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS))},
         )  # fmt: skip
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
@@ -196,7 +205,9 @@ class Server:
         if self.failure:
             self.log.write(self.failure)
         self.log.close(self.loop.wall)
-        self._syncer.close()
+        self.file_syncs.close()
+        for syncer in (self._file_syncer, self._syncer):
+            syncer.close()
         return self.failure
 
     def _take_in_at_stop(self) -> str:

@@ -1,99 +1,114 @@
-"""File transfers: tickets, and who may move how many bytes in a tick (design, section 4).
+"""File transfers: tickets, what they say, and what is under way.
 
 A ticket is asked for on the chat connection and used once, on a connection of its own, which ``carriers`` then serves.
-Both belong to a login and end with it; only an upload whose bytes are all here goes on being checked. What is under way
-is summed up as it changes: no request costs more because there are many tickets, transfers or waiting files.
-Must not know who may send what to whom: the world does.
+What it is good for is a *grant*: a feature says who may, what is checked, and which command makes the bytes visible
+(:mod:`chatlib.core.feature`). The grant is asked for again when the bytes begin, and must be the same. Tickets and
+transfers belong to a login and end with it; only an upload whose bytes are all here goes on to its end. What is under
+way is summed up as it changes: no request costs more because there are many tickets or transfers.
+
+Must not know any feature: no receiver, no quota, no file.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable
+from functools import partial
 from hmac import compare_digest
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chatlib.core.feature import Coming
-from chatlib.core.files import Waiting, file_refusal, no_such_file
+from chatlib.core.feature import Coming, DownloadGrant, Pools, UploadGrant
 from chatlib.core.replies import refusal
 from chatlib.core.world import Reply
 from chatlib.protocol.commands import ACTIONS, Runs, check
 from chatlib.protocol.framing import BadLine, decode_request
-from chatlib.protocol.text import fold
-from chatlib.server.carriers import Carrier, Download, Ticket, Upload
+from chatlib.reactor.loop import Loop
+from chatlib.server.carriers import Carrier, Download, Means, Share, Submit, Ticket, Upload
 from chatlib.server.dialects import first_line
+from chatlib.server.filesyncs import FileSyncs
+from chatlib.server.people import People
 from chatlib.server.session import Session
-from chatlib.storage.blobs import part_key
-
-if TYPE_CHECKING:
-    from chatlib.server.server import Server
+from chatlib.storage.blobs import Blobs, part_key
+from chatlib.storage.serverlog import ServerLog
 
 PER_USER = 4  # transfers at once, tickets included
 TICKET_LIFE = 60.0  # seconds
-ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
-TOGETHER = 64 << 10  # bytes moved in one tick when there are several, by one of them in turn (make bench)
 _EXPIRE = 256  # tickets that expire for one request at most
 _NAMED = 8  # characters of a ticket by which it is found; the others are its secret
+
+# The row of the command table, the user, the request. A reply: no grant is given, or (empty) none is asked for.
+Grants = Callable[[str, str, dict[str, Any], Pools], UploadGrant | DownloadGrant | Reply]
+_BAD_TICKET: Reply = {"status": "BAD_TICKET", "text": "That ticket is unknown, used, expired, or another's."}
 
 
 class Transfers:
     """All tickets and transfers of a server."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(
+        self, *, loop: Loop, grants: Grants, blobs: Blobs, syncs: FileSyncs, submit: Submit, people: People,
+        log: ServerLog, tell: Callable[[str], None], idle_bytes: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """`idle_bytes`: how many bytes of uploads that do not go on are kept of one owner."""
+        self._loop, self._grants, self._blobs, self._idle_bytes = loop, grants, blobs, idle_bytes
+        self._share = Share(loop)
+        self._means = Means(loop, self._share, self, blobs, syncs, submit, people, log, tell)
         self._tickets: dict[str, Ticket] = {}  # those not used yet, the oldest first
         self._active: dict[Carrier, None] = {}
         self._of_user: dict[str, list[Ticket]] = {}  # all tickets, used or not
-        self._coming: dict[str, tuple[int, int]] = {}  # by receiver: how many of them are uploads, and their bytes
+        self._coming: dict[str, tuple[int, int]] = {}  # by pool: how many uploads, and their bytes
         self._promised = 0  # bytes that all uploads have yet to bring
-        self._tick = -1
-        self._left = 0
-        self.buffer = memoryview(bytearray(ALONE))  # for all uploads, one after the other
         self._every_minute()
 
     # On the chat connection.
 
-    def ask_upload(self, session: Session, request: dict[str, Any]) -> Reply:
-        """``file``: a ticket for an upload, and from where it goes on."""
-        server, user = self.server, session.user
-        to, name, size = fold(request["to"]), request["name"], request["size"]
-        joined = server.world.accounts[user].joined
-        to_joined = server.world.accounts[to].joined if to in server.world.accounts else 0
-        key = part_key(f"{user} {joined}", f"{to} {to_joined}", name, str(size), request["sha256"])
-        self._expire()
-        if not self._give_up(user, key):  # all its bytes had come: it goes on
-            return refusal("TOO_MANY_TRANSFERS", f'An earlier upload of "{name}" is being checked: wait for its end.')
-        mine = sum(1 for ticket in self._of_user.get(user, ()) if ticket.to == to)
-        coming = Coming(mine, *self._coming.get(to, (0, 0)))
-        _, refused = file_refusal(server.world, user, request["to"], name, size, coming)
-        if refused or (refused := self._too_many(user)):
-            return refused
-        if server.blobs.part_size(key) > size:
-            server.blobs.drop_part(key)
-        offset = server.blobs.part_size(key)
-        if size - offset + self._promised > server.blobs.room():
-            return refusal("NO_SPACE", f'The server\'s disk has no room for "{name}".')
-        ticket = self._issue(session, "upload", request, key=key, joined=joined, to=to, to_joined=to_joined)
-        ticket.left = size - offset
-        self._promised += ticket.left
-        return {"status": "OK", "ticket": ticket.token, "offset": offset}
+    def asked_by(self, rows: Iterable[str]) -> dict[str, Callable[[Session, dict[str, Any]], Reply]]:
+        """For each of these rows of the command table, the call that answers it."""
+        return {row: partial(self.ask, row) for row in rows}
 
-    def ask_download(self, session: Session, request: dict[str, Any]) -> Reply:
-        """``fileget``: what waits, or a ticket for one of them."""
+    def ask(self, row: str, session: Session, request: dict[str, Any]) -> Reply:
+        """A ticket, a refusal, or nothing when `request` asks for none."""
         self._expire()
-        waiting = self.server.world.accounts[session.user].files or Waiting()
-        if "name" not in request and "from" not in request:
-            return {}  # what waits: the world answers
-        if "name" not in request or "from" not in request:
-            return refusal("BAD_REQUEST", 'Fields "from" and "name" go together.')
-        file = waiting.find(fold(request["from"]), request["name"])
-        if file is None:
-            return no_such_file(request["from"], request["name"])
+        granted = self._grants(row, session.user, request, lambda pool: Coming(0, 0, 0))
+        if isinstance(granted, UploadGrant):
+            return self._ask_upload(row, session, request, granted)
+        if isinstance(granted, dict):
+            return granted
         refused = self._too_many(session.user)
         if refused:
             return refused
-        ticket = self._issue(session, "download", request, file=file)
-        return {"status": "OK", "ticket": ticket.token, "size": file.size, "sha256": file.sha256}
+        ticket = self._issue(row, session, request, granted)
+        return {"status": "OK", "ticket": ticket.token, "size": granted.size, "sha256": granted.sha256}
+
+    def _ask_upload(self, row: str, session: Session, request: dict[str, Any], grant: UploadGrant) -> Reply:
+        """A ticket, and from where the upload goes on."""
+        user, blobs, key = session.user, self._blobs, part_key(*grant.identity)
+        if not self._give_up(user, key):  # all its bytes had come: it goes on
+            return refusal(
+                "TOO_MANY_TRANSFERS", f'An earlier upload of "{grant.name}" is being checked: wait for its end.'
+            )
+        granted = self._grants(row, user, request, lambda pool: self._coming_to(pool, user))
+        if isinstance(granted, dict):
+            return granted
+        assert isinstance(granted, UploadGrant)
+        refused = self._too_many(user)
+        if refused:
+            return refused
+        if blobs.part_size(key) > grant.size:
+            blobs.drop_part(key)
+        offset = blobs.part_size(key)
+        if grant.size - offset + self._promised > blobs.room():
+            return refusal("NO_SPACE", f'The server\'s disk has no room for "{grant.name}".')
+        ticket = self._issue(row, session, request, granted, key, grant.size - offset)
+        return {"status": "OK", "ticket": ticket.token, "offset": offset}
+
+    def _coming_to(self, pool: str, user: str, besides: Ticket | None = None) -> Coming:
+        """What is on its way into `pool`, and how much of it is of `user`; not counting the ticket `besides`."""
+        count, size = self._coming.get(pool, (0, 0))
+        mine = sum(1 for ticket in self._of_user.get(user, ()) if _pool(ticket) == pool)
+        if besides is not None and _pool(besides) == pool:
+            return Coming(mine - 1, count - 1, size - besides.grant.size)
+        return Coming(mine, count, size)
 
     def leave(self, user: str, login: int) -> None:
         """The session of `user` that began with `login` is over, and with it what was asked for in it."""
@@ -105,18 +120,24 @@ class Transfers:
 
     # Tickets.
 
-    def _issue(self, session: Session, action: str, request: dict[str, Any], **more: Any) -> Ticket:
+    def _issue(
+        self, row: str, session: Session, request: dict[str, Any], grant: UploadGrant | DownloadGrant,
+        key: str = "", left: int = 0,
+    ) -> Ticket:  # fmt: skip
         token = secrets.token_urlsafe(18)
         while token[:_NAMED] in self._tickets:
             token = secrets.token_urlsafe(18)
-        until = self.server.loop.now + TICKET_LIFE
-        ticket = Ticket(action, token, session.user, session.login, session.address, until, request, **more)
+        ticket = Ticket(
+            row, request, grant, token, session.user, session.login, session.address, self._loop.now + TICKET_LIFE,
+            key=key, left=left,
+        )  # fmt: skip
         self._tickets[token[:_NAMED]] = ticket
         self._of_user.setdefault(ticket.user, []).append(ticket)
-        if ticket.key:
-            self.server.blobs.hold(ticket.key)
-            count, size = self._coming.get(ticket.to, (0, 0))
-            self._coming[ticket.to] = count + 1, size + request["size"]
+        if isinstance(grant, UploadGrant):
+            self._blobs.hold(key)
+            self._promised += left
+            count, size = self._coming.get(grant.pool, (0, 0))
+            self._coming[grant.pool] = count + 1, size + grant.size
         return ticket
 
     def _close(self, ticket: Ticket) -> None:
@@ -126,17 +147,17 @@ class Transfers:
         self._of_user[ticket.user].remove(ticket)
         if not self._of_user[ticket.user]:
             del self._of_user[ticket.user]
-        if ticket.key:
-            count, size = self._coming.pop(ticket.to)
+        grant = ticket.grant
+        if isinstance(grant, UploadGrant):
+            count, size = self._coming.pop(grant.pool)
             if count > 1:
-                self._coming[ticket.to] = count - 1, size - ticket.request["size"]
+                self._coming[grant.pool] = count - 1, size - grant.size
             self._promised -= ticket.left
-            server = self.server
-            server.blobs.let_go(ticket.key, server.loop.now, server.world.parameters["FILE_QUOTA"])
+            self._blobs.let_go(ticket.key, self._loop.now, self._idle_bytes())
 
     def _expire(self) -> None:
         for ticket in list(islice(self._tickets.values(), _EXPIRE)):
-            if ticket.until > self.server.loop.now:
+            if ticket.until > self._loop.now:
                 return
             self._close(ticket)
 
@@ -173,72 +194,88 @@ class Transfers:
         """The connection is a transfer, or is refused."""
         request = _transfer_request(data.partition(b"\n")[0])
         assert request is not None
-        ticket = self._use(request, session.address)
-        refused: Reply = refusal("BAD_TICKET", "That ticket is unknown, used, expired, or another's.")
+        ticket = self._find(request, session.address)
+        refused = _BAD_TICKET
         if ticket is not None:
-            start = Upload if ticket.action == "upload" else Download
-            refused = start.refuses(self.server, ticket, request["offset"])
+            refused = self._refuses(ticket, request["offset"])
             if not refused:
-                del self._tickets[ticket.token[:_NAMED]]
-                sock, said = session.hand_over()
-                transfer = ticket.carrier = start(self, sock, ticket, request)
-                self._active[transfer] = None
-                transfer.begin(said.partition(b"\n")[2])
+                self._begin(ticket, session, request)
                 return
             self._close(ticket)
         session.reply(request["action"], request.get("id"), refused)
         session.end("PROTOCOL_ERROR", refused["text"])
 
-    def _use(self, request: dict[str, Any], address: str) -> Ticket | None:
+    def _find(self, request: dict[str, Any], address: str) -> Ticket | None:
         ticket = self._tickets.get(request["ticket"][:_NAMED])
         if ticket is None or not compare_digest(ticket.token.encode(), request["ticket"].encode()):
             return None
         right = ticket.action == request["action"] and ticket.address == address
-        return ticket if right and ticket.until > self.server.loop.now else None
+        return ticket if right and ticket.until > self._loop.now else None
 
-    def allowance(self) -> int:
-        """Bytes that may be moved now; 0: in the next tick."""
-        if self._tick != self.server.loop.ticks:
-            self._tick, self._left = self.server.loop.ticks, ALONE if len(self._active) == 1 else TOGETHER
-        return self._left
+    def _refuses(self, ticket: Ticket, offset: int) -> Reply:
+        """Why it cannot begin, or nothing."""
+        user, grant = ticket.user, ticket.grant
+        granted = self._grants(ticket.row, user, ticket.request, lambda pool: self._coming_to(pool, user, ticket))
+        if isinstance(granted, dict):
+            return granted or _BAD_TICKET
+        if granted != grant:
+            return _BAD_TICKET
+        if isinstance(grant, UploadGrant):
+            there = self._blobs.part_size(ticket.key)
+            return {} if offset == there else refusal("BAD_REQUEST", f'Field "offset" must be {there}.')
+        return {} if offset <= grant.size else refusal("BAD_REQUEST", f'Field "offset" must be 0 to {grant.size}.')
 
-    def moved(self, count: int, user: str) -> None:
-        """So many bytes were; for `user` that is activity, like a command."""
-        self._left -= count
-        session = self.server.delivery.sessions.get(user)
-        if session is not None:
-            session.last_command = self.server.loop.now
+    def _begin(self, ticket: Ticket, session: Session, request: dict[str, Any]) -> None:
+        del self._tickets[ticket.token[:_NAMED]]
+        sock, said = session.hand_over()
+        grant = ticket.grant
+        carrier: Upload | Download
+        if isinstance(grant, UploadGrant):
+            carrier = Upload(self._means, sock, ticket, grant, request)
+        else:
+            carrier = Download(self._means, sock, ticket, grant, request)
+        ticket.carrier = carrier
+        self._active[carrier] = None
+        self._share.active = len(self._active)
+        carrier.begin(said.partition(b"\n")[2])
+
+    # What carriers tell.
 
     def kept(self, ticket: Ticket, count: int) -> None:
         """So many bytes of an upload are in its part."""
-        self.server.blobs.grew(ticket.key, count)
+        self._blobs.grew(ticket.key, count)
         ticket.left -= count
         self._promised -= count
 
-    def remove(self, transfer: Carrier) -> None:
-        """It has ended."""
-        if transfer in self._active:
-            del self._active[transfer]
-            self._close(transfer.ticket)
+    def ended(self, carrier: Carrier) -> None:
+        """It moves no more."""
+        if carrier in self._active:
+            del self._active[carrier]
+            self._share.active = len(self._active)
+            self._close(carrier.ticket)
 
     def end_all(self) -> None:
         """The server stops."""
-        for transfer in list(self._active):
-            transfer.end()
+        for carrier in list(self._active):
+            carrier.end()
 
     # What nobody needs.
 
     def _every_minute(self) -> None:
-        self.server.loop.call_later(60.0, self._every_minute)
+        self._loop.call_later(60.0, self._every_minute)
         self._expire()
         self.again()
 
     def again(self) -> None:
         """Removes some of what is not needed; what is left, in the next tick."""
-        if self.server.blobs.tidy(self.server.loop.now):
-            self.server.loop.again(self)
+        if self._blobs.tidy(self._loop.now):
+            self._loop.again(self)
 
     def broken(self) -> None: ...
+
+
+def _pool(ticket: Ticket) -> str | None:
+    return ticket.grant.pool if isinstance(ticket.grant, UploadGrant) else None
 
 
 def _transfer_request(line: bytes) -> dict[str, Any] | None:
@@ -247,7 +284,7 @@ def _transfer_request(line: bytes) -> dict[str, Any] | None:
     except BadLine:
         return None
     action = request.get("action")
-    command = ACTIONS.get(action) if type(action) is str else None
-    if command is None or command.runs is not Runs.CARRIES or check(command, request):
+    row = ACTIONS.get(action) if type(action) is str else None
+    if row is None or row.runs is not Runs.CARRIES or check(row, request):
         return None
     return request

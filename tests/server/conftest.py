@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.carrying import HOST, Pipe
 from tests.server.house import House, Peer
 from tests.server.transcript import Transcript
 
@@ -42,3 +43,18 @@ def talk(house: House) -> Callable[..., None]:
         Transcript(house, **peers).run(script)
 
     return hold
+
+
+@pytest.fixture
+def dial(build: Callable[..., House]) -> Iterator[Callable[..., Pipe]]:
+    """Makes connections, which are closed on both sides at the test's end."""
+    pipes: list[Pipe] = []
+
+    def dial_one(house: House, address: str = HOST) -> Pipe:
+        pipes.append(Pipe(house, address))
+        return pipes[-1]
+
+    yield dial_one
+    for pipe in pipes:
+        pipe.socket.close()
+        pipe.house.server.transfers.end_all()

@@ -64,6 +64,11 @@ class Disk:
         self._there.send(b"." * (self.waiting - self._released))
         self._released = self.waiting
 
+    def release_one(self) -> None:
+        """The disk has done the oldest job."""
+        self._there.send(b".")
+        self._released += 1
+
     def ready(self) -> None:
         if not self._here.recv(1, socket.MSG_DONTWAIT):
             raise OSError("the syncing child has died")
@@ -83,6 +88,7 @@ class House:
     def __init__(self, folder: Path, users: tuple[str, ...] = USERS, **parameters: object) -> None:
         self.folder = folder
         self.clock, self.disk = Clock(), Disk()
+        self.files_disk = Disk()  # where uploads are synced
         self.peers: list[Peer] = []
         self.said: list[str] = []  # on the console
         self._told = 0
@@ -99,7 +105,9 @@ class House:
         """As server.py does. Raises what it would print."""
         home = Home(self.folder)
         try:
-            self.server = Server(home, self.disk, self.said.append, self.clock.monotonic, self.clock.wall)  # type: ignore[arg-type]
+            self.server = Server(
+                home, self.disk, self.files_disk, self.said.append, self.clock.monotonic, self.clock.wall  # type: ignore[arg-type]
+            )
         except BaseException:
             os.close(home._lock_fd)
             raise
@@ -122,7 +130,7 @@ class House:
 
     def restart(self) -> None:
         """After stop or crash: a new server on the same home, without anyone connected."""
-        self.disk = Disk()
+        self.disk, self.files_disk = Disk(), Disk()
         self.start()
 
     def _put_away(self) -> None:
@@ -154,6 +162,7 @@ class House:
             os.close(server.log._fd)
         os.close(server.home._lock_fd)
         self.disk.close()
+        self.files_disk.close()
 
     def close(self) -> None:
         """At a test's end, whatever happened in it."""

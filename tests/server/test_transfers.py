@@ -3,147 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chatlib.server.transfers import TICKET_LIFE
 from chatlib.storage.blobs import PART_LIFE, Blobs
 from tests.chance import new_chance
+from tests.server.carrying import (
+    DATA,
+    HOST,
+    Dial,
+    announce,
+    cut_upload,
+    digest,
+    download,
+    lying,
+    upload,
+)
 from tests.server.house import House, Peer
-
-DATA = random.Random(4).randbytes(300_001)
-HOST = "10.0.0.1"
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-class Pipe:
-    """The other end of a connection that carries bytes."""
-
-    def __init__(self, house: House, address: str = HOST) -> None:
-        self.house, self.closed, self.data = house, False, b""
-        self.socket, there = socket.socketpair()
-        self.socket.setblocking(False)
-        house.server._accepted(there, address)
-
-    def send(self, data: bytes) -> None:
-        """All of it, ticking while the kernel holds no more."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while data:
-                try:
-                    data = data[self.socket.send(data) :]
-                except BlockingIOError:
-                    self.house.tick()
-
-    def ask(self, action: str, ticket: str, offset: int = 0, data: bytes = b"") -> None:
-        self.send(json.dumps({"action": action, "ticket": ticket, "offset": offset}).encode() + b"\n" + data)
-
-    def read(self) -> None:
-        """What has arrived."""
-        while not self.closed:
-            try:
-                piece = self.socket.recv(1 << 16)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                piece = b""
-            self.data += piece
-            self.closed = not piece
-
-    def until(self, enough: Callable[[], object]) -> None:
-        """Ticks and reads, waiting for children at work, until `enough` holds."""
-        for _ in range(3_000):
-            self.house.settle()
-            self.read()
-            if enough():
-                return
-            if any(transfer.finishing for transfer in self.house.server.transfers._active):
-                self.house.server.loop._selector.select(60.0)
-        raise AssertionError(f"in vain; the last words were {self.data[-300:]!r}")
-
-    def end(self) -> list[dict[str, Any]]:
-        """The lines that were said until the server closed."""
-        self.until(lambda: self.closed)
-        return [json.loads(line) for line in self.data.splitlines()]
-
-    def status(self) -> str:
-        """The one reply, and the server has closed."""
-        replies = [line for line in self.end() if "action" in line]
-        assert len(replies) == 1, replies
-        return str(replies[0]["status"])
-
-    def hang_up(self) -> None:
-        self.socket.close()
-        self.closed = True
-        self.house.settle()
-
-
-@pytest.fixture
-def dial(build: Callable[..., House]) -> Iterator[Callable[..., Pipe]]:
-    """Makes connections, which are closed on both sides at the test's end."""
-    pipes: list[Pipe] = []
-
-    def dial_one(house: House, address: str = HOST) -> Pipe:
-        pipes.append(Pipe(house, address))
-        return pipes[-1]
-
-    yield dial_one
-    for pipe in pipes:
-        pipe.socket.close()
-        pipe.house.server.transfers.end_all()
-
-
-Dial = Callable[..., Pipe]
-
-
-def announce(peer: Peer, data: bytes = DATA, name: str = "a.bin", to: str = "SEAS", **fields: Any) -> dict[str, Any]:
-    return peer.ask("file", **{"to": to, "name": name, "size": len(data), "sha256": digest(data), **fields})
-
-
-def upload(dial: Dial, peer: Peer, data: bytes = DATA, name: str = "a.bin", to: str = "SEAS") -> None:
-    """A file from beginning to end; it waits."""
-    reply = announce(peer, data, name, to)
-    assert reply["status"] == "OK", reply
-    pipe: Pipe = dial(peer.house)
-    pipe.ask("upload", reply["ticket"], reply["offset"], data[reply["offset"] :])
-    (answer,) = pipe.end()
-    assert answer["action"] == "upload" and answer["status"] == "OK" and answer["seq"] > 0, answer
-
-
-def download(dial: Dial, peer: Peer, sender: str = "Columbia", name: str = "a.bin", offset: int = 0) -> bytes:
-    reply = peer.ask("fileget", **{"from": sender, "name": name})
-    assert reply["status"] == "OK", reply
-    pipe: Pipe = dial(peer.house)
-    pipe.ask("download", reply["ticket"], offset)
-    pipe.until(lambda: pipe.closed)
-    head, _, data = pipe.data.partition(b"\n")
-    assert json.loads(head) == {"action": "download", "status": "OK", "size": reply["size"], "offset": offset}
-    return data
-
-
-def lying(house: House) -> list[Path]:
-    """What is in data/files."""
-    return sorted((house.folder / "data" / "files").iterdir())
-
-
-def cut_upload(dial: Dial, peer: Peer, data: bytes, count: int) -> None:
-    """`count` bytes arrive, then the connection breaks."""
-    reply = announce(peer, data)
-    pipe = dial(peer.house)
-    pipe.ask("upload", reply["ticket"], reply["offset"], data[reply["offset"] : reply["offset"] + count])
-    pipe.house.settle()
-    pipe.hang_up()
-
 
 # From end to end.
 
@@ -271,45 +151,19 @@ def test_a_peer_that_says_nothing_more_is_given_up(house: House, dial: Dial) -> 
     assert pipe.closed and announce(columbia)["offset"] == 1
 
 
-def test_an_upload_that_is_being_checked_cannot_be_asked_for_again(
-    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_is_being_checked_cannot_be_asked_for_again(house: House, dial: Dial) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
-    check, (reader, writer) = Blobs.check, os.pipe()
-
-    def wait(blobs: Blobs, key: str, sha256: str) -> str:
-        os.close(writer)  # the child's: it ends with this process, whatever happens
-        os.read(reader, 1)
-        return check(blobs, key, sha256)
-
-    monkeypatch.setattr(Blobs, "check", wait)
+    house.files_disk.fast = False
     pipe = dial(house)
     pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
     house.settle()
     assert announce(columbia)["status"] == "TOO_MANY_TRANSFERS"
     assert seas.ask("fileget")["items"] == [], "not there before it is checked"
     pipe.hang_up()
-    os.write(writer, b".")
-    dial(house).until(lambda: not house.server.transfers._active)
-    os.close(reader)
-    os.close(writer)
+    house.files_disk.release()
+    house.settle()
+    assert not house.server.transfers._active
     assert announce(columbia)["status"] == "FILE_EXISTS", "the sender has gone, and it went on"
-    assert download(dial, seas) == DATA
-
-
-def test_a_check_that_fails_leaves_the_part(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    columbia, seas = house.login("Columbia"), house.login("SEAS")
-
-    def fail(*_: object) -> str:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Blobs, "check", fail)
-        pipe = dial(house)
-        pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
-        assert pipe.status() == "INTERNAL"
-    assert announce(columbia)["offset"] == len(DATA)
-    upload(dial, columbia)
     assert download(dial, seas) == DATA
 
 
@@ -540,18 +394,9 @@ def test_transfers_end_with_their_login_and_go_on_in_the_next(house: House, dial
 
 
 @pytest.mark.parametrize("removed", ["Columbia", "SEAS"])
-def test_an_upload_being_checked_while_a_name_changes_hands(
-    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch, removed: str
-) -> None:
+def test_an_upload_being_checked_while_a_name_changes_hands(house: House, dial: Dial, removed: str) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
-    check, (reader, writer) = Blobs.check, os.pipe()
-
-    def wait(blobs: Blobs, key: str, sha256: str) -> str:
-        os.close(writer)
-        os.read(reader, 1)
-        return check(blobs, key, sha256)
-
-    monkeypatch.setattr(Blobs, "check", wait)
+    house.files_disk.fast = False
     pipe = dial(house)
     pipe.ask("upload", announce(columbia)["ticket"], 0, DATA)
     house.settle()
@@ -559,10 +404,8 @@ def test_an_upload_being_checked_while_a_name_changes_hands(
     assert house.greet().prove("deregister", removed)["status"] == "OK"
     house.register(removed)
     new = house.login(removed)
-    os.write(writer, b".")
+    house.files_disk.release()
     assert pipe.status() == "NO_SUCH_USER"
-    os.close(reader)
-    os.close(writer)
     house.settle()
     assert new.ask("fileget")["items"] == [] and lying(house) == []
     assert not [event for peer in (new, seas) for event in peer.events if event["event"] == "file"]

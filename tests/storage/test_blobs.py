@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatlib.storage.blobs import GRACE, IDLE_PARTS, PART_LIFE, RESERVE, Blobs, DigestMismatch, part_key
+from chatlib.storage.blobs import GRACE, IDLE_PARTS, PART_LIFE, RESERVE, Blobs, PartDigest, part_key
 
 KEY = part_key("alice", "bob", "a.txt", "5", "0" * 64)
 NOW, WALL = 1_000_000.0, 1_700_000_000.0
@@ -46,10 +46,10 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 def finish(blobs: Blobs, data: bytes = DATA) -> str:
-    """A part arrives, is checked, and becomes a waiting file."""
+    """A part arrives, and becomes a waiting file."""
     arrive(blobs, KEY, data)
-    blob = blobs.check(KEY, digest(data))
-    assert lying(blobs).count(f"{KEY}.part") == 1, "checking alone changes nothing"
+    blob = blobs.new_name(KEY)
+    assert lying(blobs).count(f"{KEY}.part") == 1, "a new name alone changes nothing"
     blobs.adopt(blob)
     return blob
 
@@ -64,7 +64,7 @@ def test_what_a_lost_command_adopted_is_a_part_again(tmp_path: Path, blobs: Blob
     again.take_stock((), NOW, WALL, undo=True)
     assert lying(again) == [f"{KEY}.part"]
     assert again.part_size(KEY) == len(DATA)
-    again.adopt(again.check(KEY, digest(DATA)))
+    again.adopt(again.new_name(KEY))
     assert lying(built(tmp_path / "files")) == [], "with FSYNC always nobody needs it"
 
 
@@ -126,13 +126,52 @@ def test_a_whole_part_gets_its_final_name(blobs: Blobs, data: bytes) -> None:
         blobs.open(blob)
 
 
-def test_bytes_that_are_not_those_announced(blobs: Blobs) -> None:
+def test_a_digest_grows_with_its_part(blobs: Blobs) -> None:
     arrive(blobs)
-    with pytest.raises(DigestMismatch):
-        blobs.check(KEY, digest(DATA + b"x"))
-    assert lying(blobs) == [f"{KEY}.part"], "no final name"
-    with pytest.raises(FileNotFoundError):
-        blobs.check(part_key("another"), digest(b""))
+    known = blobs.digest(KEY)
+    assert (known.upto, known.hexdigest()) == (0, digest(b"")), "nothing of it was hashed yet"
+    fd = blobs.open_part(KEY)
+    known.catch_up(fd, 10)
+    known.catch_up(fd, len(DATA) - 10)
+    assert (known.upto, known.hexdigest()) == (len(DATA), digest(DATA))
+    known.add(b"more")
+    assert known.hexdigest() == digest(DATA + b"more")
+    with pytest.raises(OSError, match="the part ends at"):
+        known.catch_up(fd, 1)
+    os.close(fd)
+
+
+def hashed(count: int) -> PartDigest:
+    known = PartDigest()
+    known.add(bytes(count))
+    return known
+
+
+def test_a_digest_is_kept_as_long_as_it_may_be_of_use(blobs: Blobs) -> None:
+    arrive(blobs)
+    known = hashed(len(DATA))
+    blobs.keep_digest(KEY, known)
+    assert blobs.digest(KEY) is known
+    assert blobs.digest(KEY) is not known, "it was handed out, and is somebody's now"
+    for spoil in (lambda: blobs.drop_part(KEY), lambda: blobs.adopt(blobs.new_name(KEY))):
+        arrive(blobs)
+        blobs.keep_digest(KEY, known)
+        spoil()
+        assert blobs.digest(KEY).upto == 0
+        blobs.keep_digest(KEY, known)
+        assert blobs.digest(KEY).upto == 0, "it came too late"
+    arrive(blobs, data=b"short")
+    blobs.keep_digest(KEY, known)
+    assert blobs.digest(KEY).upto == 0, "of more than there is"
+
+
+def test_so_many_digests_are_kept(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatlib.storage.blobs.DIGESTS", 3)
+    keys = [part_key("alice", str(number)) for number in range(5)]
+    for key in keys:
+        arrive(blobs, key, b"12345")
+        blobs.keep_digest(key, hashed(5))
+    assert [blobs.digest(key).upto for key in keys] == [0, 0, 5, 5, 5], "the oldest went"
 
 
 def test_final_names_are_never_used_twice(blobs: Blobs) -> None:
@@ -185,7 +224,7 @@ def test_a_held_part_never_goes(blobs: Blobs) -> None:
 
 def test_a_start_adopts_what_a_crash_left_between_command_and_rename(blobs: Blobs) -> None:
     arrive(blobs)
-    blob = blobs.check(KEY, digest(DATA))
+    blob = blobs.new_name(KEY)
     age(blobs.part(KEY), 9 * PART_LIFE)
     for _ in range(2):
         blobs = built(blobs.folder, {blob})
