@@ -193,7 +193,7 @@ def test_nothing_is_done_in_place_before_what_the_child_has(
     assert syncer.start(fd) is False
     for _ in range(3):
         syncer.ready()
-    syncer._fast = module.TRUST
+    syncer._fast = syncer._wanted
     assert syncer.start(fd) is True
 
 
