@@ -55,6 +55,32 @@ def test_every_kind_is_tried_here() -> None:
     assert {id(kind) for kind in vars(kinds).values() if isinstance(kind, Kind)} == {id(kind) for kind, _, _ in BOUNDS}
 
 
+USUAL: list[tuple[Kind, object]] = [
+    (kinds.NAME, "columbia"), (kinds.TEXT, "Hello, how are you? {}"), (kinds.KEY, "k-1"), (kinds.ID, 7),
+]  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70), st.lists, max_leaves=3
+)
+
+
+def usual(kind: Kind, value: object) -> bool:
+    return bool(eval(kind.usual, {"value": value}))
+
+
+def test_what_is_usual_is_accepted() -> None:
+    assert {id(kind) for kind, _ in USUAL} == {id(kind) for kind, _, _ in BOUNDS if kind.usual != "False"}
+    for kind, value in USUAL:
+        assert usual(kind, value) and kind.accepts(value)
+    for kind, _, bad in BOUNDS:
+        assert not any(usual(kind, value) for value in (*bad, "x" * 5_000)), kind.name
+
+
+@given(JSON | st.text(st.characters(codec="ascii"), max_size=70) | st.text("aZ09_.-é²٣ 　\x7f", max_size=70))
+def test_nothing_is_usual_that_is_not_accepted(value: object) -> None:
+    for kind, _, _ in BOUNDS:
+        assert usual(kind, value) <= kind.accepts(value), kind.name
+
+
 @pytest.mark.parametrize(
     ("kind", "word", "value"),
     [
