@@ -5,7 +5,7 @@ Legal order: a feature is added before a world is built that is to have it, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +33,21 @@ HANDLERS: dict[str, Handler] = {}  # by action: a command keeps the name it came
 ANSWERS: dict[str, Answer] = {}
 UPLOADS: dict[str, UploadRule] = {}
 DOWNLOADS: dict[str, DownloadRule] = {}
-# By action, what a request's fingerprint is made of: a text with places, and what takes the fields for them out of a
+# By action, what a request's fingerprint is made of: a text with places, and what finds the fields for them in a
 # command. None: the fields are looked at one by one.
 Recipe = tuple[str, Callable[[Mapping[str, Any]], Any]]
 RECIPES: dict[str, tuple[str, Recipe | None]] = {}
 
 
 def add(feature: Feature) -> None:
-    """From now on, new worlds have this feature. Raises ValueError when a name in it is taken."""
-    taken = {other.name for other in FEATURES} | HANDLERS.keys() | ANSWERS.keys()
-    if not taken.isdisjoint((feature.name, *feature.handlers, *feature.answers)):
-        raise ValueError(f"the feature {feature.name!r}, a command of it or an answer is there already")
+    """From now on, new worlds have this feature. Raises ValueError and adds nothing, when a name in it is there
+    already."""
+    names = [other.name for other in FEATURES]
+    there: tuple[Container[str], ...] = (names, HANDLERS, ANSWERS, UPLOADS, DOWNLOADS)
+    added = ([feature.name], feature.handlers, feature.answers, feature.uploads, feature.downloads)
+    twice = [name for known, new in zip(there, added, strict=True) for name in new if name in known]
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: there is already such a feature, or a command of one")
     FEATURES.append(feature)
     ANSWERS.update(feature.answers)
     UPLOADS.update(feature.uploads)

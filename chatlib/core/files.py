@@ -120,9 +120,9 @@ def _beyond_limits(
         return refusal("TOO_MANY_FILES", text)
     if waiting.count + coming.files >= FOR_ONE:
         return refusal("TOO_MANY_FILES", f'{FOR_ONE} files wait for "{receiver}": wait until some are fetched.')
-    taken = waiting.size + coming.size
-    if taken + size > quota:
-        left = max(0, quota - taken)
+    used = waiting.size + coming.size
+    if used + size > quota:
+        left = max(0, quota - used)
         text = f'"{name}" has {size} bytes; "{receiver}" has room for {left} until waiting files are fetched.'
         return refusal("QUOTA_EXCEEDED", text)
     return {}
@@ -172,7 +172,7 @@ def _remove(world: World, lsn: int, receiver: Account, sender: str, file: Waitin
         post(world, lsn, account, dumps(event))
 
 
-def _take_out(world: World, lsn: int, command: Command, outcome: str) -> Reply:
+def _wait_no_longer(world: World, lsn: int, command: Command, outcome: str) -> Reply:
     receiver, sender = world.accounts[command["by"]], fold(command["from"])
     file = (receiver.files or _NOTHING).find(sender, command["name"], command.get("sha256"))
     if file is None:
@@ -183,12 +183,12 @@ def _take_out(world: World, lsn: int, command: Command, outcome: str) -> Reply:
 
 def received(world: World, lsn: int, command: Command) -> Reply:
     """The receiver has it, verified."""
-    return _take_out(world, lsn, command, "fetched")
+    return _wait_no_longer(world, lsn, command, "fetched")
 
 
 def decline(world: World, lsn: int, command: Command) -> Reply:
     """The receiver does not want it."""
-    return _take_out(world, lsn, command, "declined")
+    return _wait_no_longer(world, lsn, command, "declined")
 
 
 def drop(world: World, lsn: int, command: Command) -> Reply:

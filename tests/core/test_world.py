@@ -149,7 +149,7 @@ def test_a_feature_comes_and_goes() -> None:
 ])  # fmt: skip
 def test_a_name_that_is_there_already_is_refused(feature: Feature) -> None:
     before = list(features.FEATURES)
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="there is already such"):
         features.add(feature)
     assert before == features.FEATURES
 
