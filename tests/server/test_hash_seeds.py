@@ -28,7 +28,7 @@ from chatlib.server.server import Server
 from chatlib.storage.home import Home
 from chatlib.storage.syncer import Syncer
 
-server = Server(Home(Path(sys.argv[1])), Syncer(), print, lambda: 1_000.0, lambda: 1_700_000_060.0)
+server = Server(Home(Path(sys.argv[1])), Syncer(), Syncer(), print, lambda: 1_000.0, lambda: 1_700_000_060.0)
 sys.exit(server.close() or 0)
 """
 
