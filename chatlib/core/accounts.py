@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatlib.core.mail import NO_MAIL, Mailbox
+from chatlib.core.streams import NO_MAIL, Stream
 from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ class Account:
     joined: int  # the LSN of the registration: earlier broadcasts are not for this account
     seen: int = 0  # every event up to this seq has been seen
     left: float = 0.0  # when the last session ended; 0: never
-    mail: Mailbox = NO_MAIL
+    mail: Stream = NO_MAIL
     known: tuple[tuple[str, str], ...] = ()  # addresses of logins, with the client that was there last; newest first
-    # These five are None until there is something in them: most users never need them, and there may be many.
+    # These six are None until there is something in them: most users never need them, and there may be many.
     refused: dict[str, array[int]] | None = None  # by sender: when a block of that name began, ended, began, ...
+    follows: dict[str, int] | None = None  # shared streams besides the broadcasts: by name, since which LSN
     blocks: list[str] | None = None  # whom this user blocks, in order: names, which outlive their accounts
     blocked_by: set[str] | None = None
     files: Waiting | None = None  # waiting for this user

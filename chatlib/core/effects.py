@@ -13,12 +13,13 @@ from typing import Any
 
 Effect = tuple[str, Any, Any]
 
+STORE = "store"  # line, None: stored, and heard by nobody
 POST = "post"  # user, line: stored for one user, who hears it now when online. The line is " <name> <event>\n"
 BROADCAST = "broadcast"  # line, excluded: stored for all; everyone online but `excluded` hears it. " all <event>\n"
 TELL = "tell"  # user, event: heard by one user when online, and not kept
 FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`, and not kept
 ANNOUNCE = "announce"  # user, News: came or went: the others may be told
 END = "end"  # user, (login, status, text): the session that began with `login` is over; its connection is told why
-ERASE = "erase"  # offsets, None: the lines there in the message store are made unreadable, in place
+ERASE = "erase"  # offsets (read as they are erased), None: the lines there in the message store are blanked, in place
 ADOPT = "adopt"  # blob, None: these bytes of an upload are the world's now
 UNLINK = "unlink"  # blob, None: nobody needs these bytes any more

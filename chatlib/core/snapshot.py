@@ -27,6 +27,10 @@ def _dump_state(world: World) -> Iterator[str]:
     yield f"lsn {world.lsn}"
     yield f"at {world.at!r}"
     yield f"store_end {world.store_end}"
+    if world.floor:
+        yield f"floor {dumps([world.floor, world.floor_offset])}"
+    if world.expiring:
+        yield f"expiring {dumps(world.expiring)}"
     if world.by_hand.parameters or world.by_hand.accounts:
         yield f"by_hand {dumps([world.by_hand.parameters, world.by_hand.accounts])}"
     for name, value in world.parameters.items():
@@ -39,6 +43,11 @@ def _load_state(world: World, line: str) -> None:
         world.move_to(json.loads(value))
     elif name in ("lsn", "store_end"):
         setattr(world, name, json.loads(value))
+    elif name == "floor":
+        world.floor, world.floor_offset = map(int, json.loads(value))
+    elif name == "expiring":
+        floor, offset = map(int, json.loads(value))
+        world.expiring = floor, offset
     elif name == "by_hand":
         taken = [{user: (lsn, held) for user, (lsn, held) in one.items()} for one in json.loads(value)]
         world.by_hand = ByHand(*taken)

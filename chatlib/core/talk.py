@@ -3,16 +3,16 @@ to listen."""
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator
-from sys import intern
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from chatlib.core import refused
 from chatlib.core.effects import BROADCAST, ERASE, POST
 from chatlib.core.feature import Command, Feature, FlatFile, Request
-from chatlib.core.mail import CHECKSUM, NO_MAIL, UNKNOWN, Broadcasts, Mailbox
+from chatlib.core.mailboxes import MAILBOXES, expire
 from chatlib.core.replies import Reply, encoded, no_such_user, page, page_of_names, refusal
+from chatlib.core.streams import CHECKSUM, NO_MAIL, Stream
 from chatlib.protocol.framing import MAX_LINE, decode, quote
 from chatlib.protocol.text import fold, is_name
 
@@ -47,10 +47,12 @@ def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
     # Encoded once, for the wire and for the disk.
     line = f" {receiver.name} {event}\n".encode()
     if receiver.mail is NO_MAIL:
-        receiver.mail = Mailbox()
-    receiver.mail.add(lsn, world.store_end)
+        receiver.mail = Stream()
+    is_long = receiver.mail.add(lsn, world.store_end)
     world.store_end += CHECKSUM + len(line)
     world.effects.append((POST, receiver.user, line))
+    if is_long:
+        world.seal(receiver.mail, receiver.name)
     return receiver.user in world.online
 
 
@@ -61,10 +63,14 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
         f' all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
-    world.broadcasts.add_from(account.user, lsn, world.store_end)
+    stream = world.broadcasts
+    is_long = stream.add_from(account.user, lsn, world.store_end)
+    world.said[account.user] = lsn
     world.store_end += CHECKSUM + len(line)
     excluded = account.blocked_by or ()
     world.effects.append((BROADCAST, line, excluded))
+    if is_long:
+        world.seal(stream, "all")
     undelivered = len(excluded)
     text = f'{{"status":"OK","seq":{lsn},"undelivered":{undelivered}}}'
     return encoded(text, {"status": "OK", "seq": lsn, "undelivered": undelivered})
@@ -89,7 +95,7 @@ def unblock(world: World, lsn: int, command: Command) -> Reply:
     if user in (account.blocks or ()):
         part_block(world, account, user)
         assert account.refused is not None
-        world.broadcasts.end(account.refused, user, lsn)
+        refused.end(account.refused, user, lsn, world.said.get(user, 0))
         account.refused = account.refused or None
         return {"status": "OK", "user": world.name_of(user)}
     if user not in world.accounts:
@@ -107,7 +113,7 @@ def join_block(world: World, lsn: int, account: Account, user: str) -> None:
     if account.refused is None:
         account.refused = {}
     if len(account.refused.get(user, ())) % 2 == 0:  # a snapshot has said when it began
-        world.broadcasts.begin(account.refused, user, lsn)
+        refused.begin(account.refused, user, lsn, world.said.get(user, 0))
     other = world.accounts.get(user)
     if other is None:
         world.shunned.setdefault(user, set()).add(account.user)
@@ -205,48 +211,6 @@ def history(world: World, user: str, request: Request, _now: float) -> Reply:
 # At rest.
 
 
-def _numbers(values: Iterable[int]) -> str:
-    return " ".join(map(str, values))
-
-
-def _column(text: str) -> array[int]:
-    return array("q", map(int, text.split()))
-
-
-def _dump_mailboxes(world: World) -> Iterator[str]:
-    box = world.broadcasts
-    yield f"all\t0\t{' '.join(box.senders)}\t{_numbers(box.seqs)}\t{_numbers(box.offsets)}"
-    for account in world.accounts.values():
-        refused = " ".join(f"{name}:{','.join(map(str, edges))}" for name, edges in (account.refused or {}).items())
-        mail = account.mail
-        yield f"{account.user}\t{account.seen}\t{refused}\t{_numbers(mail.seqs)}\t{_numbers(mail.offsets)}"
-
-
-def _load_mailboxes(world: World, line: str) -> None:
-    user, seen, words, seqs, offsets = line.split("\t")
-    if user == "all":
-        positions = _column(seqs)
-        senders = map(intern, words.split() or [UNKNOWN] * len(positions))  # an earlier version did not say
-        world.broadcasts = Broadcasts(positions, _column(offsets), senders)
-        return
-    account = world.accounts[user]
-    account.seen = int(seen)
-    account.refused = _refused(world, words.split()) if words else None
-    if seqs or offsets:
-        account.mail = Mailbox(_column(seqs), _column(offsets))
-
-
-def _refused(world: World, words: list[str]) -> dict[str, array[int]]:
-    """When blocks held; an earlier version has kept the seqs of the broadcasts that they hid."""
-    if ":" not in words[0]:
-        return {UNKNOWN: world.broadcasts.edges_of(sorted(map(int, words)))}
-    refused = {}
-    for word in words:
-        name, edges = word.split(":")
-        refused[intern(name)] = array("q", map(int, edges.split(",")))
-    return refused
-
-
 def _dump_blocks(world: World) -> Iterator[str]:
     for account in world.accounts.values():
         for other in account.blocks or ():
@@ -267,20 +231,19 @@ def forget(world: World, account: Account) -> None:
         part_block(world, account, other)
     if account.blocked_by:
         world.shunned[account.user] = account.blocked_by
-    if account.mail.offsets:
-        world.effects.append((ERASE, account.mail.offsets, None))
+    if account.mail is not NO_MAIL:
+        mail = account.mail.after(world.floor - 1, world.archive)
+        world.effects.append((ERASE, (offset for _, offset in mail), None))
 
 
 FEATURE = Feature(
     "talk",
-    handlers={"message": message, "broadcast": broadcast, "block": block, "unblock": unblock, "seen": seen},
+    handlers={"message": message, "broadcast": broadcast, "block": block, "unblock": unblock, "seen": seen,
+              "expire": expire},
     answers={"whoelse": whoelse, "list_users": list_users, "wholasthr": wholasthr, "blacklist": blacklist,
              "history": history},
     files={
-        "mailboxes.txt": FlatFile(
-            "user, seen up to, when blocks held (all: senders), seqs and offsets in message_rep.txt",
-            _dump_mailboxes, _load_mailboxes,
-        ),
+        "mailboxes.txt": MAILBOXES,
         "block_rep.txt": FlatFile("who blocks whom", _dump_blocks, _load_block),
     },
     forget=forget,

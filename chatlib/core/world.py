@@ -20,21 +20,21 @@ from typing import Any, Protocol
 
 from chatlib.core.accounts import Account, Presence
 from chatlib.core.byhand import ByHand
-from chatlib.core.effects import Effect
+from chatlib.core.effects import STORE, Effect
 from chatlib.core.feature import Command, Handler
 from chatlib.core.features import FEATURES, HANDLERS, RECIPES
 from chatlib.core.lockouts import Lockouts
-from chatlib.core.mail import Broadcasts
 from chatlib.core.ordered import Directory, Ordered
 from chatlib.core.replies import INTERNAL, Encoded, Reply, encoded, refusal, text_of
+from chatlib.core.streams import CHECKSUM, Chunks, Position, SharedStream, Stream
 
 _LAST = "\x7f"  # behind every name
 _FEW = 2_000  # who left lately are sorted for each page; beyond, all accounts are looked at until the page is full
 _NO_FIELDS = frozenset({"action", "id", "key", "by", "at"})  # what may differ when a request is sent again
 
 
-class Archive(Protocol):
-    """The stored messages, as answers read them."""
+class Archive(Chunks, Protocol):
+    """What is stored, as answers read it."""
 
     def event(self, seq: int, offset: int, user: str) -> bytes:
         """The event line at a position, for `user`. Never raises: what cannot be read is a notice that says so."""
@@ -43,7 +43,7 @@ class Archive(Protocol):
 class World:
     """Accounts, who is online, and where everyone's messages stand."""
 
-    archive: Archive  # the edge's, who reads; no handler may
+    archive: Archive  # the edge's, who reads; a handler may count with it for a reply, but nothing more
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.parameters = dict(parameters)
@@ -56,9 +56,12 @@ class World:
         self.online: Directory[Presence] = Directory()
         self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one
         self.lockouts = Lockouts()
-        self.broadcasts = Broadcasts()
+        self.streams = {"all": SharedStream()}  # by name, which is no user's: the broadcasts, and what else is followed
+        self.said: dict[str, int] = {}  # by sender: the seq of the last thing said in a shared stream
         self.by_hand = ByHand()
         self.store_end = 0  # bytes: where the next line of the message store begins
+        self.floor = self.floor_offset = 0  # messages earlier than this seq are gone; theirs were the lines before
+        self.expiring: tuple[int, int] | None = None  # the next floor, while accounts are looked through
         self.state = {feature.name: feature.state() for feature in FEATURES if feature.state}  # by feature
 
     def execute(self, command: Command) -> tuple[Reply, list[Effect], Exception | None]:
@@ -107,26 +110,55 @@ class World:
             feature.forget(self, account)
         del self.accounts[account.user]
 
+    def seal(self, stream: Stream, name: str) -> None:
+        """The tail of `stream` is long: its oldest positions go into the message store."""
+        for line in stream.seal(name, self.store_end):
+            self.store_end += CHECKSUM + len(line)
+            self.effects.append((STORE, line, None))
+
     # What only reads. Each takes what it needs to know of now; none changes anything.
 
-    def waiting(self, user: str, after: int) -> Iterable[tuple[int, int]]:
+    @property
+    def broadcasts(self) -> SharedStream:
+        """What was said to everyone."""
+        return self.streams["all"]
+
+    def _followed(self, account: Account) -> Iterator[tuple[SharedStream, int]]:
+        """The shared streams that `account` follows, and since which LSN."""
+        yield self.streams["all"], account.joined
+        for name, since in (account.follows or {}).items():
+            stream = self.streams.get(name)
+            if stream is not None:
+                yield stream, since
+
+    def waiting(self, user: str, after: int) -> Iterable[Position]:
         """The positions of what `user` has not been given, later than `after`, oldest first."""
-        account = self.accounts[user]
-        return self.broadcasts.merged_after(account.mail, account.refused, max(after, account.joined))
+        account, chunks = self.accounts[user], self.archive
+        after = max(after, self.floor - 1)
+        streams = [account.mail.after(after, chunks)]
+        for stream, since in self._followed(account):
+            streams.append(stream.kept_after(max(after, since), account.refused, chunks))
+        return merge(*streams)
 
     def unread(self, account: Account) -> int:
-        """How many messages `account` has not seen."""
-        after = max(account.seen, account.joined)
-        hidden = self.broadcasts.hidden_after(account.refused, after) if account.refused else 0
-        return account.mail.count_after(after) + self.broadcasts.count_after(after) - hidden
+        """How many messages `account` has not seen. What a block hid counts among them when there is more than
+        ``streams.COUNTED`` of a stream."""
+        seen, refused, chunks = max(account.seen, self.floor - 1), account.refused, self.archive
+        count = account.mail.count_after(seen, chunks)
+        for stream, since in self._followed(account):
+            after = max(seen, since)
+            count += stream.count_after(after, chunks)
+            if refused:
+                count -= stream.hidden_after(refused, after, chunks)
+        return count
 
-    def history(self, user: str, before: int) -> Iterable[tuple[int, int]]:
+    def history(self, user: str, before: int) -> Iterable[Position]:
         """The positions of what `user` was sent, earlier than `before`, newest first."""
-        account = self.accounts[user]
-        for position in self.broadcasts.merged_before(account.mail, account.refused, before):
-            if position[0] <= account.joined:
-                return
-            yield position
+        account, chunks = self.accounts[user], self.archive
+        streams = [account.mail.before(before, self.floor, chunks)]
+        for stream, since in self._followed(account):
+            streams.append(stream.kept_before(before, max(self.floor, since + 1), account.refused, chunks))
+        return merge(*streams, reverse=True)
 
     def visible(self, asker: str, after: str = "") -> Iterator[str]:
         """The users online besides `asker`, without those who block the asker, in order, from behind `after`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from chatlib.core import effects as kinds
@@ -57,7 +57,8 @@ class Effects:
             fan_out(line[5:], excluded)
 
         self._functions: dict[str, Callable[[Any, Any], None]] = {
-            kinds.POST: post, kinds.BROADCAST: broadcast, kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
+            kinds.STORE: lambda line, _: store(line), kinds.POST: post, kinds.BROADCAST: broadcast,
+            kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
             kinds.UNLINK: self._unlink,
         }  # fmt: skip
@@ -118,11 +119,12 @@ class Replayed:
     """
 
     def __init__(self, messages: MessageStore) -> None:
-        self.erased: list[int] = []
+        self._erased: list[Iterable[int]] = []
         self._functions: dict[str, Callable[[Any, Any], None]] = {
+            kinds.STORE: lambda line, _: messages.append(line),
             kinds.POST: lambda user, line: messages.append(line),
             kinds.BROADCAST: lambda line, excluded: messages.append(line),
-            kinds.ERASE: lambda offsets, _: self.erased.extend(offsets),
+            kinds.ERASE: lambda offsets, _: self._erased.append(offsets),
         }
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
@@ -131,3 +133,7 @@ class Replayed:
             function = self._functions.get(kind)
             if function is not None:
                 function(a, b)
+
+    def erased(self) -> Iterator[int]:
+        """What is to be erased. Legal when everything stored is written: some of it is found by what is stored."""
+        return chain.from_iterable(self._erased)

@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.core import snapshot
+from chatlib.core.effects import Effect
+from chatlib.core.streams import NO_MAIL
 from chatlib.core.world import World
 from chatlib.protocol.text import counted
 from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Replayed
+from chatlib.server.stored import Stored
 from chatlib.server.upgrade import upgrade
 from chatlib.storage import checkpoint, messagefiles
 from chatlib.storage.home import Home
@@ -44,8 +47,10 @@ def recover(
         upgrade(home, world)
     held = world.lsn
     torn = journal.mend()
-    store = MessageStore(home.messages, world.store_end)
+    store = MessageStore(home.messages, world.store_end, world.floor_offset)
+    world.archive = Stored(store, time.time, say)
     replay = Replayed(store)
+    replay.carry_out(_seal(world))
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find
     for lsn, body in journal.replay(held):
@@ -58,7 +63,7 @@ def recover(
         if replayed % _FLUSH_EVERY == 0:
             store.flush()
     store.flush()
-    for offset in replay.erased:
+    for offset in replay.erased():
         try:
             store.erase([offset])
         except FileError as damage:
@@ -71,6 +76,17 @@ def recover(
     if replayed:
         say(f"Recovered {counted(replayed, 'command')} from the journal in {time.monotonic() - begun:.1f} s.")
     return world, store
+
+
+def _seal(world: World) -> list[Effect]:
+    """An earlier version kept all positions in memory. What must be stored now, each time until a checkpoint holds."""
+    for name, stream in world.streams.items():
+        world.seal(stream, name)
+    for account in world.accounts.values():
+        if account.mail is not NO_MAIL:
+            world.seal(account.mail, account.name)
+    effects, world.effects = world.effects, []
+    return effects
 
 
 def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
@@ -86,7 +102,7 @@ def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
     if flat:
         is_old = store == home.messages and flat.format == OLD_FORMAT
         header = messagefiles.OLD_HEADER if is_old else messagefiles.HEADER
-        messagefiles.prove(store, 0, world.store_end, header)
+        messagefiles.prove(store, world.floor_offset, world.store_end, header)
         _must_be_there(home.data / "epoch.txt")
         home.epoch()
     elif is_new:

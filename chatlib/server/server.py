@@ -89,7 +89,7 @@ class Server:
         wanted = {blob for feature in features.FEATURES for blob in feature.blobs(self.world)}
         undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
-        self.world.archive = self.archive = Stored(self.messages, self.loop, self.tell)
+        self.world.archive = self.archive = Stored(self.messages, lambda: self.loop.wall, self.tell)
         self.journal.open()
         self.delivery = Delivery()
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)

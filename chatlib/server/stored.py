@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from chatlib.core import streams
+from chatlib.core.streams import LOST, Chunk
 from chatlib.protocol.framing import encode
-from chatlib.reactor.loop import Loop
 from chatlib.storage.messages import Line, MessageStore
 from chatlib.storage.textfile import FileError
 
 KEPT = 4 << 20  # bytes of what was said to everyone
+CHUNKS = 256  # positions that were read lately: of so many chunks
 
 
 class Stored:
     """What is read of the message store."""
 
-    def __init__(self, messages: MessageStore, loop: Loop, tell: Callable[[str], None]) -> None:
-        self._messages, self._loop, self._tell = messages, loop, tell
+    def __init__(self, messages: MessageStore, wall: Callable[[], float], tell: Callable[[str], None]) -> None:
+        self._messages, self._wall, self._tell = messages, wall, tell
         self._kept: dict[int, bytes] = {}  # by offset, the first read first
         self._size = 0
+        self._chunks: dict[int, Chunk] = {}  # by offset, the latest used last
 
     def event(self, seq: int, offset: int, user: str) -> bytes:
         """The event line of a stored message; a notice in the place of one that the disk has lost."""
@@ -35,6 +38,20 @@ class Stored:
         for (seq, offset), event in zip(positions, held, strict=True):
             yield self._taken(seq, offset, user, next(found)) if event is None else event
 
+    def chunk(self, offset: int) -> Chunk:
+        """The positions that stand there; LOST, and the administrator is told, when they cannot be read."""
+        chunk = self._chunks.pop(offset, None)
+        if chunk is None:
+            try:
+                chunk = Chunk.read(self._messages.read(offset)[1][:-1])
+            except (OSError, ValueError) as error:  # a FileError is one
+                self._tell(f"Where {streams.CHUNK} messages stand cannot be read: {error}")
+                return LOST
+            if len(self._chunks) >= CHUNKS:
+                del self._chunks[next(iter(self._chunks))]
+        self._chunks[offset] = chunk
+        return chunk
+
     def _taken(self, seq: int, offset: int, user: str, found: Line | FileError | OSError) -> bytes:
         if isinstance(found, tuple):
             receiver, event = found
@@ -44,7 +61,7 @@ class Stored:
         # It concerns this user, and nobody else.
         self._tell(f"Message {seq} for {user} cannot be read: {found}")
         text = f"Message {seq} cannot be read: the server's disk has lost it. Its administrator was told."
-        return encode({"event": "notice", "seq": seq, "time": self._loop.wall, "text": text})
+        return encode({"event": "notice", "seq": seq, "time": self._wall(), "text": text})
 
     def _keep(self, offset: int, event: bytes) -> None:
         self._kept[offset] = event

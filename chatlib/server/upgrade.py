@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from chatlib.core import snapshot
-from chatlib.core.mail import Mailbox
+from chatlib.core.streams import Stream
 from chatlib.core.world import World
 from chatlib.storage import checkpoint, messagefiles, messages
 from chatlib.storage.home import Home
@@ -43,7 +43,7 @@ def _old_lines(home: Home, end: int) -> Iterator[tuple[int, bytes]]:
             offset += len(line)
 
 
-def _move(box: Mailbox, starts: array[int]) -> None:
+def _move(box: Stream, starts: array[int]) -> None:
     growth = messagefiles.START - len(messagefiles.OLD_HEADER)
     for place, offset in enumerate(box.offsets):
         box.offsets[place] = offset + growth + _MORE * bisect_left(starts, offset)

@@ -37,9 +37,9 @@ def at_rest(line: bytes) -> bytes:
 class MessageStore:
     """The open files. Offsets are logical: see :mod:`chatlib.storage.messagefiles`."""
 
-    def __init__(self, path: Path, length: int, floor: int = 0, segment: int = SEGMENT) -> None:
+    def __init__(self, path: Path, length: int, floor: int = 0, segment: int = 0) -> None:
         """Opens the store, which was proven or is new, and cuts it to `length`. Raises OSError."""
-        self._first, self._limit = path, segment
+        self._first, self._limit = path, segment or SEGMENT
         self._segments = messagefiles.cut(path, floor, length)
         self._bases = [one.base for one in self._segments]
         self._fds: dict[int, int] = {}  # by base; the current segment's is not among them
@@ -99,6 +99,8 @@ class MessageStore:
     def erase(self, offsets: Iterable[int]) -> None:
         """Overwrites these lines with blanks, so that what a user was sent goes with the user. Cannot be undone."""
         for offset in offsets:
+            if offset < self._bases[0]:
+                continue  # it has gone already, with its segment
             line = self._line(offset)
             fd, at = self._place(offset)
             os.pwrite(fd, b" " * (_length(line) - 1), at)
@@ -222,6 +224,8 @@ class MessageStore:
         """What stands from `offset` to the next line's end, with it."""
         self.flush()
         fd, at = self._place(offset)
+        if at < 0:
+            raise FileError(f"message_rep.txt: the line at byte {offset} is gone")
         line, end, _ = os.pread(fd, _GUESS, at).partition(b"\n")
         while not end:
             more, end, _ = os.pread(fd, 16 * _GUESS, at + len(line)).partition(b"\n")

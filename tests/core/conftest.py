@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from chatlib.core import mailboxes, streams
 from tests.core.stage import Stage
+
+
+@pytest.fixture(scope="module")
+def small_streams() -> Iterator[None]:
+    """Chunks of two positions, and accounts looked through two at a time: a short story has many of both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "CHUNK", 2)
+        patch.setattr(streams, "TAIL", 4)
+        patch.setattr(mailboxes, "AT_ONCE", 2)
+        yield
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from typing import Any
 
 from chatlib.core import entry, snapshot
 from chatlib.core.effects import Effect
-from chatlib.core.mail import Mailbox
 from chatlib.core.replies import text_of
+from chatlib.core.streams import Chunk, Stream
 from chatlib.core.world import Command, Reply, World
 from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
@@ -77,7 +77,7 @@ class Recorder:
     def _end(self, user: str, ending: tuple[int, str, str]) -> None:
         self.said.append(("ends", user, *ending))
 
-    def _store(self, line: bytes) -> None:
+    def _store(self, line: bytes, _: None = None) -> None:
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1
         self.messages += at_rest(line)
@@ -94,6 +94,17 @@ class Recorder:
     def _unlink(self, blob: str, _: None) -> None:
         self.said.append(("unlinked", blob))
 
+    # What a world reads.
+
+    def event(self, _seq: int, offset: int, _user: str) -> bytes:
+        return self._line(offset).split(b" ", 2)[2] + b"\n"
+
+    def chunk(self, offset: int) -> Chunk:
+        return Chunk.read(self._line(offset).split(b" ", 2)[2])
+
+    def _line(self, offset: int) -> bytes:
+        return bytes(self.messages[offset : self.messages.index(b"\n", offset)])
+
     def take(self) -> list[tuple[Any, ...]]:
         said, self.said = self.said, []
         return said
@@ -102,11 +113,12 @@ class Recorder:
 def new_world(**parameters: Any) -> tuple[World, Recorder]:
     recorder = Recorder()
     world = recorder.world = World({**defaults(), **parameters})
+    world.archive = recorder
     return world, recorder
 
 
-def _box(box: Mailbox) -> list[tuple[int, int]]:
-    return list(zip(box.seqs, box.offsets, strict=True))
+def _box(box: Stream) -> list[list[tuple[int, int]]]:
+    return [list(zip(box.firsts, box.places, strict=True)), list(zip(box.seqs, box.offsets, strict=True))]
 
 
 def picture(world: World) -> dict[str, Any]:
@@ -118,7 +130,7 @@ def picture(world: World) -> dict[str, Any]:
         "parameters": world.parameters,
         "order": list(world.accounts),
         "accounts": {
-            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.refused, a.blocks,
+            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.refused, a.follows, a.blocks,
                    a.blocked_by, a.files, a.known, None if a.replies is None else list(a.replies.items()))
             for user, a in world.accounts.items()
         },
@@ -126,7 +138,9 @@ def picture(world: World) -> dict[str, Any]:
             user: (p.login, p.since, p.address, p.client, p.away_from) for user, p in world.online.items()
         },
         "lockouts": {key: (f.count, f.last, f.until) for key, f in world.lockouts.entries.items()},
-        "broadcasts": (_box(world.broadcasts), world.broadcasts.senders),
+        "streams": {name: (_box(stream), stream.senders) for name, stream in world.streams.items()},
+        "said": world.said,
+        "floor": (world.floor, world.floor_offset, world.expiring),
         "shunned": world.shunned,
         "by_hand": (world.by_hand.parameters, world.by_hand.accounts),
         "state": world.state,
@@ -144,7 +158,7 @@ def loaded(files: dict[str, list[str]], recorder: Recorder) -> World:
     for lines in files.values():
         assert not any("\n" in line for line in lines)
     snapshot.load(world, {name: enumerate(lines, 2) for name, lines in files.items()})
-    recorder.world = world
+    recorder.world, world.archive = world, recorder
     return world
 
 
@@ -187,10 +201,10 @@ class Stage:
 
     def replayed(self) -> World:
         """Another world of the same commands."""
-        world, _ = new_world()
+        world, recorder = new_world()
         for lsn, body in self.log:
             world.lsn = lsn - 1
-            world.execute(json.loads(body))
+            recorder.carry_out(world.execute(json.loads(body))[1])
         return world
 
     # Scripts.

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from chatlib.storage.parameters import defaults
 from tests.chance import examples
 from tests.core.stage import Stage, loaded, new_world, picture, saved
 
+pytestmark = pytest.mark.usefixtures("small_streams")
 USERS = ("ann", "bea", "cyd", "dan")
 user = st.sampled_from(USERS)
 name = st.sampled_from([*USERS, "Ann", "BEA", "nobody"])

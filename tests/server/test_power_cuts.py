@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from chatlib.core import streams
 from chatlib.core.world import Command, Reply
 from chatlib.server.delivery import Delivery
 from chatlib.server.effects import Effects
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now, recover
+from chatlib.storage import messages
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
@@ -202,6 +204,9 @@ def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.Monke
     chance = new_chance(mode)
     for name in ("fsync", "fdatasync"):  # the disk that matters is ours
         monkeypatch.setattr(os, name, lambda fd: None)
+    monkeypatch.setattr(streams, "CHUNK", 2)
+    monkeypatch.setattr(streams, "TAIL", 4)
+    monkeypatch.setattr(messages, "SEGMENT", 5_000)
     home = tmp_path / "home"
     home.mkdir()
     disk, story = Disk(home, chance), Story()

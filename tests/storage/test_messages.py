@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.core.mail import CHECKSUM
+from chatlib.core.streams import CHECKSUM
 from chatlib.storage.messagefiles import HEADER, START, prove
 from chatlib.storage.messages import MessageStore, at_rest
 from chatlib.storage.textfile import FileError

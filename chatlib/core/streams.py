@@ -1,0 +1,238 @@
+"""Streams: where messages stand in the message store, never the messages themselves.
+
+A :class:`Stream` is two columns, the seqs of messages and the offsets of their lines. One is each user's direct
+messages; a :class:`SharedStream` has many readers and costs the same for ten of them as for ten thousand.
+
+Only the *tail* of a stream is in memory. When it has grown to TAIL, its oldest CHUNK positions become a *chunk*: one
+line of the message store itself, ``<checksum> <stream> {"seqs":[...],"offsets":[...]}`` (a shared stream's has the
+senders, too: ``"from"``). In memory a stream keeps of each chunk its first seq and the offset of its line. So ten
+million messages cost some megabytes, and which lines the store holds follows from the commands alone.
+
+Whoever reads passes the :class:`Chunks`, which knows the store. A chunk that the disk has lost costs its positions and
+nothing else.
+
+Invariants: seqs and offsets strictly grow; every chunk holds CHUNK positions, all older than the tail's; a stream
+without a tail has no chunks.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from sys import intern
+from typing import Any, Protocol
+
+from chatlib.core.refused import Refused, hides
+from chatlib.protocol.framing import decode, dumps
+
+Position = tuple[int, int]  # (seq, offset of the line in the store)
+UNKNOWN = "?"  # who sent a broadcast that an earlier version has kept; no name
+CHECKSUM = 8  # bytes that the message store puts before each line
+CHUNK = 64  # positions in a chunk
+TAIL = 128  # positions at which a tail gives a chunk away
+COUNTED = 10_000  # of so many, the latest of a stream, it is counted which a block hides
+_NONE: Sequence[int] = ()
+
+
+class Chunk:
+    """Neighbouring positions of one stream, as they were read from the store."""
+
+    __slots__ = ("offsets", "senders", "seqs")
+
+    def __init__(self, seqs: Sequence[int], offsets: Sequence[int], senders: Sequence[str]) -> None:
+        self.seqs, self.offsets, self.senders = seqs, offsets, senders
+
+    @classmethod
+    def read(cls, event: bytes) -> Chunk:
+        """From a line of the store, without its checksum and its stream. Raises ValueError."""
+        columns: dict[str, Any] = decode(event)
+        try:
+            seqs, offsets = array("q", columns["seqs"]), array("q", columns["offsets"])
+            senders = [intern(name) for name in columns.get("from", ())]
+        except (KeyError, TypeError, OverflowError):
+            raise ValueError("no chunk of positions stands there") from None
+        if not len(seqs) == len(offsets) == CHUNK or (senders and len(senders) != CHUNK):
+            raise ValueError(f"a chunk of {CHUNK} positions is expected there")
+        return cls(seqs, offsets, senders)
+
+
+LOST = Chunk(_NONE, _NONE, ())  # a chunk that cannot be read
+
+
+class Chunks(Protocol):
+    """The chunks at rest."""
+
+    def chunk(self, offset: int) -> Chunk:
+        """The chunk whose line stands there; LOST, and the administrator is told, when it cannot be read."""
+
+
+class Stream:
+    """Positions in the order of their `seq`, as columns of 64-bit integers: the tail's, and the chunks'."""
+
+    __slots__ = ("firsts", "offsets", "places", "seqs")
+
+    def __init__(self, seqs: Iterable[int] = (), offsets: Iterable[int] = (), firsts: Iterable[int] = (),
+                 places: Iterable[int] = ()) -> None:  # fmt: skip
+        self.seqs, self.offsets = array("q", seqs), array("q", offsets)
+        # Of each chunk: its first seq, and where its line stands. Most streams have none.
+        self.firsts: Sequence[int] = array("q", firsts) or _NONE
+        self.places: Sequence[int] = array("q", places) or _NONE
+        if len(self.seqs) != len(self.offsets) or len(self.firsts) != len(self.places):
+            raise ValueError("as many offsets as seqs are expected")
+        if self.firsts and not self.seqs:
+            raise ValueError("a stream with chunks has a tail")
+
+    @property
+    def senders(self) -> Sequence[str]:
+        """Who said each message of the tail; only a shared stream knows."""
+        return ()
+
+    def add(self, seq: int, offset: int) -> bool:
+        """A new message, later than all others. Whether the tail is long now: then ``seal`` must follow."""
+        self.seqs.append(seq)
+        self.offsets.append(offset)
+        return len(self.seqs) >= TAIL
+
+    def seal(self, name: str, place: int) -> list[bytes]:
+        """Takes the oldest positions out of the tail. Returns the chunks' lines, which must be stored from `place` on.
+
+        There is one, or there are many when an earlier version has kept all positions in the tail.
+        """
+        if self.firsts is _NONE and len(self.seqs) >= TAIL:
+            self.firsts, self.places = array("q"), array("q")
+        lines, start = [], 0
+        while len(self.seqs) - start >= TAIL:
+            part = slice(start, start + CHUNK)
+            columns: dict[str, object] = {"seqs": self.seqs[part].tolist(), "offsets": self.offsets[part].tolist()}
+            if self.senders:
+                columns["from"] = self.senders[part]
+            lines.append(f" {name} {dumps(columns)}\n".encode())
+            self.firsts.append(self.seqs[start])  # type: ignore[attr-defined]
+            self.places.append(place)  # type: ignore[attr-defined]
+            place += CHECKSUM + len(lines[-1])
+            start += CHUNK
+        self._cut(start)
+        return lines
+
+    def _cut(self, count: int) -> None:
+        """The tail's first `count` positions go."""
+        del self.seqs[:count], self.offsets[:count]
+
+    def forget(self, floor: int) -> None:
+        """What is earlier than seq `floor` is gone."""
+        if self.firsts:
+            following = [*self.firsts[1:], self.seqs[0]]
+            gone = bisect_right(following, floor)
+            self.firsts = self.firsts[gone:] or _NONE
+            self.places = self.places[gone:] or _NONE
+        if self.seqs and self.seqs[0] < floor:
+            self._cut(bisect_left(self.seqs, floor))
+
+    # What only reads.
+
+    def _later(self, seq: int, chunks: Chunks) -> Iterator[Stream | Chunk]:
+        """The chunks that may hold something later than `seq`, and the tail, oldest first."""
+        if self.firsts and seq < self.seqs[0]:
+            for number in range(max(0, bisect_right(self.firsts, seq) - 1), len(self.firsts)):
+                yield chunks.chunk(self.places[number])
+        yield self
+
+    def _earlier(self, seq: int, chunks: Chunks) -> Iterator[Stream | Chunk]:
+        """The tail, and the chunks that may hold something earlier than `seq`, newest first."""
+        yield self
+        for number in range(bisect_left(self.firsts, seq) - 1, -1, -1):
+            yield chunks.chunk(self.places[number])
+
+    def count_after(self, seq: int, chunks: Chunks) -> int:
+        """How many are later than `seq`."""
+        seqs = self.seqs
+        if not self.firsts or seq >= seqs[0]:
+            return len(seqs) - bisect_right(seqs, seq)
+        number = bisect_right(self.firsts, seq) - 1  # the only chunk that may hold some of both
+        count = len(seqs) + CHUNK * (len(self.firsts) - 1 - number)
+        if number >= 0:
+            seqs = chunks.chunk(self.places[number]).seqs  # type: ignore[assignment]
+            count += len(seqs) - bisect_right(seqs, seq)
+        return count
+
+    def after(self, seq: int, chunks: Chunks) -> Iterator[Position]:
+        """Those later than `seq`, oldest first."""
+        for part in self._later(seq, chunks):
+            start = bisect_right(part.seqs, seq)
+            yield from zip(part.seqs[start:], part.offsets[start:], strict=True)
+
+    def before(self, seq: int, least: int, chunks: Chunks) -> Iterator[Position]:
+        """Those earlier than `seq` and not earlier than `least`, newest first."""
+        for part in self._earlier(seq, chunks):
+            start, end = bisect_left(part.seqs, least), bisect_left(part.seqs, seq)
+            yield from zip(part.seqs[start:end][::-1], part.offsets[start:end][::-1], strict=True)
+            if start:
+                return
+
+
+NO_MAIL = Stream()  # of all who have none: nothing may be added to it
+NO_MAIL.seqs = NO_MAIL.offsets = ()  # type: ignore[assignment]
+
+
+class SharedStream(Stream):
+    """A stream with senders: for a reader, what was said while a block of its sender held is not there (`refused`)."""
+
+    __slots__ = ("_senders",)
+
+    def __init__(self, seqs: Iterable[int] = (), offsets: Iterable[int] = (), firsts: Iterable[int] = (),
+                 places: Iterable[int] = (), senders: Iterable[str] = ()) -> None:  # fmt: skip
+        super().__init__(seqs, offsets, firsts, places)
+        self._senders = list(senders)  # folded names
+        if len(self._senders) != len(self.seqs):
+            raise ValueError("as many senders as seqs are expected")
+
+    @property
+    def senders(self) -> Sequence[str]:
+        """Who said each message of the tail."""
+        return self._senders
+
+    def add_from(self, sender: str, seq: int, offset: int) -> bool:
+        """As ``add``."""
+        self._senders.append(sender)
+        return self.add(seq, offset)
+
+    def _cut(self, count: int) -> None:
+        super()._cut(count)
+        del self._senders[:count]
+
+    def kept_after(self, seq: int, refused: Refused | None, chunks: Chunks) -> Iterator[Position]:
+        """Those later than `seq` that no block hid, oldest first."""
+        if not refused:
+            yield from self.after(seq, chunks)
+            return
+        for part in self._later(seq, chunks):
+            for place in range(bisect_right(part.seqs, seq), len(part.seqs)):
+                if not hides(refused, part.senders[place], part.seqs[place]):
+                    yield part.seqs[place], part.offsets[place]
+
+    def kept_before(self, seq: int, least: int, refused: Refused | None, chunks: Chunks) -> Iterator[Position]:
+        """Those earlier than `seq` and not earlier than `least` that no block hid, newest first."""
+        if not refused:
+            yield from self.before(seq, least, chunks)
+            return
+        for part in self._earlier(seq, chunks):
+            start = bisect_left(part.seqs, least)
+            for place in range(bisect_left(part.seqs, seq) - 1, start - 1, -1):
+                if not hides(refused, part.senders[place], part.seqs[place]):
+                    yield part.seqs[place], part.offsets[place]
+            if start:
+                return
+
+    def hidden_after(self, refused: Refused, seq: int, chunks: Chunks) -> int:
+        """How many later than `seq` a block hid; of the latest COUNTED, or a few more."""
+        count, looked_at = 0, 0
+        for part in self._earlier(self.seqs[-1] + 1 if self.seqs else 0, chunks):
+            start = bisect_right(part.seqs, seq)
+            if not refused.keys().isdisjoint(part.senders[start:]):
+                count += sum(hides(refused, sender, at) for sender, at in
+                             zip(part.senders[start:], part.seqs[start:], strict=True))  # fmt: skip
+            looked_at += len(part.seqs) - start
+            if start or looked_at >= COUNTED:
+                break
+        return count
