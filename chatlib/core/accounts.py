@@ -15,7 +15,7 @@ from chatlib.protocol.text import fold
 if TYPE_CHECKING:
     from array import array
 
-    from chatlib.core.files import Waiting
+    from chatlib.core.files import WaitingFiles
 
 MAX_KEYS = 1_000  # replies remembered for each user
 MAX_KNOWN = 8  # addresses remembered for each user
@@ -23,24 +23,24 @@ MAX_KNOWN = 8  # addresses remembered for each user
 
 @dataclass(slots=True)
 class Presence:
-    """An open session. `login` is the LSN of its login: it tells this session from an earlier one of the same user."""
+    """An open session. `login` is the LSN of its login, and tells this session from the user's earlier ones."""
 
     login: int
     since: float  # seconds since the epoch
     address: str
     client: str | None  # the name that the client program keeps while it runs
-    away_from: int  # what the user had seen at login: all between it and `login` came while away
+    away_from: int  # the last seq seen at login: what came while away lies between it and `login`
 
 
 def folded(name: str) -> str:
-    """As fold, without a second string where the name is in its folded form already: there are many."""
+    """As fold, but without a second string for a name that is folded already: there are many."""
     user = fold(name)
     return name if name == user else user
 
 
 @dataclass(slots=True)
 class Account:
-    """A registered user and what stands under this name."""
+    """A registered user."""
 
     name: str  # as registered
     user: str  # folded
@@ -55,11 +55,11 @@ class Account:
     follows: dict[str, int] | None = None  # shared streams besides the broadcasts: by name, since which LSN
     blocks: list[str] | None = None  # whom this user blocks, in order: names, which outlive their accounts
     blocked_by: set[str] | None = None
-    files: Waiting | None = None  # waiting for this user
+    files: WaitingFiles | None = None  # waiting for this user
     replies: OrderedDict[str, str] | None = None  # key → fingerprint of the request + reply, oldest first
 
     def knows(self, address: str, client: str | None = None) -> bool:
-        """Whether the password was proven from `address` before, by this very `client` if one is named."""
+        """Whether the password was proven from `address` before; if `client` is given, by that client."""
         return any(address == known and client in (None, there) for known, there in self.known)
 
     def came_from(self, address: str, client: str | None) -> None:

@@ -1,6 +1,6 @@
-"""What was taken in from the files that people edit, until the files have been written anew.
+"""Edits that were taken in from the two files that people edit, until the server has written those files anew.
 
-A crash in between finds the edited lines still there. The world then knows that they are in it already: taken in once
+A crash in between leaves the edited lines where they are. The world then knows that it has them already: taken in once
 more, they would undo what was changed since. Must not know what the files look like.
 """
 
@@ -26,7 +26,7 @@ class ByHand:
     accounts: Taken = field(default_factory=dict)
 
     def take_in(self, lsn: int, command: Command) -> None:
-        """An edit that came from the files: `written` says up to which LSN they had been written before."""
+        """An edit came from the files, which had last been written at the LSNs in `written`."""
         self.forget(command["written"])
         self.parameters.update((fold(name), (lsn, value)) for name, value in command["parameters"].items())
         self.accounts.update((fold(name), (lsn, value)) for name, value in command["accounts"].items())

@@ -1,8 +1,9 @@
-"""Effects: what must follow from a change of the world, as plain data. Whoever executes commands carries them out.
+"""Effects: what must follow from a change of the world, as plain data.
 
-A handler says ``world.effects.append((KIND, a, b))``: always three, so that they are carried out without a look at what
-they are. They are carried out in order, right behind their command, also those of a handler that raised. A replay
-carries out only what is stored; ERASE and UNLINK cannot be undone, and wait until their command is durable.
+A handler says ``world.effects.append((KIND, a, b))``. An effect always has three parts, so that one table of functions
+can carry out all of them. The server carries them out in order, right after their command, even if the handler raised.
+A replay carries out only what stores something. ERASE and UNLINK cannot be undone: they wait until their command is
+durable.
 
 The kinds, and their `a` and `b`:
 """

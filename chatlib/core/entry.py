@@ -1,6 +1,6 @@
 """Coming and going: registration, login, wrong passwords, departure, and what the administrator does to accounts.
 
-A password is proven at the edge (SCRAM); the commands here say that it was, or was not.
+The edge checks passwords (SCRAM). The commands here say how that came out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chatlib.core.world import World
 
 
-LOOKED_AT = 20  # wrong passwords looked at during one lockout, from addresses that the user has logged in from
+LOOKED_AT = 20  # wrong passwords that are checked during one lockout, from addresses where the user has logged in
 
 
 def locked_out(name: str, seconds: float) -> Reply:
@@ -61,18 +61,18 @@ def register(world: World, lsn: int, command: Command) -> Reply:
 
 
 def add_account(world: World, lsn: int, name: str, verifier: str) -> None:
-    """A new account, of whoever blocks its name already."""
+    """A new account. Blocks of its name hold already."""
     user = folded(name)
     world.accounts[user] = Account(name, user, verifier, lsn, lsn, blocked_by=world.shunned.pop(user, None))
 
 
 def proof_of(account: Account) -> Command:
-    """The fields by which a command says which account, and which verifier of it, a proof was checked against."""
+    """What a command says of a proof: the account and the verifier that it was checked against."""
     return {"joined": account.joined, "against": fingerprint(account.verifier)}
 
 
 def proof_refusal(world: World, account: Account, command: Command) -> Reply | None:
-    """Why a proof says nothing of `account`: the name is somebody else's by now, or has another password."""
+    """Why a proof does not hold for `account`, or None: by now the name is somebody else's, or has another password."""
     if "joined" not in command or proof_of(account).items() <= command.items():
         return None
     left = world.lockouts.tries_left(account.user, world.origin(command["address"]), world.parameters["MAX_FAILURES"])
@@ -80,10 +80,10 @@ def proof_refusal(world: World, account: Account, command: Command) -> Reply | N
 
 
 def lockout_refusal(world: World, account: Account, address: str, client: str | None, now: float) -> Reply | None:
-    """Why no password is looked at now, or None.
+    """Why no password is checked now, or None.
 
-    A stranger behind the user's own address cannot lock the user out: a client that has proven the password there is
-    let in whenever it is right; so is a new one, until LOOKED_AT wrong ones were tried: guessing stays slow.
+    A stranger behind the user's own address cannot lock the user out. A client that has proven the password there may
+    always try. A new client there may try until LOOKED_AT passwords were wrong: guessing stays slow.
     """
     origin = world.origin(address)
     seconds = world.lockouts.seconds_left(account.user, origin, now)
@@ -99,7 +99,7 @@ def _is_the_same_client(presence: Presence, client: str | None) -> bool:
 
 
 def login(world: World, lsn: int, command: Command) -> Reply:
-    """The password was proven: a session begins, unless something speaks against it."""
+    """The password was proven: a session begins, unless a rule refuses it."""
     user, address, client = command["user"], command["address"], command.get("client")
     account, earlier = world.accounts.get(user), world.online.get(user)
     if account is None:
@@ -117,7 +117,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     account.seen = max(account.seen, command.get("seen", 0))
     account.came_from(address, client)
     origin = world.origin(address)
-    if not world.lockouts.seconds_left(user, origin, command["at"]):  # one that goes on is not this client's
+    if not world.lockouts.seconds_left(user, origin, command["at"]):  # one that goes on is another client's
         world.lockouts.clear(user, origin)
     world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
     if earlier is None:
@@ -128,7 +128,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
 
 
 def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
-    """The password was not proven: that counts, across connections and restarts."""
+    """The password was wrong. That counts, across connections and restarts."""
     user = command["user"]
     account = world.accounts.get(user)
     if account is None:
@@ -151,7 +151,7 @@ def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def password(world: World, _lsn: int, command: Command) -> Reply:
-    """The old password was proven: here is a verifier of the new one."""
+    """The old password was proven: the verifier of the new one replaces it."""
     account = world.accounts[command["by"]]
     refused = proof_refusal(world, account, command)
     if refused:
@@ -161,7 +161,7 @@ def password(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def depart(world: World, lsn: int, command: Command) -> Reply:
-    """A session ended, for whatever reason. `session` is its login's LSN: a later session of that user stays."""
+    """A session ended, for whatever reason. `session` is the LSN of its login: a later session of that user stays."""
     user = command["user"]
     presence = world.online.get(user)
     if presence is None or presence.login != command["session"]:
@@ -179,15 +179,15 @@ def end_session(world: World, account: Account, at: float) -> None:
 
 
 class News(NamedTuple):
-    """What may be told of a user who came or went; also when there is no account any more, it is of this name."""
+    """What others may hear of a user who came or went. It stands alone: the account may be gone by then."""
 
     name: str
     at: float
     online: bool
-    hidden: Collection[str]  # to whom nothing is told: the user, whom the user blocks, and who blocks the user
+    hidden: Collection[str]  # they hear nothing: the user, those whom the user blocks, those who block the user
 
     def event(self) -> bytes:
-        """What the others are told."""
+        """The event."""
         return encode({"event": "presence", "time": self.at, "user": self.name, "online": self.online})
 
 
@@ -220,13 +220,13 @@ def deregister(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def forget(world: World, account: Account) -> None:
-    """When it left last, and its wrong passwords."""
+    """The last departure goes, and all wrong passwords."""
     world.forget_departure(account)
     world.lockouts.clear(account.user)
 
 
 def start(world: World, _lsn: int, command: Command) -> Reply:
-    """The server started: whoever was online when it crashed left at the last thing known before."""
+    """The server started. Sessions that a crash left open ended when the server was last known to run."""
     for user in list(world.online):
         world.leave(world.accounts[user], command["left"])
     world.lockouts.expire(command["at"])
@@ -235,7 +235,7 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def edit(world: World, lsn: int, command: Command) -> Reply:
-    """What a person changed in para.txt and credentials.txt, or with `change`: names → values, None: removed."""
+    """A person changed para.txt, credentials.txt or, at the console, a parameter. A verifier of None: removed."""
     if "written" in command:  # not with `change`
         world.by_hand.take_in(lsn, command)
     world.parameters.update(command.get("parameters", {}))
@@ -247,7 +247,7 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
                 add_account(world, lsn, name, verifier)
         elif verifier is not None:
             if verifier != account.verifier:
-                account.known = ()  # whoever knew the old password proves the new one first
+                account.known = ()  # a client that knew the old password proves the new one first
             account.name, account.verifier = name, verifier
         else:
             if user in world.online:

@@ -1,8 +1,8 @@
 """A feature: what one part of the house brings to the world, under one name.
 
 Everything here is data or a pure function, so that the world, the text files, the removal of an account and the edge go
-through the list of features (:mod:`.features`) and know none by name. Whatever a feature keeps is found in the account
-or, under the feature's name, in ``world.state``; only its handlers, and what is read at the start, change it.
+through the list of features (:mod:`.features`) and know none by name. A feature keeps its state in accounts or, under
+its own name, in ``world.state``. Only its handlers change it, and the flat files that are read at the start.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Command = dict[str, Any]
 Request = dict[str, Any]
-# Carries out one command, whose LSN is given; a refusal is a reply, an exception a fault of ours.
+# Carries out one command; the number is its LSN. A refusal is a reply, an exception is a fault of ours.
 Handler = Callable[["World", int, Command], Reply]
-# Answers a question of a user's from the world as it is, at a time. Changes nothing.
+# Answers a user's question from the world as it is now. Changes nothing. The number is the time.
 Answer = Callable[["World", str, Request, float], Reply]
 
 
@@ -34,7 +34,7 @@ class FlatFile(NamedTuple):
 
 
 class Coming(NamedTuple):
-    """What is on its way into a pool already: how many files of the asker, how many in all, how many bytes."""
+    """What is on its way into a pool: how many files of the user who asks, how many in all, how many bytes."""
 
     from_sender: int
     files: int
@@ -45,13 +45,13 @@ class Coming(NamedTuple):
 class UploadGrant:
     """Bytes that a user may bring."""
 
-    identity: tuple[str, ...]  # the owner, and all that makes it this upload and no other: its part is found by it
-    pool: str  # whose room they take: what is on its way there is counted
+    identity: tuple[str, ...]  # the owner, then whatever tells this upload from others: its part is found by it
+    pool: str  # names the room that they need; uploads into one pool are counted together
     name: str  # what people call them
     size: int
     sha256: str
     command: Command  # makes them visible; `at` and `blob` are added
-    tells: str  # the user, if any, who is told when they cannot be taken
+    tells: str  # the user who is told when the disk fails; "": nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class DownloadGrant:
 
 # What is coming into a pool.
 Pools = Callable[[str], Coming]
-# A rule is asked when a ticket is asked for, and again when its bytes begin; the same grant must come out. It changes
-# nothing. A reply says why there is no grant; an empty one, that none is asked for: the request is a question.
+# A rule decides when a ticket is asked for, and again when its bytes begin: the grant must be the same. It changes
+# nothing. A reply says why there is no grant; an empty reply, that the request is a question and wants none.
 UploadRule = Callable[["World", str, Request, Pools], "UploadGrant | Reply"]
 DownloadRule = Callable[["World", str, Request, Pools], "DownloadGrant | Reply"]
 
@@ -88,7 +88,7 @@ class Feature:
     uploads: Mapping[str, UploadRule] = field(default_factory=dict)
     downloads: Mapping[str, DownloadRule] = field(default_factory=dict)
     files: Mapping[str, FlatFile] = field(default_factory=dict)  # at rest, read in this order, behind the accounts
-    blobs: Callable[[World], Iterable[str]] = _owns_nothing  # the names of the bytes on disk that it needs
-    forget: Callable[[World, Account], None] = _remembers_nothing  # an account, which is offline, goes
+    blobs: Callable[[World], Iterable[str]] = _owns_nothing  # the bytes on disk that it owns; others are removed
+    forget: Callable[[World, Account], None] = _remembers_nothing  # an account is removed; it is offline
     state: Callable[[], Any] | None = None  # makes what world.state has of it
-    kept_as: Mapping[str, str] = field(default_factory=dict)  # renamed commands: what fingerprints on disk call them
+    kept_as: Mapping[str, str] = field(default_factory=dict)  # of a renamed command: its name in fingerprints on disk

@@ -40,8 +40,7 @@ RECIPES: dict[str, tuple[str, Recipe | None]] = {}
 
 
 def add(feature: Feature) -> None:
-    """From now on, new worlds have this feature. Raises ValueError and adds nothing, when a name in it is there
-    already."""
+    """New worlds have this feature from now on. Raises ValueError, and adds nothing, if a name in it is known."""
     names = [other.name for other in FEATURES]
     there: tuple[Container[str], ...] = (names, HANDLERS, ANSWERS, UPLOADS, DOWNLOADS)
     added = ([feature.name], feature.handlers, feature.answers, feature.uploads, feature.downloads)

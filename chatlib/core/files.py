@@ -1,7 +1,8 @@
-"""Files that wait for their receivers: who sent what to whom. Never the bytes, which lie under a name of the server's.
+"""Files that wait for their receivers: who sent what to whom. The bytes are not here; they lie under names that the
+server chose.
 
-A file becomes visible by one command, when its bytes are on disk, and is gone by another; so it is there whole or not
-at all. Both are told to the other side by an event that waits like a message.
+One command makes a file visible, when its bytes are on disk; another removes it. So it is there whole or not at all.
+Each time an event, which waits like a message, tells the other side.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from chatlib.core.world import World
 
 FOR_ONE = 2_000  # files that may wait for one user,
-FROM_ONE = 500  # and of these from one sender; the empty ones, too
+FROM_ONE = 500  # and of these from one sender; empty files count
 PAGE = 80  # files in one page of the list: with the longest names it still is one line
 
 
@@ -41,10 +42,10 @@ class WaitingFile:
 
 
 @dataclass(slots=True)
-class Waiting:
-    """The files that wait for one user, and their sums: what a question costs does not grow with their number.
+class WaitingFiles:
+    """The files that wait for one user, and their sums, so that no check costs more when many wait.
 
-    Of one sender's files with one name there are several only when that name was registered anew: the newest is meant.
+    One sender may have several files of one name here only if the sender's name was registered anew. The newest counts.
     """
 
     count: int = 0
@@ -53,14 +54,14 @@ class Waiting:
     _files: dict[tuple[str, str], list[WaitingFile]] = field(default_factory=dict)  # by sender and name; newest last
 
     def add(self, sender: str, file: WaitingFile) -> None:
-        """One more, from `sender` (folded), with a higher number than those before."""
+        """One more, from `sender` (folded); its number is the highest."""
         self._files.setdefault((sender, file.name), []).append(file)
         self.count += 1
         self.size += file.size
         self.from_sender[sender] = self.from_sender.get(sender, 0) + 1
 
     def find(self, sender: str, name: str, sha256: str | None = None) -> WaitingFile | None:
-        """The newest of that sender and name, and with that digest if one is given."""
+        """The newest of that sender and name; if a digest is given, the newest with it."""
         found = (file for file in reversed(self._files.get((sender, name), ())) if sha256 in (None, file.sha256))
         return next(found, None)
 
@@ -88,7 +89,7 @@ _NOTHING_COMING = Coming(0, 0, 0)
 def file_refusal(
     world: World, sender: str, to: str, name: str, size: int, coming: Coming = _NOTHING_COMING
 ) -> tuple[Account | None, Reply]:
-    """Whom `to` means, and why a file may not be sent there (empty: it may)."""
+    """The receiver, if there is one, and why the file may not be sent (empty: it may)."""
     receiver = world.accounts.get(fold(to))
     if receiver is None:
         return None, no_such_user(to)
@@ -101,7 +102,7 @@ def file_refusal(
         return receiver, refusal("BLOCKED", f'"{receiver.name}" has blocked you: your file was not taken.')
     waiting = receiver.files or _NOTHING
     same = waiting.find(sender, name)
-    if same is not None and same.number > account.joined:  # not an earlier user's of that name
+    if same is not None and same.number > account.joined:  # not from an earlier user of that name
         return receiver, refusal(
             "FILE_EXISTS", f'A file "{name}" from you waits for "{receiver.name}" already: rename yours, or wait.'
         )
@@ -109,7 +110,7 @@ def file_refusal(
 
 
 def _beyond_limits(
-    world: World, waiting: Waiting, receiver: str, sender: str, file: tuple[str, int], coming: Coming
+    world: World, waiting: WaitingFiles, receiver: str, sender: str, file: tuple[str, int], coming: Coming
 ) -> Reply:
     (name, size), quota = file, world.parameters["FILE_QUOTA"]
     if size > world.parameters["MAX_FILE_SIZE"]:
@@ -134,7 +135,7 @@ def no_such_file(sender: str, name: str) -> Reply:
 
 
 def stored(world: World, lsn: int, command: Command) -> Reply:
-    """A file's bytes are on disk: it becomes visible, unless something speaks against it by now."""
+    """A file's bytes are on disk: it becomes visible, unless a rule refuses it by now."""
     receiver, refused = file_refusal(world, command["user"], command["to"], command["name"], command["size"])
     if refused or receiver is None:
         return refused
@@ -144,10 +145,10 @@ def stored(world: World, lsn: int, command: Command) -> Reply:
         if command.get(joined, account.joined) != account.joined:
             return refusal("NO_SUCH_USER", f'The user "{account.name}" of when the upload began has been removed.')
     file = WaitingFile(
-        lsn, command["at"], sender.name, command["name"], command["size"], command["sha256"], command["blob"]
+        lsn, world.at, sender.name, command["name"], command["size"], command["sha256"], command["blob"]
     )
     if receiver.files is None:
-        receiver.files = Waiting()
+        receiver.files = WaitingFiles()
     receiver.files.add(sender.user, file)
     world.effects.append((ADOPT, file.blob, None))
     post(world, lsn, receiver, dumps({"event": "file", **shown(file)}))
@@ -155,7 +156,7 @@ def stored(world: World, lsn: int, command: Command) -> Reply:
 
 
 def shown(file: WaitingFile) -> dict[str, Any]:
-    """What people are told of a file."""
+    """What people see of a file."""
     return {"seq": file.number, "time": file.at, "from": file.sender, "name": file.name, "size": file.size,
             "sha256": file.sha256}  # fmt: skip
 
@@ -182,17 +183,17 @@ def _wait_no_longer(world: World, lsn: int, command: Command, outcome: str) -> R
 
 
 def received(world: World, lsn: int, command: Command) -> Reply:
-    """The receiver has it, verified."""
+    """The receiver has the file, and has verified it."""
     return _wait_no_longer(world, lsn, command, "fetched")
 
 
 def decline(world: World, lsn: int, command: Command) -> Reply:
-    """The receiver does not want it."""
+    """The receiver does not want the file."""
     return _wait_no_longer(world, lsn, command, "declined")
 
 
 def drop(world: World, lsn: int, command: Command) -> Reply:
-    """The administrator removes one."""
+    """The administrator removes a file."""
     for receiver in world.accounts.values():
         for sender, file in receiver.files or ():
             if file.number == command["number"]:
@@ -250,7 +251,7 @@ def _load_file(world: World, line: str) -> None:
     file = WaitingFile(*json.loads(fields))
     account = world.accounts[receiver]
     if account.files is None:
-        account.files = Waiting()
+        account.files = WaitingFiles()
     account.files.add(sender, file)
 
 
@@ -260,12 +261,12 @@ def blobs(world: World) -> Iterator[str]:
 
 
 def forget(world: World, account: Account) -> None:
-    """What waits for the account goes; what it sent stays."""
+    """Files that wait for the account go; files that it sent stay."""
     for _, file in account.files or ():
         world.effects.append((UNLINK, file.blob, None))
 
 
-_NOTHING = Waiting()
+_NOTHING = WaitingFiles()
 
 FEATURE = Feature(
     "files",

@@ -1,5 +1,6 @@
-"""Who typed wrong passwords, from where, and who is locked out for it. Plain state; what ends by the clock ends too
-when the clock was set back: it never lasts longer than it was set for.
+"""Wrong passwords by user and address, and the lockouts they lead to. Plain state.
+
+A lockout never lasts longer than it was set for: it ends as well when the clock is set back.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 FORGET = 86_400.0  # seconds after which wrong passwords are forgotten
-MAX_ENTRIES = 100_000  # a peer with many addresses does not make it grow without bound
-_SWEEP = 2  # old entries looked at whenever a new one may come
+MAX_ENTRIES = 100_000  # however many addresses a peer has
+_SWEEP = 2  # old entries that are checked with each wrong password
 
 
 @dataclass(slots=True)
 class Failures:
-    """Wrong passwords of one user from one address: locked out from the `last` one, `until` then."""
+    """Wrong passwords of one user from one address. A lockout begins with the `last` one and goes on `until` then."""
 
-    count: int = 0  # since the last success; while locked out, those looked at since it began
+    count: int = 0  # since the last success; during a lockout: since its beginning
     last: float = 0.0
     until: float = 0.0
 
@@ -25,12 +26,12 @@ class Failures:
         return self.until - now if self.last <= now < self.until else 0.0
 
     def forgotten(self, now: float) -> bool:
-        """Whether they are so long ago that they count no more, or are said to be yet to come."""
+        """Whether they no longer count: they are too long ago, or the clock was set back to before them."""
         return now < self.last or max(self.last, self.until) < now - FORGET
 
 
 class Lockouts:
-    """By user and origin (``*`` when BLOCK_SCOPE is ``user``), the one that was touched last at the end."""
+    """By user and origin (``*`` when BLOCK_SCOPE is ``user``), the latest at the end."""
 
     __slots__ = ("_origins", "entries")
 
@@ -39,7 +40,7 @@ class Lockouts:
         self._origins: dict[str, set[str]] = {}
 
     def add(self, user: str, origin: str, failures: Failures) -> None:
-        """An entry that comes last; also used when a snapshot is read."""
+        """Adds an entry at the end; also used when a snapshot is read."""
         self.entries[user, origin] = failures
         self.entries.move_to_end((user, origin))
         self._origins.setdefault(user, set()).add(origin)
@@ -81,7 +82,7 @@ class Lockouts:
         return 0
 
     def looked_at(self, user: str, origin: str, more: int = 0) -> int:
-        """How many wrong passwords were looked at during the lockout, and `more`."""
+        """Adds `more` to the wrong passwords that were checked during the lockout; how many there are."""
         entry = self.entries[user, origin]
         entry.count += more
         return entry.count
@@ -102,6 +103,6 @@ class Lockouts:
             self._remove(key)
 
     def expire(self, now: float) -> None:
-        """Forgets all that is long over. Takes as long as there are entries: for the start."""
+        """Forgets all that is long over. Its cost grows with the number of entries: for the start."""
         for key in [key for key, entry in self.entries.items() if entry.forgotten(now)]:
             self._remove(key)

@@ -1,4 +1,4 @@
-"""Values kept in order, so that a page of a long list costs its length and a search, whoever else is in the list."""
+"""Values kept in order: a page of a long list costs a search and its own length, however long the list is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Ordered(Generic[T]):
-    """A sorted list, each value once. What ``load`` brings in any order is sorted when it is needed."""
+    """A sorted list, each value once. ``load`` brings values in any order; they are sorted when they are needed."""
 
     __slots__ = ("_sorted", "_values")
 
@@ -19,23 +19,23 @@ class Ordered(Generic[T]):
         self._sorted = True
 
     def load(self, value: T) -> None:
-        """Adds one of very many."""
+        """Adds one of very many, in any order."""
         self._values.append(value)
         self._sorted = False
 
     def add(self, value: T) -> None:
-        """Adds one that is not there."""
+        """Adds `value`, which is not there."""
         insort(self._in_order(), value)
 
     def remove(self, value: T) -> None:
-        """Removes one that is there."""
+        """Removes `value`, which is there."""
         values = self._in_order()
         place = bisect_left(values, value)
         assert values[place] == value
         del values[place]
 
     def after(self, value: T) -> Iterator[T]:
-        """Those greater than `value`. Legal as long as nothing is added or removed."""
+        """The values greater than `value`. Not to be used after a value was added or removed."""
         values = self._in_order()
         return (values[place] for place in range(bisect_right(values, value), len(values)))
 
@@ -53,7 +53,7 @@ class Ordered(Generic[T]):
 
 
 class Directory(dict[str, T]):
-    """A dict whose keys can be read in order, too. Changed by ``[key] = value`` and ``del`` alone."""
+    """A dict whose keys can be read in order as well. Only ``[key] = value``, ``del`` and ``load`` change it."""
 
     __slots__ = ("_keys",)
 
@@ -71,12 +71,12 @@ class Directory(dict[str, T]):
         self._keys.remove(key)
 
     def load(self, key: str, value: T) -> None:
-        """Adds one of very many; `key` is not there."""
+        """Adds one of very many, in any order; `key` must not be there."""
         if key in self:
             raise ValueError(f"{key} is there twice")
         self._keys.load(key)
         super().__setitem__(key, value)
 
     def after(self, key: str) -> Iterator[str]:
-        """The keys greater than `key`, in order. Legal as long as nothing is added or removed."""
+        """The keys greater than `key`, in order. Not to be used after a key was added or removed."""
         return self._keys.after(key)

@@ -1,4 +1,4 @@
-"""Replies: what whoever gave a command or asked a question is told. A dict with a ``status``, and what it says.
+"""Replies to commands and questions. A reply is a dict with a ``status`` and whatever else it says.
 
 Long answers come in pages, of one shape everywhere: ``items``, and ``next`` when there is more.
 """
@@ -17,7 +17,7 @@ NAMES = 1_000  # names in one page: with the longest ones it still is one line
 
 
 class Encoded(Reply):
-    """A reply whose JSON is known already: nobody encodes it again. Invariant: `text` says what the dict says."""
+    """A reply whose JSON is known already, so that nobody encodes it again. Invariant: `text` is the dict, as JSON."""
 
     __slots__ = ("text",)
     text: str

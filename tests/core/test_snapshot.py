@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.core import snapshot
-from chatlib.core.files import Waiting, WaitingFile
+from chatlib.core.files import WaitingFile, WaitingFiles
 from chatlib.core.snapshot import SnapshotError
 from chatlib.storage.parameters import defaults
 from tests.core.stage import Recorder, Stage, loaded, new_world, picture, saved
@@ -34,7 +34,7 @@ def lively() -> Stage:
     stage.do("edit", parameters={"TIME_OUT": 0.7}, accounts={"Dan": "v-dan", "eve": None}, written=[3, 4])
     stage.do("seen", seen={"alice": 9})
     waiting = WaitingFile(7, 1.5, "Alice", 'a "file".txt', 2**33, "0" * 64, "blob7")
-    files = stage.world.accounts["bob"].files = Waiting()
+    files = stage.world.accounts["bob"].files = WaitingFiles()
     files.add("alice", waiting)
     return stage
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatlib.core.files import Waiting, WaitingFile
+from chatlib.core.files import WaitingFile, WaitingFiles
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role
 from chatlib.server import console as server_console
@@ -246,7 +246,7 @@ def test_completion(house: House, before: str, completions: list[str]) -> None:
     house.login("facebook")
     for _ in range(3):
         house.greet().prove("login", "SEAS", "wrong")
-    waiting = house.server.world.accounts["google"].files = Waiting()
+    waiting = house.server.world.accounts["google"].files = WaitingFiles()
     waiting.add("seas", WaitingFile(7, 0.0, "SEAS", "a.txt", 1, "0" * 64, "blob"))
     assert house.console.complete(before) == completions
 
