@@ -135,7 +135,7 @@ class Server:
         self.edited.recall(self.world.by_hand)
         taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"], self.say)
         at = self.loop.wall
-        self.submit({"action": "start", "at": at, "left": self.world.at, "written": self.edited.written})
+        self.submit({"action": "start", "at": at, "left": min(self.world.at, at), "written": self.edited.written})
         if taken:
             self.submit(taken.command(at))
         self.pipeline.settle()

@@ -141,3 +141,23 @@ def test_a_connection_that_dies_is_noticed_at_once(house: House, acknowledges: b
     columbia.hang_up()
     house.settle()
     assert facebook.events[-1] == {**facebook.events[-1], "event": "presence", "user": "Columbia", "online": False}
+
+
+def test_a_clock_that_was_wrong_and_was_set_right(house: House) -> None:
+    """Messages keep their order in time. Lockouts, and who was here lately, go by the clock as it is."""
+    columbia, facebook = house.login("Columbia"), house.login("facebook")
+    house.clock.wall_at_start += 365 * 86_400.0
+    columbia.say({"action": "message", "to": "facebook", "text": "next year"})
+    house.settle()
+    house.clock.wall_at_start -= 365 * 86_400.0
+    columbia.say({"action": "message", "to": "facebook", "text": "this year"})
+    house.settle()
+    first, second = (event["time"] for event in facebook.events if event["event"] == "message")
+    assert second == first > house.clock.wall()
+    house.crash()
+    house.restart()
+    google = house.login("Google")
+    assert google.ask("wholasthr")["items"] == ["Columbia", "facebook"], "they left when the server came back"
+    google.hang_up()
+    house.settle()
+    assert house.login("SEAS").ask("wholasthr")["items"] == ["Columbia", "facebook", "Google"]
