@@ -71,6 +71,9 @@ class Dialect(Protocol):
     def feed(self, data: bytes) -> None:
         """Bytes have come."""
 
+    def only(self, data: bytes) -> bytes | None:
+        """The message that `data` is, when it is just one and nothing was fed that waits; else None. Feeds nothing."""
+
     def cut(self, count: int) -> list[bytes]:
         """The next messages; there are at least so many."""
 
@@ -114,6 +117,11 @@ class JsonLines:
         else:
             self._keep(data)
 
+    def only(self, data: bytes) -> bytes | None:
+        if self.waiting or self._part is not None or data.find(b"\n") != len(data) - 1:
+            return None
+        return data[:-1]
+
     def _keep(self, data: bytes) -> None:
         """Bytes that end, or begin, in the middle of a line."""
         end = data.rfind(b"\n") + 1
@@ -144,7 +152,8 @@ class JsonLines:
         self._raw, self._part, self.waiting = b"", None, 0
         return rest
 
-    def request(self, message: bytes) -> dict[str, object]:
+    @staticmethod
+    def request(message: bytes) -> dict[str, object]:
         return decode_request(message)
 
 
@@ -193,7 +202,13 @@ def decode_request(line: bytes) -> dict[str, object]:
 
     An object within the object becomes a tuple of its pairs, which no kind of field accepts.
     """
-    pairs = _decoded(line, _scan_pairs)
+    try:  # nearly always: nothing but an object
+        text = line.decode()
+        pairs, end = _scan_pairs(text, 0)
+        if end != len(text):
+            pairs = _decoded(line, _scan_pairs)
+    except (ValueError, StopIteration, RecursionError):
+        pairs = _decoded(line, _scan_pairs)
     if type(pairs) is not tuple:
         raise BadLine("The line is not a JSON object.")
     request = dict(pairs)

@@ -14,7 +14,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from chatlib.reactor.timers import Timer, Timers
@@ -36,6 +36,8 @@ class Channel(Resumable, Protocol):
 
     def readable(self) -> None: ...
     def writable(self) -> None: ...
+
+Ready = list[tuple[selectors.SelectorKey, int]]  # descriptors, and for what
 
 
 class Loop:
@@ -127,19 +129,34 @@ class Loop:
             for channel in waiting:
                 if channel not in self._forgotten:
                     self._guard(channel.again, channel)
-        for number, (key, events) in enumerate(ready):
-            if not number & 63 and number and self._clock() - self.now > INPUT:
-                self._passed_over = {key.fd: place for place, (key, _) in enumerate(ready[number:])}
-                break
-            channel = key.data
-            if events & WRITE and channel not in self._forgotten:
-                self._guard(channel.writable, channel)
-            if events & READ and channel not in self._forgotten:
-                self._guard(channel.readable, channel)
+        inputs = enumerate(ready)
+        while not self._input(inputs, ready):  # a fault costs its channel, and the others go on
+            pass
         for timer in self._timers.due(self.now):
             self._guard(timer.fire, None)
         for phase in self.phases:
             phase()
+
+    def _input(self, inputs: Iterator[tuple[int, tuple[selectors.SelectorKey, int]]], ready: Ready) -> bool:
+        """Tells what is ready, as far as the time goes; False: a channel has failed, and more may be ready."""
+        forgotten = self._forgotten
+        channel: Channel | None = None
+        try:
+            for number, (key, events) in inputs:
+                if not number & 63 and number and self._clock() - self.now > INPUT:
+                    self._passed_over = {key.fd: place for place, (key, _) in enumerate(ready[number:])}
+                    return True
+                channel = key.data
+                if events & WRITE and channel not in forgotten:
+                    self._guard(channel.writable, channel)
+                if events & READ and channel not in forgotten:
+                    channel.readable()
+        except Exception as fault:
+            self._on_fault(fault)
+            assert channel is not None
+            self._guard(channel.broken, None)
+            return False
+        return True
 
     def _patience(self) -> float | None:
         if self._again:

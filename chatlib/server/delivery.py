@@ -60,10 +60,16 @@ class Delivery:
 
     def to(self, session: Session, line: bytes) -> None:
         """A line for one connection, after all that was said to it before."""
+        if session.translate is not None:
+            line = session.translate(line)
         pieces = session.pieces
+        if pieces is None and not self._common:  # nearly always: the first thing said in this tick
+            session.pieces = [line]
+            self._touched.append(session)
+            return
         if pieces is None or session.mark != len(self._common):
             pieces = self._pull(session)
-        pieces.append(line if session.translate is None else session.translate(line))
+        pieces.append(line)
 
     def _pull(self, session: Session) -> list[bytes]:
         """The session's own pieces, with all of `common` that it has a right to."""

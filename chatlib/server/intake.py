@@ -152,6 +152,13 @@ class Intake:
         wire = self._wire
         if wire is None:
             self._opening += data
+        elif not held and (message := wire.only(data)) is not None:  # nearly always: one message, and nothing waits
+            if len(message) < self._longest and self._allow(1):
+                self._handle(message)
+            else:
+                wire.feed(data)
+                self.again()
+            return
         else:
             wire.feed(data)
         if held & _HOLDS:
@@ -224,7 +231,7 @@ class Intake:
                 self._timer = self._loop.call_later(self.bucket.wait(rate), partial(self._lift, THROTTLED))
                 return 0
             wanted = min(wanted, tokens)
-        granted = self._budget.grant(min(wanted, PER_CONNECTION))
+        granted = self._budget.grant(wanted if wanted < PER_CONNECTION else PER_CONNECTION)
         if rate:
             self.bucket.spend(granted)
         if not granted:

@@ -44,6 +44,7 @@ class Requests:
         """`openings`: the dialects, in the order in which they are asked."""
         self._openings, self._world, self._loop, self._log, self._seats = openings, world, loop, log, seats
         self._proving, self._sessions, self._acknowledged, self._note = proving, sessions, acknowledged, note
+        self._counts = log.counts
         self._edge = {"alive": self._alive, **edge}
         # What follows when a command was carried out, in place of just its reply.
         self._after: Mapping[str, After] = {
@@ -74,9 +75,9 @@ class Requests:
         elif not IS_WELL_FORMED[row.name](request):
             self._refuse(session, echo, request_id, "BAD_REQUEST", check(row, request) or "")
         elif row.runs is _CHANGES and session.user and row.name != "logout":
-            loop, user, name = self._loop, session.user, row.name
+            loop, user = self._loop, session.user
             session.last_command = loop.now
-            self._log.count(user, name)
+            self._counts[user, row.name] += 1
             # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
             # refused a line that has these fields itself.
             record = None
@@ -94,7 +95,7 @@ class Requests:
         if session.user and (name != "alive" or request.get("active")):
             session.last_command = self._loop.now
         if session.user and name != "alive":
-            self._log.count(session.user, name)
+            self._counts[session.user, name] += 1
         if runs is Runs.PROVES:
             step = partial(self._proving.step, session, name, echo, request_id, request)
             intake.read(echo, request_id, step, barrier=True)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import time
+from collections import defaultdict
 from pathlib import Path
 
 LOG_LIMIT = 16 << 20  # bytes
@@ -19,7 +20,10 @@ _NAME = re.compile(r"log_(\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d)(?:_(\d+))?\.log")
 
 
 class ServerLog:
-    """Legal order: (``write`` or ``count``)* → ``flush`` each tick; ``close`` once. Times are since the epoch."""
+    """Legal order: (``write``, or changes of `counts`)* → ``flush`` each tick; ``close`` once.
+
+    Times are seconds since the epoch.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,7 +32,8 @@ class ServerLog:
             self._name_by(self._path.stat().st_mtime)
         self._open()
         self._lines: list[str] = []
-        self._counts: dict[str, dict[str, int]] = {}  # in this second: user → command → how often
+        # How often which user gave which command in this second; never what was in it. Whoever hears one adds it.
+        self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._second = 0.0
 
     def _open(self) -> None:
@@ -39,15 +44,10 @@ class ServerLog:
         """Adds a line (or several, of a traceback)."""
         self._lines.append(text)
 
-    def count(self, user: str, command: str) -> None:
-        """A user gave a command; never what was in it."""
-        counts = self._counts.setdefault(user, {})
-        counts[command] = counts.get(command, 0) + 1
-
     def flush(self, now: float) -> None:
         """Writes what was added, each line with the time `now`; what was counted, when its second is over."""
         text = ""
-        if self._counts:
+        if self.counts:
             if not self._second:
                 self._second = now
             elif int(now) != int(self._second):
@@ -61,13 +61,12 @@ class ServerLog:
 
     def _counted(self) -> str:
         """A line for each user of the second that is over: ``ann message x3, whoelse``."""
-        stamp, counts = _stamp(self._second), self._counts
-        self._counts, self._second = {}, 0.0
-        lines = []
-        for user, commands in counts.items():
-            shown = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in commands.items())
-            lines.append(f"{stamp} {user} {shown}\n")
-        return "".join(lines)
+        stamp, users = _stamp(self._second), {}  # type: tuple[str, dict[str, list[str]]]
+        for (user, name), count in self.counts.items():
+            users.setdefault(user, []).append(name if count == 1 else f"{name} x{count}")
+        self.counts.clear()
+        self._second = 0.0
+        return "".join(f"{stamp} {user} {', '.join(shown)}\n" for user, shown in users.items())
 
     def _put(self, text: str, now: float) -> None:
         with contextlib.suppress(OSError):
@@ -85,7 +84,7 @@ class ServerLog:
 
     def close(self, now: float) -> Path:
         """Ends the log under its final name, which is returned."""
-        if self._counts:
+        if self.counts:
             self._second = self._second or now
             self._put(self._counted(), now)
         self.flush(now)

@@ -42,6 +42,9 @@ class Netstrings:
             self._rest = self._rest[end + 1 :]
         self.waiting = len(self._messages)
 
+    def only(self, data: bytes) -> bytes | None:
+        return None
+
     def cut(self, count: int) -> list[bytes]:
         messages, self._messages = self._messages[:count], self._messages[count:]
         self.waiting = len(self._messages)
