@@ -65,10 +65,10 @@ class Effects:
 
     def carry_out(self, lsn: int, effects: Iterable[Effect]) -> None:
         """What follows from the command with this LSN. Raises OSError: the disk's fault."""
-        self._lsn = lsn
+        self._lsn, functions = lsn, self._functions
         for kind, a, b in effects:
             try:
-                self._functions[kind](a, b)
+                functions[kind](a, b)
             except OSError:
                 raise
             except Exception as fault:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from chatlib.core.replies import text_of
+from chatlib.core.replies import Encoded
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import ACTIONS, IN_STATE, State
 from chatlib.protocol.framing import Dialect, dumps, encode
@@ -175,18 +175,20 @@ class Session:
 
     def say(self, line: bytes) -> None:
         """A line of this connection's own, with the next flush."""
-        if not self.over and self.connection.open:
+        if not self.over:
             self._voice(self, line)
 
     def reply(self, echo: Any, request_id: Any, reply: Reply) -> None:
         """A reply."""
-        if self.over or not self.connection.open:
+        if self.over:
             return
+        text = reply.text if type(reply) is Encoded else dumps(reply)
         if type(request_id) is int and echo in ACTIONS:  # nearly always: then no dict has to be built
-            head = f'{{"action":"{echo}","id":{request_id},'
+            line = f'{{"action":"{echo}","id":{request_id},{text[1:]}\n'
         else:
-            head = dumps({"action": echo} if request_id is None else {"action": echo, "id": request_id})[:-1] + ","
-        self._voice(self, (head + text_of(reply)[1:] + "\n").encode())
+            head = dumps({"action": echo} if request_id is None else {"action": echo, "id": request_id})
+            line = f"{head[:-1]},{text[1:]}\n"
+        self._voice(self, line.encode())
 
     def event(self, event: dict[str, object]) -> None:
         """An event of this connection's own."""
@@ -233,7 +235,7 @@ class Session:
             self.end(*self._farewell)
             return
         self.depart()
-        self._host.said_bye(self, "")
+        self.end_without_bye()
 
     def depart(self) -> None:
         """Nobody's any more; the connection may live a little longer."""
