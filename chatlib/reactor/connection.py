@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from chatlib.reactor.loop import READ, WRITE, Loop
@@ -262,6 +263,26 @@ class Connection:
         if events != self._events and self._open:
             self._events = events
             self._loop.change(self._fd, events, self)
+
+
+def push_to_all(connections: Sequence[Connection], data: bytes) -> list[int]:
+    """As push for each, in their order: the places of those that did not take all. A call each costs more."""
+    behind, size = [], len(data)
+    for place, connection in enumerate(connections):
+        if connection._backlog is None and connection._open:
+            try:
+                sent = connection._send(data)
+            except OSError:
+                pass  # once more, with all that may follow
+            else:
+                if sent == size:
+                    continue
+                connection._hold(memoryview(data)[sent:])
+                behind.append(place)
+                continue
+        if not connection.push(data):
+            behind.append(place)
+    return behind
 
 
 class Listener:

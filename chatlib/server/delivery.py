@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from chatlib.protocol.framing import Dialect
+from chatlib.reactor.connection import push_to_all
 from chatlib.server.session import Session
 
 
@@ -144,13 +145,14 @@ class Delivery:
 
     def _flush_common(self, common: list[bytes]) -> None:
         everything = b"".join(common)
-        for session in list(self.listeners.values()):  # one that fails leaves meanwhile
-            if session.pieces is not None:
+        listeners = self.listeners.values()
+        for session in self._touched:
+            if session.listening and session.pieces is not None:
                 session.pieces.extend(common[session.mark :])
-                continue
-            self.delivered += len(common)
-            if not session.push(everything):
-                self._fell_behind(session)
+        others = [session for session in listeners if session.pieces is None]
+        self.delivered += len(common) * len(others)
+        for place in push_to_all([session.connection for session in others], everything):
+            self._fell_behind(others[place])
 
     def _fell_behind(self, session: Session) -> None:
         """The kernel did not take all of this tick; everything up to `flushed` it had taken before."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatlib.reactor.connection import LINGER, Listener
+from chatlib.reactor.connection import LINGER, Listener, push_to_all
 from tests.conftest import Python
 from tests.reactor.turns import Peer, Turns
 
@@ -449,3 +449,22 @@ def test_a_connection_takes_one_descriptor(turns: Turns) -> None:
         peer.connection.abort()
         peer.far.close()
     assert len(os.listdir("/dev/fd")) == before
+
+
+# The same for many.
+
+
+def test_one_push_to_many_is_a_push_to_each(turns: Turns) -> None:
+    ready, full, waiting, reset, gone = peers = [Peer(turns) for _ in range(5)]
+    waiting.connection.push(BIG)
+    reset.far.close()
+    gone.connection.abort()
+    data = b"x" * 10
+    assert push_to_all([peer.connection for peer in peers], data) == [2, 3, 4], "whose kernel did not take all"
+    assert ready.take() == full.take() == data and reset.told == gone.told == ["disconnected"]
+    assert push_to_all([ready.connection, full.connection], BIG) == [0, 1]
+    assert drained(turns, waiting, len(BIG) + 10) == BIG + data
+    assert drained(turns, full, len(BIG)) == BIG
+    for peer in peers:
+        peer.connection.abort()
+        peer.far.close()
