@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chatlib.client.news import Request
-from chatlib.client.outbox import KEYED, Remembered
+from chatlib.client.outbox import Remembered
 from chatlib.protocol.commands import ACTIONS, check
 from chatlib.protocol.framing import BadLine, decode, encode
 from chatlib.protocol.text import fold, is_name
@@ -202,7 +202,7 @@ def _requests(lines: bytes) -> list[Request]:
         except BadLine:
             continue
         command = ACTIONS.get(str(message.get("action")))
-        if command and command.name in KEYED and isinstance(message.get("key"), str) and not check(command, message):
+        if command and command.takes_key and isinstance(message.get("key"), str) and not check(command, message):
             fields = {name: value for name, value in message.items() if name not in ("action", "key")}
             requests.append(Request(command.name, fields, str(message["key"])))
     return requests

@@ -13,11 +13,7 @@ from itertools import count
 from typing import Protocol
 
 from chatlib.client.news import Fields, Request
-from chatlib.protocol.commands import TABLE, Runs
-
-# Requests that carry a key. Logging out is not asked again: a connection that is gone has the same effect; and an
-# account is made by someone who is nobody yet.
-KEYED = frozenset(c.name for c in TABLE.rows if c.on_the_wire and c.runs is Runs.CHANGES) - {"logout", "register"}
+from chatlib.protocol.commands import ACTIONS
 
 # Requests under way on one connection: when it breaks they are asked again, and the server remembers the last 1,000
 # keys of a user.
@@ -72,7 +68,8 @@ class Outbox:
 
     def add(self, request: Request) -> int:
         """Keeps `request`, with a fresh key when it needs one and has none; returns its id."""
-        if request.action in KEYED:
+        row = ACTIONS.get(request.action)
+        if row is not None and row.takes_key:
             request.key = request.key or self._token()
             self.memory.queued(request)
         number = self.next_id()

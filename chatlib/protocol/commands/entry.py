@@ -23,7 +23,8 @@ ROWS = (
         (_SEEN, Field("active", kinds.FLAG, required=False, typed=False)), role=Role.WIRE),
     Row("password", "change your password", runs=Runs.PROVES,
         fields=(Field("scram", kinds.SCRAM, required=False, typed=False), _VERIFIER)),
-    Row("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES),
+    # Not asked again: a connection that is gone has the same effect.
+    Row("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES, repeats=False),
     Row("break", "drop the connection; the client comes back by itself", role=Role.LOCAL),
     Row("help", "what you can type, or how one command is used",
         (Field("command", kinds.VALUE, required=False),), role=Role.LOCAL),

@@ -67,6 +67,7 @@ class Row:
     role: Role = Role.USER
     states: frozenset[State] = frozenset({State.ONLINE})
     runs: Runs = Runs.READS
+    repeats: bool = True  # a program asks again when it has no answer
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,6 +83,11 @@ class Row:
     def on_the_wire(self) -> bool:
         """Whether a client may ask for it."""
         return self.role in (Role.WIRE, Role.USER)
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether a key keeps it from being done twice: it changes something, for a user who is known."""
+        return self.on_the_wire and self.repeats and self.runs is Runs.CHANGES and State.ONLINE in self.states
 
 
 # Fields that several rows have.
