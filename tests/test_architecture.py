@@ -80,6 +80,25 @@ def test_only_the_standard_library_at_run_time(path: Path) -> None:
             assert top not in NOT_IN_CORE, f"{_name(path)}, line {line}: the core knows no {module}"
 
 
+def test_no_circle_between_the_files_of_the_server() -> None:
+    """Also of what is imported for annotations alone: who knows whose class, knows it."""
+    folder = ROOT / "chatlib" / "server"
+    knows = {
+        f"chatlib.server.{path.stem}": {module for _, module in _imports(path) if module.startswith("chatlib.server.")}
+        for path in sorted(folder.glob("*.py"))
+    }
+    settled: set[str] = set()
+    while found := {name for name, known in knows.items() if name not in settled and known <= settled}:
+        settled |= found
+    assert not knows.keys() - settled, f"these know each other in a circle: {sorted(knows.keys() - settled)}"
+
+
+def test_only_the_wiring_holds_a_server() -> None:
+    for path in FILES:
+        if _name(path) not in ("server.py", "chatlib/server/server.py"):
+            assert "chatlib.server.server" not in {module for _, module in _imports(path)}, _name(path)
+
+
 def test_the_programs_do_not_know_each_other() -> None:
     for program, other in (
         ("server.py", ("chatlib.client", "chatlib.program")),
