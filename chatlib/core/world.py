@@ -209,13 +209,17 @@ class World:
 def _fingerprint(command: Command) -> str:
     """Eight characters that tell one request from another. They are kept on disk: they stay what they are."""
     name, recipe = RECIPES[command["action"]]
-    if recipe is not None:
-        words = recipe[0] % recipe[1](command)
-    else:
-        fields = [part for field in sorted(command.keys() - _NO_FIELDS) for part in (field, str(command[field]))]
-        words = "\0".join([name, *fields])
+    try:
+        words = recipe[0] % recipe[1](command) if recipe else _words(name, command)
+    except KeyError:  # an earlier version did not ask for all of these fields
+        words = _words(name, command)
     # No word holds a control character: the guards refuse them.
     return f"{zlib.crc32(words.encode()):08x}"
+
+
+def _words(name: str, command: Command) -> str:
+    fields = [part for field in sorted(command.keys() - _NO_FIELDS) for part in (field, str(command[field]))]
+    return "\0".join([name, *fields])
 
 
 __all__ = ["Account", "Archive", "Command", "Presence", "Reply", "World"]

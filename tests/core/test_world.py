@@ -4,8 +4,10 @@ and go."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +172,15 @@ def test_all_features_forget_an_account(monkeypatch: pytest.MonkeyPatch) -> None
     stage.do("register", user="Ann", verifier="v")
     stage.do("deregister", user="ann")
     assert forgotten == ["Ann"] and not stage.world.accounts
+
+
+def test_only_the_list_names_features() -> None:
+    """Besides a feature that builds on another, and the edge, where passwords are proven and presence is told."""
+    names = "|".join(feature.name for feature in features.FEATURES)
+    imports = re.compile(rf"^from chatlib\.core(\.({names}) import| import (.*, )?({names})\b)", re.MULTILINE)
+    root = Path(features.__file__).parent.parent
+    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if imports.search(path.read_text())}
+    assert found == {"core/features.py", "core/files.py", "server/presence.py", "server/proving.py"}
 
 
 # Pages.
