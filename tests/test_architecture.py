@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,15 @@ def test_nearly_all_functions_have_at_most_40_lines() -> None:
     functions = [node for path in FILES for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef)]
     long = [node.name for node in functions if (node.end_lineno or node.lineno) - node.lineno + 1 > 40]
     assert len(long) <= len(functions) // 100, long
+
+
+def test_the_page_about_the_design_is_short_and_names_files_that_exist() -> None:
+    text = (ROOT / "chatlib" / "DESIGN.md").read_text(encoding="utf-8")
+    assert text.count("\n") <= 200
+    named = set(re.findall(r"`((?:[a-z]+/)*[a-z_]+\.(?:py|md))`", text))
+    there = {path.relative_to(ROOT).as_posix() for path in (*ROOT.rglob("*.py"), *ROOT.rglob("*.md"))}
+    missing = {name for name in named if not any(path == name or path.endswith(f"/{name}") for path in there)}
+    assert missing == {name for name in named if name.endswith("/forum.py")}, "the example is a forum"
 
 
 def _top_level() -> set[str]:
