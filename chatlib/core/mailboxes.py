@@ -27,20 +27,20 @@ AT_ONCE = 1_000  # accounts whose mail is looked through at once
 def expire(world: World, _lsn: int, command: Command) -> Reply:
     """Everything earlier than the seq `before` goes, which stands before `offset` in the message store.
 
-    The accounts come first, AT_ONCE of them from behind `after`: the reply says where the next command goes on. When
-    all have been looked through, the shared streams follow, and the world has a new floor. Until then it is
-    `expiring`: what was begun must be brought to its end. `offset` is the beginning of a segment, and `before` the
-    first seq there.
+    The mail of AT_ONCE accounts is looked through at once; the same command again goes on with the next. When all are
+    done, the shared streams follow, and the world has a new floor. Until then it is `expiring`, and a command goes on
+    with what was begun, whatever it says. `offset` is the beginning of a segment, and `before` the first seq there.
     """
-    floor, offset = world.expiring = max((command["before"], command["offset"]), world.expiring or (0, 0))
-    users = list(islice(world.accounts.after(command.get("after", "")), AT_ONCE))
+    floor, offset, last = world.expiring or (command["before"], command["offset"], "")
+    users = list(islice(world.accounts.after(last), AT_ONCE))
     for user in users:
         account = world.accounts[user]
         if account.mail is not NO_MAIL:
             account.mail.forget(floor)
             account.mail = account.mail if account.mail.seqs else NO_MAIL
     if len(users) == AT_ONCE:
-        return {"status": "OK", "next": users[-1]}
+        world.expiring = (floor, offset, users[-1])
+        return {"status": "OK"}
     world.expiring = None
     if floor > world.floor:
         world.floor, world.floor_offset = floor, offset

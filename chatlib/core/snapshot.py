@@ -46,8 +46,8 @@ def _load_state(world: World, line: str) -> None:
     elif name == "floor":
         world.floor, world.floor_offset = map(int, json.loads(value))
     elif name == "expiring":
-        floor, offset = map(int, json.loads(value))
-        world.expiring = floor, offset
+        floor, offset, last = json.loads(value)
+        world.expiring = int(floor), int(offset), str(last)
     elif name == "by_hand":
         taken = [{user: (lsn, held) for user, (lsn, held) in one.items()} for one in json.loads(value)]
         world.by_hand = ByHand(*taken)

@@ -61,7 +61,7 @@ class World:
         self.by_hand = ByHand()
         self.store_end = 0  # bytes: where the next line of the message store begins
         self.floor = self.floor_offset = 0  # messages earlier than this seq are gone; theirs were the lines before
-        self.expiring: tuple[int, int] | None = None  # the next floor, while accounts are looked through
+        self.expiring: tuple[int, int, str] | None = None  # the next floor, and which accounts have nothing below it
         self.state = {feature.name: feature.state() for feature in FEATURES if feature.state}  # by feature
 
     def execute(self, command: Command) -> tuple[Reply, list[Effect], Exception | None]:

@@ -126,4 +126,5 @@ def checkpoint_now(
     """Writes all text files from `world`. Returns what people must know of the two that are theirs. Raises OSError."""
     store.sync()
     checkpoint.write(home.data, world.lsn, snapshot.dump(world), wanted)
+    store.forget(world.floor_offset)
     return edited.write(world)

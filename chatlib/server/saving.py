@@ -1,10 +1,10 @@
 """Saving and reloading while the server goes on: what would hold up the loop is done in a forked child.
 
-``save``, and a journal grown past JOURNAL_LIMIT: first take in what was changed by hand, then, when the journal stands
-still for a moment, go on in a new segment and fork; the child writes the world as it was then; when it is done the old
-segments go. ``reload`` takes in what was changed by hand, and writes only the two files that people edit; so does
-`rewrite`, without taking anything in. Legal: any call at any time; one job runs at a time, a second wish waits. `end`
-comes last: it ends the child, and what the child was to do is the stop's.
+``save``, and a journal grown past JOURNAL_LIMIT: first take in what was changed by hand, then let messages go that are
+too old, then, when the journal stands still for a moment, go on in a new segment and fork; the child writes the world
+as it was then; when it is done the old segments go. ``reload`` takes in what was changed by hand, and writes only the
+two files that people edit; so does `rewrite`, without taking anything in. Legal: any call at any time; one job runs at
+a time, a second wish waits. `end` comes last: it ends the child, and what the child was to do is the stop's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from chatlib.server.edits import Changes, EditedFiles
 from chatlib.server.effects import Effects
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
+from chatlib.server.retention import Retention
 from chatlib.storage import textfile
 from chatlib.storage.edited import Line
 from chatlib.storage.home import Home
@@ -61,14 +62,16 @@ class Saver:
     def __init__(
         self, *, home: Home, edited: EditedFiles, loop: Loop, world: World, journal: Log, messages: MessageStore,
         effects: Effects, pipeline: Pipeline, tell: Tell, note: Tell, parameters_changed: Callable[[], None],
+        retention: Retention,
     ) -> None:  # fmt: skip
         """`tell`: the administrator is told; `note`: the server log. Edits may have changed parameters."""
         self._home, self._edited, self._loop, self._world = home, edited, loop, world
         self._journal, self._messages, self._effects, self._pipeline = journal, messages, effects, pipeline
         self._tell, self._note, self._parameters_changed = tell, note, parameters_changed
+        self._retention = retention
         self._job: Job | None = None
         self._wishes: deque[Wish] = deque()
-        self._taking = False  # edits are on their way into the world
+        self._taking = False  # edits, or what lets old messages go, are on their way into the world
         self._write: Wish | None = None  # its files are to be written, as soon as they may be
         self._ended = False
         self._limit_from = 0  # a failed checkpoint is tried again when the journal has grown by this much more
@@ -110,6 +113,8 @@ class Saver:
             # At rest, and with everything committed carried out, the world is that of the segment's last LSN. The files
             # that people edit wait for the edit to be durable: else a power cut could take it out of both.
             save, journal = self._write.what is What.SAVE, self._journal
+            if save and self._expire():
+                return
             if journal.at_rest if save else journal.durable >= self._write.lsn:
                 wish, self._write = self._write, None
                 self._start_writing(wish)
@@ -177,8 +182,22 @@ class Saver:
 
     # Writing.
 
+    def _expire(self) -> bool:
+        """Before a save: whether a command is on its way by which messages that are too old leave the world."""
+        command = self._retention.due(self._loop.wall)
+        if command is None:
+            return False
+
+        def carried_out(_reply: Reply) -> None:
+            self._taking = False
+
+        self._taking = True
+        self._pipeline.submit(_Once(carried_out), "", None, command)
+        return True
+
     def _start_writing(self, wish: Wish) -> None:
         everything = wish.what is What.SAVE
+        floor = self._world.floor_offset
         if everything:
             self._journal.cut()
 
@@ -209,6 +228,7 @@ class Saver:
                     wish.warn(f"Left as it is: {note}")
             if everything:
                 self._limit_from = 0
+                self._messages.forget(floor)
                 self._journal.truncate()
                 wish.tell("Saved.")
 

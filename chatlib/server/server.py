@@ -35,6 +35,7 @@ from chatlib.server.presence import Announcer
 from chatlib.server.proving import Proving
 from chatlib.server.recovery import checkpoint_now, recover
 from chatlib.server.requests import Requests
+from chatlib.server.retention import Retention
 from chatlib.server.saving import Saver
 from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
@@ -124,10 +125,11 @@ class Server:
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
             edge={"hello": reception.hello, **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS))},
         )  # fmt: skip
+        self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
             effects=self.effects, pipeline=self.pipeline, tell=self.tell, note=self.log.write,
-            parameters_changed=self.parameters_changed,
+            parameters_changed=self.parameters_changed, retention=self.retention,
         )  # fmt: skip
 
     def _take_in(self) -> None:
@@ -194,6 +196,7 @@ class Server:
         if not self.failure:
             try:
                 wrong = self._take_in_at_stop()
+                self._expire()
                 self.journal.settle()
                 self.effects.finish()
                 for note in checkpoint_now(self.home, self.world, self.messages, self.edited):
@@ -222,6 +225,12 @@ class Server:
             self.pipeline.settle()
             self.edited.remember(taken)
         return ""
+
+    def _expire(self) -> None:
+        """Messages that are too old go with the last save."""
+        while command := self.retention.due(self.loop.wall):
+            self.submit(command)
+            self.pipeline.settle()
 
     # The phases of a tick.
 
@@ -282,7 +291,7 @@ class Server:
             "ticks": self.loop.ticks,
             "CPU": f"{usage.ru_utime + usage.ru_stime:.2f} s",
             "journal": counted(self.journal.size, "byte"),
-            "messages": counted(self.world.store_end, "byte"),
+            "messages": counted(self.world.store_end - self.world.floor_offset, "byte"),
         }
 
     # What the parts ask of each other.

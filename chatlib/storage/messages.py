@@ -8,6 +8,7 @@ an event says. Legal order: ``messagefiles.prove`` → open; ``append* → flush
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import struct
@@ -111,7 +112,8 @@ class MessageStore:
         self.flush()
         for one in self._segments:
             if one.base in self._dirty:
-                os.fsync(self._place(one.base)[0])
+                with contextlib.suppress(FileNotFoundError):  # gone with a save whose end nobody saw
+                    os.fsync(self._place(one.base)[0])
         if self._begun:
             sync_folder(self._first.parent)
 

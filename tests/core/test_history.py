@@ -117,7 +117,7 @@ class Story:
     def leave(self, user: str) -> None:
         """And come anew: nothing of the account is left but its namesake's blockers."""
         world = self.stage.world
-        _, least = world.expiring or (0, 0)  # what is before that goes with its segment
+        _, least, _ = world.expiring or (0, 0, "")  # what is before that goes with its segment
         mail = [offset for _, offset, to, _ in self.said if to == user and offset >= least]
         self.stage.do("depart", user=user, session=world.online[user].login)
         self.stage.do("deregister", user=user)
@@ -133,12 +133,12 @@ class Story:
             return
         first = self.said[min(number, len(self.said) - 1)]
         command: dict[str, Any] = {"before": first.seq, "offset": first.offset}
-        begun = self.stage.world.expiring or (0, 0)
-        while after := self.stage.do("expire", **command).get("next"):
-            command["after"] = after
+        floor, offset, _ = self.stage.world.expiring or (first.seq, first.offset, "")  # what was begun is ended first
+        self.stage.do("expire", **command)
+        while self.stage.world.expiring:
             if interrupted:
                 return
-        floor, offset = max(begun, (first.seq, first.offset))  # what was begun is brought to its end
+            self.stage.do("expire", **command)
         self.stage.recorder.messages[:offset] = b" " * offset
         self.floor = max(self.floor, floor)
         self.said = [one for one in self.said if one.seq >= self.floor]
@@ -204,12 +204,12 @@ def test_an_account_that_goes_while_messages_expire() -> None:
     for number in range(40):
         story.say(USERS[number % 3], USERS[(number + 1) % 3])
     first = story.said[20]
-    assert story.stage.do("expire", before=first.seq, offset=first.offset)["next"] == "bob"
-    assert story.stage.world.expiring == (first.seq, first.offset)
+    story.stage.do("expire", before=first.seq, offset=first.offset)
+    assert story.stage.world.expiring == (first.seq, first.offset, "bob")
     story.leave("bob")
     story.stage.save()
-    reply = story.stage.do("expire", before=first.seq, offset=first.offset, after="bob")
-    assert reply == {"status": "OK"} and story.stage.world.floor == first.seq and not story.stage.world.expiring
+    story.stage.do("expire", before=first.seq, offset=first.offset)
+    assert story.stage.world.floor == first.seq and not story.stage.world.expiring
     assert [seq for seq, _ in story.stage.world.history("cyd", 999)] == [
         one.seq for one in story.said[::-1] if one.to == "cyd" and one.seq >= first.seq
     ]

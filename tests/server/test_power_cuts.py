@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from chatlib.core import streams
+from chatlib.core import mailboxes, streams
 from chatlib.core.world import Command, Reply
 from chatlib.server.delivery import Delivery
 from chatlib.server.effects import Effects
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now, recover
+from chatlib.server.retention import DAY, Retention
 from chatlib.storage import messages
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
@@ -68,6 +69,7 @@ class Small:
     def __init__(self, folder: Path, tell: Callable[[int, Command, Reply], None] = lambda *words: None) -> None:
         self.home, self.syncer, self._tell = Home(folder), Syncer(), tell
         self.said: list[str] = []
+        self.now = 1.0
         self.journal = Journal(self.home.data, self.syncer)  # type: ignore[arg-type]
         self.world, self.messages = recover(self.home, self.journal, self.said.append, self._fault)
         blobs = Blobs(self.home.data / "files")
@@ -75,6 +77,7 @@ class Small:
         self.home.epoch()
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self._fault)
+        self.retention = Retention(self.world, self.messages)
         self.do({"action": "start", "left": self.world.at})
         self.pipeline.settle()
 
@@ -84,7 +87,7 @@ class Small:
 
     def do(self, command: Command) -> int:
         """Submits a command; returns its LSN."""
-        command = {"at": 1.0, **command}
+        command = {"at": self.now, **command}
         self.pipeline.submit(self, "", self.journal.given + 1, command)
         return self.journal.given
 
@@ -108,6 +111,13 @@ class Small:
         """A second is over."""
         self.journal.every_second()
 
+    def expire(self) -> None:
+        """What comes before it is saved."""
+        while command := self.retention.due(self.now):
+            self.do(command)
+            self.tick()
+            self.synced()
+
     def save(self) -> None:
         """As the server and its child do it; with commands that come meanwhile."""
         self.journal.cut()
@@ -116,6 +126,7 @@ class Small:
         self.do({"action": "message", "by": "ann", "to": "bob", "text": "while it is saved"})
         self.tick()
         self.synced()
+        self.messages.forget(self.world.floor_offset)
         self.journal.truncate()
 
     def stop(self) -> None:
@@ -160,21 +171,26 @@ class Story:
                 assert user in self.left or not any(lsn <= self.kept for lsn, _ in told)
                 continue
             assert user not in self.left or self.left[user] > self.kept
-            texts = small.mail(user)
-            assert texts == [text for _, text in told][: len(texts)], "in order, and once"
-            assert len(texts) >= sum(lsn <= self.kept for lsn, _ in told), "what was acknowledged is there"
+            texts, world = small.mail(user), small.world
+            floors = [world.floor, *(world.expiring or ())[:1]]  # while expiring, some have lost what others have still
+            there = [[(lsn, text) for lsn, text in told if lsn >= floor] for floor in floors]
+            assert any(texts == [text for _, text in one][: len(texts)] for one in there), "in order, and once"
+            assert len(texts) >= min(sum(lsn <= self.kept for lsn, _ in one) for one in there), "what was acknowledged"
         assert small.world.lsn > self.answered, "no seq is given twice"
 
 
 def live(small: Small, story: Story, chance: Any, mode: str) -> None:
-    """A short life: messages, short and long, mail that is erased, and checkpoints."""
+    """A short life: messages, short and long, mail that is erased, mail that is too old, and checkpoints."""
+    if "expiring" in mode:
+        small.do({"action": "edit", "parameters": {"KEEP_MESSAGES": 1}})
     for user in USERS:
         small.do({"action": "register", "user": user, "verifier": "x"})
         small.do({"action": "login", "user": user, "address": "10.0.0.1"})
     small.tick()
-    small.journal.sync_always = mode != "second"
-    small.syncer.in_place = mode == "always"
+    small.journal.sync_always = not mode.startswith("second")
+    small.syncer.in_place = mode.startswith("always") and "slow" not in mode
     for number in range(14):
+        small.now = 1.0 + DAY * number / 3
         for _ in range(chance.choice([1, 2, 12])):
             to = chance.choice(USERS[1:])
             text = f"{number} " + "x" * chance.choice([5, 300, 1_500])
@@ -191,14 +207,16 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
             small.synced()
             small.tick()
         if number in (5, 10) and small.journal.at_rest:
+            small.expire()
             story.told["bob"].append((small.journal.given + 1, "while it is saved"))
             small.save()
     story.told["bob"].append((small.journal.given + 1, "last"))
     small.do({"action": "message", "by": "ann", "to": "bob", "text": "last"})
+    assert bool(small.world.floor) == ("expiring" in mode)
     small.stop()
 
 
-@pytest.mark.parametrize("mode", ["always", "always, slow", "second"])
+@pytest.mark.parametrize("mode", ["always", "always, slow", "second", "always, expiring", "second, expiring"])
 def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     """One of the states that may be left of each step; up to twenty with CHAT_EXAMPLES."""
     chance = new_chance(mode)
@@ -207,6 +225,7 @@ def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(streams, "CHUNK", 2)
     monkeypatch.setattr(streams, "TAIL", 4)
     monkeypatch.setattr(messages, "SEGMENT", 5_000)
+    monkeypatch.setattr(mailboxes, "AT_ONCE", 2)
     home = tmp_path / "home"
     home.mkdir()
     disk, story = Disk(home, chance), Story()
@@ -218,7 +237,7 @@ def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.Monke
         if small is None:  # the first start: nobody was told anything yet
             story.kept = 0
         else:
-            story.kept = min(story.answered, small.journal.durable) if mode == "second" else story.answered
+            story.kept = min(story.answered, small.journal.durable) if "second" in mode else story.answered
         for _ in range(min(20, examples(1))):
             after = tmp_path / "after"
             disk.cut(after)
