@@ -33,6 +33,20 @@ class FlatFile(NamedTuple):
     load: Callable[[World, str], None]
 
 
+class FlatFolder(NamedTuple):
+    """Any number of flat files of one kind, in a folder of their own; only those that changed are written.
+
+    A file's name is what the feature makes of a title: not all that people write may be one, nor differ by capitals
+    alone from another. A file has one line at least: the world hears of it when a line is read. Files are read in the
+    order in which `names` gave them.
+    """
+
+    about: str
+    names: Callable[[World], Iterable[tuple[str, int]]]  # of each file, and the LSN of the last change of its lines
+    dump: Callable[[World, str], Iterator[str]]  # of a name
+    load: Callable[[World, str, str], None]  # a line of the file of that name, when world.lsn is that of its set
+
+
 class Coming(NamedTuple):
     """What is on its way into a pool: how many files of the user who asks, how many in all, how many bytes."""
 
@@ -87,7 +101,8 @@ class Feature:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     uploads: Mapping[str, UploadRule] = field(default_factory=dict)
     downloads: Mapping[str, DownloadRule] = field(default_factory=dict)
-    files: Mapping[str, FlatFile] = field(default_factory=dict)  # at rest, read in this order, behind the accounts
+    # At rest, read in this order, behind the accounts. The name of a folder ends in "/".
+    files: Mapping[str, FlatFile | FlatFolder] = field(default_factory=dict)
     blobs: Callable[[World], Iterable[str]] = _owns_nothing  # the bytes on disk that it owns; others are removed
     forget: Callable[[World, Account], None] = _remembers_nothing  # an account is removed; it is offline
     state: Callable[[], Any] | None = None  # makes what world.state has of it

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from chatlib.core.accounts import Account, Presence, folded
 from chatlib.core.byhand import ByHand
-from chatlib.core.feature import FlatFile
+from chatlib.core.feature import FlatFile, FlatFolder
 from chatlib.core.features import FEATURES
 from chatlib.core.world import World
 from chatlib.protocol.framing import dumps
@@ -102,22 +103,40 @@ OLD_FILES = ("state.txt", "users.txt", "mailboxes.txt", "block_rep.txt", "list_b
              "replies.txt")  # fmt: skip
 
 
-def files() -> dict[str, FlatFile]:
-    """All flat files by name: the world's own, and those of each feature."""
+def files() -> dict[str, FlatFile | FlatFolder]:
+    """All flat files by name: the world's own, and those of each feature. The name of a folder ends in "/"."""
     return {**_FIRST, **{name: file for feature in FEATURES for name, file in feature.files.items()}, **_LAST}
 
 
 def dump(world: World) -> Iterator[tuple[str, str, Iterator[str]]]:
-    """Each file's name, what it is about, and its lines without ends."""
+    """Each file's name, what it is about, and its lines without ends, which are made when they are asked for."""
     for name, file in files().items():
-        yield name, file.about, file.dump(world)
+        if isinstance(file, FlatFile):
+            yield name, file.about, file.dump(world)
+        else:
+            for inner, _ in file.names(world):
+                yield name + inner, file.about, file.dump(world, inner)
+
+
+def changed(world: World) -> dict[str, int]:
+    """Of the files in folders, the last command that changed their lines."""
+    folders = [(name, file) for name, file in files().items() if isinstance(file, FlatFolder)]
+    return {name + inner: lsn for name, folder in folders for inner, lsn in folder.names(world)}
 
 
 def load(world: World, lines: Mapping[str, Iterable[tuple[int, str]]]) -> None:
     """Fills a new `world` from numbered lines. Raises SnapshotError, naming the place, for what cannot be read."""
     for name, file in files().items():
-        for number, line in lines.get(name, ()):
-            try:
-                file.load(world, line)
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
-                raise SnapshotError(f"{name}, line {number}: {file.about} is expected ({error})") from None
+        if isinstance(file, FlatFile):
+            _load_lines(name, file.about, lines.get(name, ()), partial(file.load, world))
+        else:
+            for full in (full for full in lines if full.startswith(name)):
+                _load_lines(full, file.about, lines[full], partial(file.load, world, full.removeprefix(name)))
+
+
+def _load_lines(name: str, about: str, lines: Iterable[tuple[int, str]], load_line: Callable[[str], None]) -> None:
+    for number, line in lines:
+        try:
+            load_line(line)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise SnapshotError(f"{name}, line {number}: {about} is expected ({error})") from None

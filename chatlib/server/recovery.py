@@ -125,6 +125,6 @@ def checkpoint_now(
 ) -> list[str]:
     """Writes all text files from `world`. Returns what people must know of the two that are theirs. Raises OSError."""
     store.sync()
-    checkpoint.write(home.data, world.lsn, snapshot.dump(world), wanted)
+    checkpoint.write(home.data, world.lsn, snapshot.dump(world), wanted, changed=snapshot.changed(world))
     store.forget(world.floor_offset)
     return edited.write(world)

@@ -1,9 +1,13 @@
 """The set of flat files, replaced as one (design, section 5), and whole or refused.
 
-All files are written into a folder of their own, ``data/.next.<pid>``, the last one the manifest, which names the
-others with their lengths and digests; renaming the folder to ``data/.next`` is the moment at which it holds;
-then the files are moved to their places, the manifest last. A crash in between is finished by the next start. So a
-forked child may do all of it while its parent goes on, and nobody ever sees two files of different age.
+The files to be written go into a folder of their own, ``data/.next.<pid>``, the last one the manifest, which names all
+files of the set with their lengths and digests; renaming the folder to ``data/.next`` is the moment at which it holds;
+then the files are moved to their places, those that are no longer of the set are removed, and the manifest is moved
+last. A crash in between is finished by the next start. So a forked child may do all of it while its parent goes on, and
+nobody ever sees two files of different age.
+
+What has not changed since the last set is not written again: the new manifest names the file that lies there. A set
+may have folders with any number of files, whose names are in the manifest alone.
 
 A start calls ``prove``, which changes nothing, reads the set where it lies, and then calls ``finish``.
 """
@@ -17,6 +21,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from chatlib.storage import textfile
 from chatlib.storage.textfile import (
@@ -30,8 +35,10 @@ from chatlib.storage.textfile import (
     write_new,
 )
 
-Files = Iterable[tuple[str, str, Iterable[str]]]  # name, what it is about, lines
+# Name, what it is about, lines. A name with a "/" is a folder's and a file's. Lines are made when they are written.
+Files = Iterable[tuple[str, str, Iterable[str]]]
 MANIFEST = "manifest.txt"
+_LONGEST = 240  # bytes of a name: a disk allows 255
 _ABOUT = "the last command in this set of files; each file, its bytes, its SHA-256; of these lines likewise"
 
 
@@ -50,36 +57,110 @@ class Flat:
         return {name: read_flat(path, self.format) for name, path in self.paths.items()}
 
 
+def is_name(name: str) -> bool:
+    """Whether a file may have this name in the set: what is no path to anywhere else, and a line of a manifest."""
+    parts = name.split("/")
+    return len(parts) <= 2 and name.isprintable() and name != MANIFEST and all(map(_is_part, parts))
+
+
+def _is_part(part: str) -> bool:
+    return part == part.strip() and part[:1] not in ("", ".") and len(part.encode(errors="replace")) <= _LONGEST
+
+
 def write(
-    folder: Path, lsn: int, files: Files, still_wanted: Callable[[], bool] = lambda: True, moved_along: Files = ()
-) -> None:
+    folder: Path, lsn: int, files: Files, still_wanted: Callable[[], bool] = lambda: True, moved_along: Files = (),
+    changed: Mapping[str, int] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Replaces the flat files in `folder`, unless `still_wanted` denies it when all are written. Raises OSError.
 
     `lsn` is the last command in them. `moved_along`: files that are replaced with them, and are not of the set.
+    `changed`: of a file's name, the last command that changed its lines, which are not looked at when the last set has
+    it already. Raises ValueError for names that cannot be.
     """
+    if (folder / ".next").exists():  # whoever was to move an earlier set was killed
+        _move(folder)
+    earlier = _earlier(folder)
     beside = folder / f".next.{os.getpid()}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(mode=0o700)
     try:
         rows = [f"lsn {lsn}"]
         for name, about, lines in files:
-            size, digest = write_new(beside / name, flat_lines(name, about, lines))
+            if earlier.has(name, changed.get(name)):
+                size, digest = earlier.files[name]
+            else:
+                size, digest = _write_beside(beside, name, about, lines, earlier)
             rows.append(f"{name} {size} {digest}")
+        _check_names(row.rsplit(" ", 2)[0] for row in rows[1:])
         for name, about, lines in moved_along:
             write_new(beside / name, flat_lines(name, about, lines))
         write_new(beside / MANIFEST, _manifest(rows))
-        sync_folder(beside)
+        for inner in [*filter(Path.is_dir, beside.iterdir()), beside]:
+            sync_folder(inner)
         if not still_wanted():
             raise InterruptedError("the server that asked for it is gone")
-        if (folder / ".next").exists():  # whoever was to move an earlier set was killed
-            _move(folder)
         textfile.pause()
         beside.rename(folder / ".next")
-    except OSError:
+    except (OSError, ValueError):
         shutil.rmtree(beside, ignore_errors=True)
         raise
     sync_folder(folder)
     _move(folder)
+
+
+@dataclass
+class _Earlier:
+    """The set that lies in its place. Empty when there is none, or it cannot be read: then all is written anew."""
+
+    folder: Path
+    written: int = 0  # when its manifest was: a file that is newer was touched by somebody else
+    lsn: int = 0
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    def has(self, name: str, changed: int | None) -> bool:
+        """Whether the file there is the one to be written, since its last change was this one."""
+        return changed is not None and changed <= self.lsn and name in self.files and self._lies_there(name)
+
+    def is_same(self, name: str, size: int, digest: str) -> bool:
+        return self.files.get(name) == (size, digest) and self._lies_there(name)
+
+    def _lies_there(self, name: str) -> bool:
+        try:
+            found = (self.folder / name).stat()
+        except OSError:
+            return False
+        return found.st_size == self.files[name][0] and found.st_mtime_ns <= self.written
+
+
+def _earlier(folder: Path) -> _Earlier:
+    path = folder / MANIFEST
+    try:
+        return _Earlier(folder, path.stat().st_mtime_ns, *_read_manifest(path))
+    except (OSError, FileError):
+        return _Earlier(folder)
+
+
+def _write_beside(beside: Path, name: str, about: str, lines: Iterable[str], earlier: _Earlier) -> tuple[int, str]:
+    """The file's bytes and digest. It is kept only when it says something else than the one that lies in its place."""
+    path = beside / name
+    if not is_name(name):
+        raise ValueError(f"no flat file can be called {name!r}")
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    size, digest = write_new(path, flat_lines(path.name, about, lines), sync=False)
+    if earlier.is_same(name, size, digest):
+        path.unlink()
+    else:
+        textfile.sync_file(path)
+    return size, digest
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """No two may be one: there are disks for which capitals are no difference."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other is not name:
+            raise ValueError(f"{name!r} and {other!r} may be the same file")
 
 
 def _manifest(rows: Iterable[str]) -> list[str]:
@@ -89,18 +170,47 @@ def _manifest(rows: Iterable[str]) -> list[str]:
 
 def _move(folder: Path) -> None:
     ready = folder / ".next"
-    for path in sorted(ready.iterdir()):
-        if path.name != MANIFEST:
-            textfile.pause()
-            with contextlib.suppress(FileNotFoundError):  # two may finish the same checkpoint
-                path.replace(folder / path.name)
+    inner = sorted(filter(Path.is_dir, ready.iterdir()))
+    for part in [*inner, ready]:
+        _move_files(part, folder / part.relative_to(ready))
+    _remove_vanished(folder)
     sync_folder(folder)  # the manifest is not in its place before all the others are in theirs
     textfile.pause()
     with contextlib.suppress(FileNotFoundError):
         (ready / MANIFEST).replace(folder / MANIFEST)
     sync_folder(folder)
-    with contextlib.suppress(FileNotFoundError):
-        ready.rmdir()
+    for part in [*inner, ready]:
+        with contextlib.suppress(FileNotFoundError):
+            part.rmdir()
+
+
+def _move_files(source: Path, target: Path) -> None:
+    target.mkdir(mode=0o700, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name != MANIFEST:
+            textfile.pause()
+            with contextlib.suppress(FileNotFoundError):  # two may finish the same checkpoint
+                path.replace(target / path.name)
+    sync_folder(target)
+
+
+def _remove_vanished(folder: Path) -> None:
+    """What the set in place has, and the one that holds has no longer."""
+    touched = set()
+    for name in _vanished(folder):
+        textfile.pause()
+        (folder / name).unlink(missing_ok=True)
+        touched.add((folder / name).parent)
+    for part in touched - {folder}:
+        sync_folder(part)
+
+
+def _vanished(folder: Path) -> list[str]:
+    ready = folder / ".next" / MANIFEST
+    if not ready.exists():
+        return []
+    _, wanted = _read_manifest(ready)
+    return [name for name in _earlier(folder).files if name not in wanted and is_name(name)]
 
 
 def finish(folder: Path) -> None:
@@ -120,23 +230,44 @@ def where(folder: Path, name: str) -> Path:
 def prove(folder: Path, names: Collection[str], old_names: Collection[str] = ()) -> Flat:
     """The set of flat files, whole. Raises FileError, and changes nothing.
 
-    `names` are those that may be in it, `old_names` those that a set of format 1 always had.
+    `names` are those that may be in it; one that ends in "/" is a folder, which may have files of any names.
+    `old_names`: those that a set of format 1 always had.
     """
     manifest = where(folder, MANIFEST)
-    there = [name for name in names if where(folder, name).exists()]
+    there = [name for name in names if not name.endswith("/") and where(folder, name).exists()]
     if not manifest.exists():
         if not there:
             return Flat()
         return _prove_old(folder, old_names, there)
-    listed = _read_manifest(manifest)
-    for name in there:
-        if name not in listed:
+    _, listed = _read_manifest(manifest)
+    for name in listed:
+        if not is_name(name):
+            raise FileError(f"{manifest} names {name!r}, which is no flat file's name. {REMEDY}")
+        if name not in names and name.partition("/")[0] + "/" not in names:
+            raise FileError(f"{manifest} names {name!r}, which a later version wrote: start that one.")
+    vanished = _vanished(folder)
+    for name in [*there, *_in_folders(folder, names)]:
+        if name not in listed and name not in vanished:
             raise FileError(f"{where(folder, name)} is not one of the files that {manifest} names. {REMEDY}")
     for name, (size, digest) in listed.items():
-        if name not in names:
-            raise FileError(f"{manifest} names {name!r}, which a later version wrote: start that one.")
         _check(where(folder, name), size, digest)
-    return Flat({name: where(folder, name) for name in names if name in listed})
+    return Flat({name: where(folder, name) for name in _in_order(names, listed)})
+
+
+def _in_folders(folder: Path, names: Collection[str]) -> Iterator[str]:
+    """The files that lie in the set's folders. A name with a dot in front is somebody else's."""
+    for inner in names:
+        for path in (folder / inner).glob("[!.]*") if inner.endswith("/") else ():
+            yield inner + path.name
+
+
+def _in_order(names: Collection[str], listed: Collection[str]) -> Iterator[str]:
+    """The files of the set in the order of `names`, those of a folder as they were written."""
+    for name in names:
+        if name.endswith("/"):
+            yield from (other for other in listed if other.startswith(name))
+        elif name in listed:
+            yield name
 
 
 def _prove_old(folder: Path, old_names: Collection[str], there: Collection[str]) -> Flat:
@@ -151,7 +282,8 @@ def _prove_old(folder: Path, old_names: Collection[str], there: Collection[str])
     return Flat({name: where(folder, name) for name in there}, OLD_FORMAT)
 
 
-def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
+def _read_manifest(path: Path) -> tuple[int, dict[str, tuple[int, str]]]:
+    """The last command in a set, and of each file its bytes and digest. Raises FileError."""
     data = path.read_bytes()
     begins, _, last = data[:-1].rpartition(b"\n")
     begins += b"\n"
@@ -159,8 +291,9 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
         raise FileError(f"{path}, line 1: a file of format {FORMAT} begins with '# {MANIFEST} {FORMAT}: '. {REMEDY}")
     if last + b"\n" != f"{MANIFEST} {len(begins)} {hashlib.sha256(begins).hexdigest()}\n".encode() or data[-1] != 10:
         raise FileError(f"{path} is damaged (its checksum does not fit). {REMEDY}")
-    rows = [line.split(" ") for line in begins.decode().splitlines()[2:]]
-    return {name: (int(size), digest) for name, size, digest in rows}
+    _, lsn, *rows = begins.decode().split("\n")[:-1]
+    files = [row.rsplit(" ", 2) for row in rows]
+    return int(lsn.removeprefix("lsn ")), {name: (int(size), digest) for name, size, digest in files}
 
 
 def _check(path: Path, size: int, digest: str) -> None:

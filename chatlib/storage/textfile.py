@@ -37,7 +37,16 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_new(path: Path, pieces: Iterable[str]) -> tuple[int, str]:
+def sync_file(path: Path) -> None:
+    """Makes what a file holds durable."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_new(path: Path, pieces: Iterable[str], sync: bool = True) -> tuple[int, str]:
     """Writes a file of `pieces` and syncs it; an older one of that name is overwritten. Not atomic by itself.
 
     Returns its bytes and their SHA-256.
@@ -51,7 +60,8 @@ def write_new(path: Path, pieces: Iterable[str]) -> tuple[int, str]:
             digest.update(data)
             file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
     return size, digest.hexdigest()
 
 

@@ -276,10 +276,9 @@ def go_on(folder: Path, story: Story) -> None:
     """A start, a message, a clean stop, and a start."""
     small = Small(folder)
     story.check(small)
-    known = "ann" in small.world.accounts
-    if not known:
-        small.do({"action": "register", "user": "ann", "verifier": "x"})
-        small.do({"action": "register", "user": "bob", "verifier": "x"})
+    for user in USERS[:2]:
+        if user not in small.world.accounts:
+            small.do({"action": "register", "user": user, "verifier": "x"})
     small.do({"action": "login", "user": "ann", "address": "10.0.0.1"})
     small.do({"action": "message", "by": "ann", "to": "bob", "text": "on we go"})
     small.tick()

@@ -43,7 +43,13 @@ class _Change(NamedTuple):
     number: int = 0
 
     def stands_on(self, earlier: _Change) -> bool:
-        return any(one == two or one.startswith(two + "/") for one in self.paths for two in earlier.paths)
+        for one in self.paths:
+            for two in earlier.paths:
+                if one == two or one.startswith(two + "/"):
+                    return True
+                if self.kind == "remove" and two.startswith(one + "/"):
+                    return True  # a folder goes when it is empty
+        return False
 
     def apply(self, names: dict[str, int]) -> None:
         path = self.paths[-1]

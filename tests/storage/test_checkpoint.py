@@ -49,7 +49,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
 
     for name in ("fsync", "open"):
         monkeypatch.setattr(textfile.os, name, counted(getattr(os, name)))
-    for name in ("mkdir", "rename", "replace", "rmdir"):
+    for name in ("mkdir", "rename", "replace", "rmdir", "unlink"):
         monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
     monkeypatch.setattr(checkpoint.shutil, "rmtree", counted(checkpoint.shutil.rmtree))
     return lambda: count
