@@ -342,7 +342,10 @@ def test_rows_are_taken_in_and_given_back() -> None:
     assert before == (TABLE.rows, ACTIONS, IN_STATE, IS_WELL_FORMED)
 
 
-@pytest.mark.parametrize("rows", [[Row("send", "")], [Row("vote", "", aliases=("quit",))], [Row("vote", "")] * 2])
+@pytest.mark.parametrize("rows", [
+    [Row("send", "")], [Row("vote", "", aliases=("quit",))], [Row("vote", "")] * 2,
+    [Row("history", "", role=Role.LOCAL)], [Row("kick", "", role=Role.ADMIN)],
+])  # fmt: skip
 def test_a_name_that_is_taken_is_refused_and_nothing_changes(rows: list[Row]) -> None:
     before = list(TABLE.rows)
     with pytest.raises(ValueError, match="two commands have one name: "):

@@ -99,6 +99,8 @@ BEFORE = Field("before", kinds.SEQ, required=False, typed=False)  # a page of ev
 COMMON: Mapping[str, Kind] = {"action": kinds.WORD, "id": kinds.ID, "key": kinds.KEY}
 
 WellFormed = Callable[[Mapping[str, object]], bool]
+# Each of these speaks one language: a client program, the person who types into it, and the administrator.
+_SPEAKERS = ((Role.WIRE, Role.USER), (Role.USER, Role.LOCAL), (Role.ADMIN,))
 
 
 def _guard(row: Row) -> WellFormed:
@@ -130,7 +132,7 @@ class UsageError(ValueError):
 
 
 class Table:
-    """Rows in order, and what is made of them. Invariant: no two rows that the same people say share a name."""
+    """Rows in order, and what is made of them. Invariant: nobody has two rows with one name to say."""
 
     def __init__(self, *groups: Iterable[Row]) -> None:
         self.rows: list[Row] = []
@@ -142,11 +144,13 @@ class Table:
             self.add(rows)
 
     def add(self, rows: Iterable[Row]) -> None:
-        """More rows, behind the others. Raises ValueError, and adds none, when a name is taken."""
+        """More rows, behind the others. Raises ValueError, and adds none, when a name is there already."""
         rows = list(rows)
-        wire = [name for row in [*self.rows, *rows] if row.on_the_wire for name in row.names]
-        if len(wire) != len(set(wire)):
-            raise ValueError(f"two commands have one name: {', '.join(sorted({n for n in wire if wire.count(n) > 1}))}")
+        for roles in _SPEAKERS:
+            names = [name for row in [*self.rows, *rows] if row.role in roles for name in row.names]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two commands have one name: {', '.join(twice)}")
         for row in rows:
             self.rows.append(row)
             if not row.on_the_wire:
