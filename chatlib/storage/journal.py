@@ -132,9 +132,9 @@ class Journal:
             return
         with self._fail_stop():
             mark = self._mark() if self.durable > self._marked else b""
-            batch = pack(self._written + 1, self._batch)
+            batch = b"".join([mark, *pack(self._written + 1, self._batch)])
             self._batch.clear()
-            self._write(mark + batch)
+            self._write(batch)
             self._written, self._bare = self.given, False
             if self.sync_always:
                 self._sync()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chatlib.storage.textfile import FORMAT
@@ -29,14 +29,12 @@ class Mark(NamedTuple):
     last: int
 
 
-def pack(first: int, commands: Sequence[bytes]) -> bytes:
-    """The lines of records with LSNs from `first` on, made at once: that costs less than one by one.
-
-    A CRC starts from the LSN, so that a record in the wrong place is wrong.
-    """
-    lsns = range(first, first + len(commands))
-    parts = zip(lsns, map(zlib.crc32, commands, lsns), commands, strict=True)
-    return b"".join([b"%d %08x %b\n" % record for record in parts])
+def pack(first: int, commands: Iterable[bytes]) -> list[bytes]:
+    """The lines of records with LSNs from `first` on. A CRC starts from the LSN: a record in the wrong place is wrong."""
+    crc32, lines = zlib.crc32, []
+    for lsn, command in enumerate(commands, first):
+        lines.append(b"%d %08x %b\n" % (lsn, crc32(command, lsn), command))
+    return lines
 
 
 def unpack(line: bytes) -> tuple[int, bytes] | None:
