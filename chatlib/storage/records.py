@@ -30,7 +30,10 @@ class Mark(NamedTuple):
 
 
 def pack(first: int, commands: Iterable[bytes]) -> list[bytes]:
-    """The lines of records with LSNs from `first` on. A CRC starts from the LSN: a record in the wrong place is wrong."""
+    """The lines of records with LSNs from `first` on.
+
+    A CRC starts from the LSN, so that a record in the wrong place is wrong.
+    """
     crc32, lines = zlib.crc32, []
     for lsn, command in enumerate(commands, first):
         lines.append(b"%d %08x %b\n" % (lsn, crc32(command, lsn), command))
