@@ -110,10 +110,15 @@ BAD = [
     ("mailboxes.txt", "alice\t0\tbob:1,x\t\t"), ("addresses.txt", "alice 10.0.0.1"),
     ("addresses.txt", "nobody 1.1.1.1 \"\""),
     ("mailboxes.txt", "all\t0\t\t99999999999999999999\t5"),
-    ("mailboxes.txt", "all\t0\t\t\t1\t\t2\t3"), ("mailboxes.txt", "all\t0\t\t\t1\t2\t\t"),
-    ("mailboxes.txt", "all\t0\tann\tann\t\t\t1\t2"), ("mailboxes.txt", "all\t0\t\t\t\t\t1\t2"),
-    ("mailboxes.txt", "alice\tx\t\t\t\t\t\t"), ("mailboxes.txt", "alice\t0\t\tall\t\t\t\t"),
-    ("mailboxes.txt", "nobody\t0\t\t\t\t\t\t"), ("state.txt", "floor 1"), ("state.txt", "floor [1]"),
+    *(("mailboxes.txt", line) for line in (
+        "[", "[1]", '["all",0,[],{},[1],[],[2],[3]]', '["all",0,[],{},[1],[2],[],[]]', '["all",0,[],{},[],[],[1],[2]]',
+        '["all",0,["ann"],{"ann":"x"},[],[],[1],[2]]', '["all",0,[7],{},[],[],[1],[2]]',
+        '["all",0,[],[],[],[],[1.5],[2]]', '["alice","x",{},{},[],[],[],[]]', '["alice",0,{"bob":7},{},[],[],[],[]]',
+        '["alice",0,[1],{},[],[],[],[]]', '["alice",0,{},{"all":null},[],[],[],[]]', '["alice",0,{},{},7,[],[],[]]',
+        '["nobody",0,{},{},[],[],[],[]]', '[["alice"],0,{},{},[],[],[],[]]', '["alice",0,{},{},[],[],[1],["2"]]',
+        '["alice",0,{},{},[],[],[99999999999999999999],[5]]',
+    )),
+    ("state.txt", "floor 1"), ("state.txt", "floor [1]"),
     ("block_rep.txt", "alice"), ("block_rep.txt", "alice no+body"), ("block_rep.txt", "nobody alice"),
     ("list_block.txt", "alice 10.0.0.1 1 2"), ("list_block.txt", "alice 10.0.0.1 x 0.0 0.0"),
     ("replies.txt", "alice"), ("replies.txt", "nobody [1,2]"), ("replies.txt", "alice [1"),
@@ -171,5 +176,6 @@ def test_a_home_of_an_earlier_version_is_read_and_hides_what_it_hid() -> None:
     stage.save()
     world = stage.world
     assert gets("alice") == [6, 7, 14] and gets("bob") == [5, 6, 8, 12, 14]
-    assert saved(world)["mailboxes.txt"][0].startswith("all\t0\t? ? ? bob bob\tbob:14\t\t\t5 6 8 12 14\t")
-    assert saved(world)["mailboxes.txt"][1].startswith("alice\t2\t?:4,5,7,8 bob:9,13\t\t\t\t7\t")
+    kept = saved(world)["mailboxes.txt"]
+    assert kept[0].startswith('["all",0,["?","?","?","bob","bob"],{"bob":14},[],[],[5,6,8,12,14],')
+    assert kept[1].startswith('["alice",2,{"?":[4,5,7,8],"bob":[9,13]},{},[],[],[7],[250]]')

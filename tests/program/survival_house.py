@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import select
@@ -114,7 +115,7 @@ class Server:
     # What is on disk after a clean stop.
 
     def stored(self) -> list[tuple[str, str, int]]:
-        """(receiver, line, offset) of everything in the message store."""
+        """(receiver, line, offset) of everything in the message store; also of lines that say where messages stand."""
         found, offset = [], 0
         for number, line in enumerate((self.home / "data" / "message_rep.txt").read_bytes().splitlines(True)):
             if number:
@@ -125,16 +126,18 @@ class Server:
 
     def mailboxes(self) -> dict[str, tuple[list[int], list[int]]]:
         """User (or ``all``) → seqs and offsets."""
-        found = {}
-        for line in (self.home / "data" / "mailboxes.txt").read_text().splitlines()[1:]:
-            user, _, _, seqs, offsets = line.split("\t")
-            found[user] = [int(seq) for seq in seqs.split()], [int(offset) for offset in offsets.split()]
+        found, lines = {}, {offset: line for _, line, offset in self.stored()}
+        for row in (self.home / "data" / "mailboxes.txt").read_text().splitlines()[1:]:
+            user, _, _, _, _, places, seqs, offsets = json.loads(row)
+            for part in [json.loads(lines[place]) for place in reversed(places)]:
+                seqs, offsets = part["seqs"] + seqs, part["offsets"] + offsets
+            found[user] = seqs, offsets
         return found
 
 
 def check_stored(plans: dict[str, Plan], server: Server) -> None:
     """Every message took effect once: one line in the store, one place in one mailbox."""
-    stored = server.stored()
+    stored = [line for line in server.stored() if line[1].startswith('{"event"')]
     said = sorted(text for plan in plans.values() for _, text in plan.says)
     texts = [event.partition('"text":"')[2].partition('"')[0] for _, event, _ in stored]
     assert sorted(texts) == said, "the message store"
