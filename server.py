@@ -16,6 +16,7 @@ from pathlib import Path
 
 from chatlib.reactor.loop import Signals
 from chatlib.server.server import Server
+from chatlib.storage.checker import Checker
 from chatlib.storage.home import Home
 from chatlib.storage.log import CommitFailed
 from chatlib.storage.syncer import Syncer
@@ -130,8 +131,8 @@ def serve(options: argparse.Namespace) -> int:
     home = Home(home_folder(options.home), say)
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
-    syncer, file_syncer = Syncer(slow), Syncer(slow, in_place=False)
-    server = Server(home, syncer, file_syncer, lambda text: say(text))
+    syncer, checker = Syncer(slow), Checker(slow)
+    server = Server(home, syncer, checker, lambda text: say(text))
     listener = listening_socket(options.bind, options.port)
 
     teletype = Teletype(

@@ -20,12 +20,12 @@ from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import encode
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.loop import READ, WRITE, Loop
-from chatlib.server.filesyncs import FileSyncs
+from chatlib.server.checks import BEHIND, Checks
 from chatlib.server.people import People
 from chatlib.server.pipeline import Origin
 from chatlib.storage.blobs import Blobs
+from chatlib.storage.checker import Checked
 from chatlib.storage.serverlog import ServerLog
-from chatlib.storage.syncer import ChildDied
 
 STALLED = 60.0  # seconds without a byte until a transfer is ended
 ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
@@ -100,7 +100,7 @@ class Means:
     share: Share
     counting: Counting
     blobs: Blobs
-    syncs: FileSyncs
+    checks: Checks
     submit: Submit
     people: People
     log: ServerLog
@@ -197,11 +197,12 @@ class Carrier:
 class Upload(Carrier):
     """Bytes from a sender into a part::
 
-        CATCHING UP ──▶ RECEIVING ──▶ SYNCING ──▶ SUBMITTED ──▶ over
-        what is there   to the end,   the digest  the command that
-        is hashed       hashed        was right   makes them visible
+        RECEIVING ──▶ CHECKING ──▶ SUBMITTED ──▶ over
+        hashed as     the rest is   the command that
+        they come     hashed, all   makes them visible
+                      are synced
 
-    A part that grew in this run needs no catching up. Whatever goes wrong ends it; `finishing` is true from SYNCING on.
+    Whatever goes wrong ends it; `finishing` is true from CHECKING on.
     """
 
     def __init__(
@@ -209,7 +210,7 @@ class Upload(Carrier):
     ) -> None:
         super().__init__(means, sock, ticket, request)
         self._grant = grant
-        self._digest = means.blobs.digest(ticket.key)
+        self._digest = means.checks.digest(ticket.key, self)
         self._room_seen = -1
 
     def begin(self, rest: bytes) -> None:
@@ -220,42 +221,9 @@ class Upload(Carrier):
         except OSError as error:
             self._fail(error)
             return
-        if self._write(memoryview(rest)[: self._grant.size - self.position]):
-            self._go_on()
-
-    def _go_on(self) -> None:
-        if self._digest.upto < self.position:
-            self._loop.change(self._fd, 0, self)
-            self._loop.again(self)
-        elif self.position == self._grant.size:
-            self._finish()
-
-    def again(self) -> None:
-        if self.finishing:
-            return
-        if self._digest.upto < self.position:
-            self._catch_up()
-        else:
-            self.readable()
-
-    def _catch_up(self) -> None:
-        """Hashes a slice of what is there already."""
-        allowed = min(self._my_turn(), self.position - self._digest.upto)
-        if allowed <= 0:
-            return
-        try:
-            self._digest.catch_up(self._file, allowed)
-        except OSError as error:
-            self._fail(error)
-            return
-        self._moved(allowed)
-        if self._digest.upto == self.position:
-            self._loop.change(self._fd, READ, self)
-        self._go_on()
+        self._write(memoryview(rest)[: self._grant.size - self.position])
 
     def readable(self) -> None:
-        if self.finishing or self._digest.upto < self.position:
-            return
         allowed = min(self._my_turn(), self._grant.size - self.position)
         if allowed <= 0:
             return
@@ -270,15 +238,12 @@ class Upload(Carrier):
             self.end()
             return
         self._moved(count)
-        if self._write(buffer[:count]):
-            self._go_on()
+        self._write(buffer[:count])
 
-    def _write(self, piece: memoryview) -> bool:
+    def _write(self, piece: memoryview) -> None:
         try:
             while piece:
                 written = os.write(self._file, piece)
-                if self._digest.upto == self.position:
-                    self._digest.add(piece[:written])
                 self.position += written
                 self._means.counting.kept(self.ticket, written)
                 piece = piece[written:]
@@ -286,14 +251,40 @@ class Upload(Carrier):
                 self._room_seen = self.position
                 if not self._blobs.room():
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self.position == self._grant.size:
+                self.finishing = True
+                self._loop.change(self._fd, 0, self)
+            self._check()
         except OSError as error:
             self._fail(error)
-            return False
-        return True
 
-    def _close_file(self) -> None:
-        super()._close_file()
-        self._blobs.keep_digest(self.ticket.key, self._digest)
+    def _check(self) -> None:
+        """Lets the digest catch up, when it is worth it. Raises OSError."""
+        digest = self._digest
+        if not digest.busy and (self.finishing or self.position - digest.upto >= BEHIND):
+            self._means.checks.start(digest, self._file, self.position, self.finishing, self)
+
+    def checked(self, answer: Checked | None) -> None:
+        """A piece is hashed; the last one: and all are synced."""
+        if answer is None:
+            self._fail(OSError(errno.EIO, "its files cannot be checked"))
+        elif answer.error:
+            if answer.at_sync:  # a disk says so once, and then forgets what it has lost
+                self._blobs.drop_part(self.ticket.key)
+            self._fail(OSError(answer.error, os.strerror(answer.error)))
+        elif not answer.synced:
+            try:
+                self._check()
+            except OSError as error:
+                self._fail(error)
+        elif self._digest.sha256 != self._grant.sha256:
+            self._blobs.drop_part(self.ticket.key)
+            text = f'"{self._grant.name}" did not arrive as it was announced: send it again.'
+            self._say_and_close(refusal("DIGEST_MISMATCH", text))
+        else:
+            blob = self._blobs.new_name(self.ticket.key)
+            command = {**self._grant.command, "at": self._loop.wall, "blob": blob}
+            self._means.submit(self, "upload", None, command)
 
     def _fail(self, error: OSError) -> None:
         """A full disk costs the part; after anything else the upload may go on."""
@@ -307,37 +298,22 @@ class Upload(Carrier):
             self._means.people.notice(tells, f'A file "{name}" from "{user}" could not be taken: {reason}.')
         self._say_and_close(refusal("NO_SPACE" if full else "INTERNAL", f'"{name}" could not be taken: {reason}.'))
 
-    def _finish(self) -> None:
-        if self._digest.hexdigest() != self._grant.sha256:
-            self._blobs.drop_part(self.ticket.key)
-            text = f'"{self._grant.name}" did not arrive as it was announced: send it again.'
-            self._say_and_close(refusal("DIGEST_MISMATCH", text))
-            return
-        self.finishing = True
-        self._loop.change(self._fd, 0, self)
-        try:
-            self._means.syncs.start(self._file, self)
-        except OSError as error:
-            self._fail(error)
-
-    def synced(self, error: OSError | None) -> None:
-        """The bytes are durable, or not."""
-        if not self._open:  # the server stops: the next run takes it up again
-            return
-        if error:
-            if not isinstance(error, ChildDied):  # a disk tells of a failed sync once, and then forgets what it lost
-                self._blobs.drop_part(self.ticket.key)
-            self._fail(error)
-            return
-        blob = self._blobs.new_name(self.ticket.key)
-        command = {**self._grant.command, "at": self._loop.wall, "blob": blob}
-        self._means.submit(self, "upload", None, command)
-
     def answered(self, _echo: str, _request_id: Any, _command: Command, reply: Reply) -> None:
         """The bytes are visible; or they were refused, and nobody needs them."""
         if reply["status"] != "OK":
             self._blobs.drop_part(self.ticket.key)
         self._say_and_close(reply)
+
+    def _release(self) -> bool:
+        released = super()._release()
+        if released and self._blobs.part_size(self.ticket.key):
+            self._means.checks.keep(self.ticket.key, self._digest)
+        elif released:
+            self._means.checks.forget(self._digest)
+        return released
+
+    def again(self) -> None:
+        self.readable()
 
 
 class Download(Carrier):

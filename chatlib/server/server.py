@@ -23,11 +23,11 @@ from chatlib.server import dialects, edits
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Reception, Seats
 from chatlib.server.catchup import CatchUp
+from chatlib.server.checks import Checks
 from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
 from chatlib.server.effects import Effects
-from chatlib.server.filesyncs import FileSyncs
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.people import People
 from chatlib.server.pipeline import Pipeline
@@ -43,6 +43,7 @@ from chatlib.server.stored import Stored
 from chatlib.server.strangers import Strangers
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
+from chatlib.storage.checker import Checker
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
 from chatlib.storage.log import CommitFailed
@@ -60,18 +61,18 @@ class Server:
         self,
         home: Home,
         syncer: Syncer,
-        file_syncer: Syncer,
+        checker: Checker,
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Recovers what the home holds. `file_syncer`: for large files. Raises FileError, OSError, CommitFailed."""
+        """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
         self.say = say
         self.watch: Callable[[str], None] = lambda text: None  # an administrator at a terminal sees who comes and goes
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
         self._sync_due = False  # a second is over
-        self._syncer, self._file_syncer, self._synced = syncer, file_syncer, _Synced()
+        self._syncer, self._checker, self._synced = syncer, checker, _Synced()
         self._listener: Listener | None = None
         self.log = ServerLog(home.logs)
         self.loop = Loop(self.fault, clock, wall_clock)
@@ -105,9 +106,10 @@ class Server:
         self.budgets, self.buckets, self.strangers = Budgets(loop), Buckets(), Strangers()
         self.acknowledged = Acknowledged(world, self.delivery, self.submit)
         self.seats = Seats(world, loop, self.strangers, lambda: self.sessions)
-        self.file_syncs = FileSyncs(loop, self._file_syncer, self.tell)
+        checks = Checks(loop, self._checker, self.tell)
+        self.blobs.part_gone = checks.drop
         self.transfers = Transfers(
-            loop=loop, grants=partial(features.grant, world), blobs=self.blobs, syncs=self.file_syncs,
+            loop=loop, grants=partial(features.grant, world), blobs=self.blobs, checks=checks,
             submit=self.pipeline.submit, people=People(loop, self.delivery.sessions), log=self.log, tell=self.tell,
             idle_bytes=lambda: world.parameters["FILE_QUOTA"],
         )  # fmt: skip
@@ -208,9 +210,8 @@ class Server:
         if self.failure:
             self.log.write(self.failure)
         self.log.close(self.loop.wall)
-        self.file_syncs.close()
-        for syncer in (self._file_syncer, self._syncer):
-            syncer.close()
+        self._checker.close()
+        self._syncer.close()
         return self.failure
 
     def _take_in_at_stop(self) -> str:

@@ -25,8 +25,8 @@ from chatlib.protocol.commands import ACTIONS, Runs, check
 from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.reactor.loop import Loop
 from chatlib.server.carriers import Carrier, Download, Means, Share, Submit, Ticket, Upload
+from chatlib.server.checks import Checks
 from chatlib.server.dialects import first_line
-from chatlib.server.filesyncs import FileSyncs
 from chatlib.server.people import People
 from chatlib.server.session import Session
 from chatlib.storage.blobs import Blobs, part_key
@@ -46,13 +46,13 @@ class Transfers:
     """All tickets and transfers of a server."""
 
     def __init__(
-        self, *, loop: Loop, grants: Grants, blobs: Blobs, syncs: FileSyncs, submit: Submit, people: People,
+        self, *, loop: Loop, grants: Grants, blobs: Blobs, checks: Checks, submit: Submit, people: People,
         log: ServerLog, tell: Callable[[str], None], idle_bytes: Callable[[], int],
     ) -> None:  # fmt: skip
         """`idle_bytes`: how many bytes of uploads that do not go on are kept of one owner."""
         self._loop, self._grants, self._blobs, self._idle_bytes = loop, grants, blobs, idle_bytes
         self._share = Share(loop)
-        self._means = Means(loop, self._share, self, blobs, syncs, submit, people, log, tell)
+        self._means = Means(loop, self._share, self, blobs, checks, submit, people, log, tell)
         self._tickets: dict[str, Ticket] = {}  # those not used yet, the oldest first
         self._active: dict[Carrier, None] = {}
         self._of_user: dict[str, list[Ticket]] = {}  # all tickets, used or not

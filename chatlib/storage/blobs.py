@@ -1,11 +1,10 @@
 """Bytes of waiting files, ``data/files/``, under names the server chose.
 
-A part (``KEY.part``) grows while it is uploaded, and outlives crashes, so that an upload can go on; its digest grows
-with it, and is kept in memory between two uploads of this run. When the digest is right and the bytes are synced,
-`adopt` gives it its final name (``KEY.XXXX``, never used twice). All parts are known in memory, so that no request
-looks at the disk for them. A part is *held* while an upload may go on with it, otherwise *idle*: idle ones go after
-PART_LIFE, and the longest idle of an owner as soon as that owner has too many. Time is the loop's, not the calendar's.
-What is not needed is only put aside at once; `tidy` removes it, a little in each tick.
+A part (``KEY.part``) grows while it is uploaded, and outlives crashes, so that an upload can go on; when it is whole,
+right and synced, `adopt` gives it its final name (``KEY.XXXX``, never used twice). All parts are known in memory, so
+that no request looks at the disk for them. A part is *held* while an upload may go on with it, otherwise *idle*: idle
+ones go after PART_LIFE, and the longest idle of an owner as soon as that owner has too many. Time is the loop's, not
+the calendar's. What is not needed is only put aside at once; `tidy` removes it, a little in each tick.
 
 Must not know whose file it is: the first half of a key stands for the owner. Legal order: built → ``take_stock`` →
 everything else.
@@ -14,14 +13,13 @@ everything else.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from time import perf_counter
 
@@ -29,8 +27,6 @@ PART_LIFE = 86_400.0  # seconds that a part waits for its upload to go on
 GRACE = 3_600.0  # of these at least after each start, whatever the calendar says: it may have been set
 IDLE_PARTS = 100  # of one owner
 RESERVE = 64 << 20  # bytes of disk that files leave for everything else
-DIGESTS = 1_000  # kept in memory; the part of one that was dropped is read again
-_AHEAD = 4 << 20  # bytes that the kernel is asked for before they are hashed
 _OWNER = 16  # characters of a key
 _BURST = 32  # parts of one owner put aside at once; the next time, more
 _TIDY = 0.001  # seconds of removing in one tick, about
@@ -45,35 +41,6 @@ def part_key(owner: str, *identity: str) -> str:
 
 def _digest(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
-
-
-class PartDigest:
-    """The SHA-256 of a part's first `upto` bytes. Any call is legal at any time."""
-
-    __slots__ = ("_sha256", "upto")
-
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self.upto = 0
-
-    def add(self, piece: memoryview | bytes) -> None:
-        """The bytes from `upto` on."""
-        self._sha256.update(piece)
-        self.upto += len(piece)
-
-    def catch_up(self, fd: int, count: int) -> None:
-        """The next `count` bytes, which lie on the disk. Raises OSError: also when they do not."""
-        if hasattr(os, "posix_fadvise") and self.upto % _AHEAD < count:
-            os.posix_fadvise(fd, self.upto, 2 * _AHEAD, os.POSIX_FADV_WILLNEED)
-        end = self.upto + count
-        while self.upto < end:
-            piece = os.pread(fd, end - self.upto, self.upto)
-            if not piece:
-                raise OSError(errno.EIO, f"the part ends at {self.upto}")
-            self.add(piece)
-
-    def hexdigest(self) -> str:
-        return self._sha256.hexdigest()
 
 
 class _Idle:
@@ -94,7 +61,7 @@ class Blobs:
         self._sizes: dict[str, int] = {}  # of all parts, by key
         self._idle: dict[str, float] = {}  # since when, the longest idle first
         self._owners: dict[str, _Idle] = {}  # who has idle parts
-        self._digests: dict[str, PartDigest] = {}  # of parts that grew in this run; those used last come last
+        self.part_gone: Callable[[str], None] = lambda key: None  # told whoever remembers something of that part
         self._readers: dict[str, int] = {}  # of blobs that are being read
         self._ended: set[str] = set()  # those of them that nobody needs afterwards
         self.aside: deque[str] = deque()  # names of what `tidy` removes
@@ -170,21 +137,10 @@ class Blobs:
         """So many bytes were appended."""
         self._sizes[key] += count
 
-    def digest(self, key: str) -> PartDigest:
-        """Of as much of a part as was hashed in this run."""
-        return self._digests.pop(key, None) or PartDigest()
-
-    def keep_digest(self, key: str, digest: PartDigest) -> None:
-        """For when its upload goes on."""
-        if digest.upto and digest.upto <= self.part_size(key):
-            self._digests[key] = digest
-            if len(self._digests) > DIGESTS:
-                del self._digests[next(iter(self._digests))]
-
     def drop_part(self, key: str) -> None:
         """It is of no use."""
-        self._digests.pop(key, None)
         if key in self._sizes:
+            self.part_gone(key)
             self._not_idle(key)
             del self._sizes[key]
             aside = f"{key}.{secrets.token_hex(4)}.gone"  # its name is free for another try
@@ -221,8 +177,8 @@ class Blobs:
         the next start; whoever is told of the file need not care."""
         key = blob.partition(".")[0]
         self._not_idle(key)
-        self._sizes.pop(key, None)
-        self._digests.pop(key, None)
+        if self._sizes.pop(key, None) is not None:
+            self.part_gone(key)
         with contextlib.suppress(OSError):
             self.part(key).rename(self.folder / blob)
 

@@ -3,7 +3,7 @@
 One home and one server for all of it. The peers that move the bytes are load.c; the same peers move the same bytes to
 and from a bare loop of this harness, in turn with the server: that is the machine's own limit, without any protocol.
 Upload: "taken" is when the server's kernel has acknowledged the last byte; OK comes after the check, the sync and the
-journal. Memory is that of the server's process: the child that checks a file has its own. Eight at once are four up and
+journal. Memory is that of the server's process: the child that checks files has its own. Eight at once are four up and
 four down, round after round; how fair they are is told by the bytes of each when the first one is through. While the
 latency of chat is measured, the program that moves the bytes has the lowest priority: it stands for other machines.
 """
@@ -198,17 +198,21 @@ class _Rounds(threading.Thread):
         return self._moved
 
 
-def _chat(stage: _Stage, scale: Scale) -> Measurement:
+def _wait_until_alone(stage: _Stage) -> None:
     deadline = time.monotonic() + _LOGOUT_LIMIT
     while len(stage.receiver.ask("whoelse")["items"]) > 1:  # those of an earlier measurement
         if time.monotonic() > deadline:
             raise Failure("the chatters of an earlier measurement are still there")
         time.sleep(0.01)
+
+
+def _chat(stage: _Stage, scale: Scale) -> Measurement:
     return stage.bed.run_load(stage.server, "latency", users=_CHATTERS, rate=_RATE, seconds=max(1, scale.seconds - 1))
 
 
 def _with_transfers(stage: _Stage, scale: Scale) -> tuple[Measurement, int]:
     """Chat during rounds of eight, and the bytes that they moved."""
+    _wait_until_alone(stage)  # before the rounds begin: the receiver asks one thing at a time
     rounds = _Rounds(stage, scale.file // 4)
     rounds.start()
     try:
@@ -223,6 +227,7 @@ def _latency(stage: _Stage, scale: Scale) -> Figure:
     factors: list[float] = []
     notes: list[str] = []
     for _ in range(scale.repeats):
+        _wait_until_alone(stage)
         idle = _chat(stage, scale).load["delivery_ms"]
         run, moved = _with_transfers(stage, scale)
         busy = run.load["delivery_ms"]

@@ -222,7 +222,7 @@ def test_a_syncing_child_that_dies_is_fail_stop(start: Start) -> None:
     ann = server.login("ann")
     assert ann.ask("message", to="bob", text="safe")["status"] == "OK"
     pid = server.process.pid
-    child, _of_files = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    child, _checker = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     os.kill(child, signal.SIGKILL)
     ann.send({"action": "message", "to": "bob", "text": "perhaps"})
     status, said = server.ended()

@@ -12,10 +12,13 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from chatlib.reactor.jobs import Job
 from chatlib.server.server import Server
+from chatlib.storage.checker import Checked, Task, carry_out
 from chatlib.storage.home import Home
+from chatlib.storage.syncer import ChildDied
 from tests.patience import LIMIT
 from tests.server.peer import ITERATIONS, PASSWORD, VERIFIER, Peer
 
@@ -64,11 +67,6 @@ class Disk:
         self._there.send(b"." * (self.waiting - self._released))
         self._released = self.waiting
 
-    def release_one(self) -> None:
-        """The disk has done the oldest job."""
-        self._there.send(b".")
-        self._released += 1
-
     def ready(self) -> None:
         if not self._here.recv(1, socket.MSG_DONTWAIT):
             raise OSError("the syncing child has died")
@@ -82,13 +80,67 @@ class Disk:
         self._there.close()
 
 
+class CheckingDisk:
+    """A checker without a child: at once while `fast`; otherwise a task is done when ``release`` says so."""
+
+    def __init__(self) -> None:
+        self.fast = True
+        self.error = 0  # what the next sync says,
+        self.unreadable = 0  # or the next read
+        self.started: list[Task] = []
+        self.died = False
+        self.tasks: list[tuple[int, Task]] = []  # not answered yet, with descriptors of ours
+        self._hashers: dict[int, Any] = {}
+        self._released = 0
+        self._here, self._there = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._here.fileno()
+
+    def start(self, fd: int, task: Task) -> None:
+        if self.died:
+            raise ChildDied("killed")
+        self.tasks.append((os.dup(fd), task))
+        self.started.append(task)
+        if self.fast:
+            self.release()
+
+    def release(self, count: int | None = None) -> None:
+        """The disk has done what it was asked to do, or as many of its oldest tasks."""
+        count = len(self.tasks) - self._released if count is None else count
+        self._there.send(b"." * count)
+        self._released += count
+
+    def die(self) -> None:
+        self.died = True
+        self._there.send(b"!")
+
+    def ready(self) -> Checked:
+        if self._here.recv(1, socket.MSG_DONTWAIT) == b"!":
+            raise ChildDied("killed")
+        self._released -= 1
+        fd, task = self.tasks.pop(0)
+        answer = carry_out(self._hashers, fd, task)
+        os.close(fd)
+        if self.unreadable:
+            return Checked(self.unreadable, False, b"")
+        return answer._replace(error=self.error) if self.error and answer.at_sync else answer
+
+    def close(self) -> None:
+        for fd, _ in self.tasks:
+            os.close(fd)
+        self.tasks.clear()
+        self._here.close()
+        self._there.close()
+
+
 class House:
     """A server on a home, its administrator, and the peers that were connected to it."""
 
     def __init__(self, folder: Path, users: tuple[str, ...] = USERS, **parameters: object) -> None:
         self.folder = folder
         self.clock, self.disk = Clock(), Disk()
-        self.files_disk = Disk()  # where uploads are synced
+        self.files_disk = CheckingDisk()  # where uploads are checked
         self.peers: list[Peer] = []
         self.said: list[str] = []  # on the console
         self._told = 0
@@ -130,7 +182,7 @@ class House:
 
     def restart(self) -> None:
         """After stop or crash: a new server on the same home, without anyone connected."""
-        self.disk, self.files_disk = Disk(), Disk()
+        self.disk, self.files_disk = Disk(), CheckingDisk()
         self.start()
 
     def _put_away(self) -> None:

@@ -25,10 +25,11 @@ SERVER = """
 import sys
 from pathlib import Path
 from chatlib.server.server import Server
+from chatlib.storage.checker import Checker
 from chatlib.storage.home import Home
 from chatlib.storage.syncer import Syncer
 
-server = Server(Home(Path(sys.argv[1])), Syncer(), Syncer(), print, lambda: 1_000.0, lambda: 1_700_000_060.0)
+server = Server(Home(Path(sys.argv[1])), Syncer(), Checker(), print, lambda: 1_000.0, lambda: 1_700_000_060.0)
 sys.exit(server.close() or 0)
 """
 

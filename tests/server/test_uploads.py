@@ -1,10 +1,9 @@
-"""How an upload's bytes become a file: hashed as they come, synced by a child of their own, then visible."""
+"""How an upload's bytes become a file: hashed as they come, and synced, by a child; then visible."""
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from chatlib.server import carriers, filesyncs
-from chatlib.storage.blobs import Blobs, PartDigest
-from chatlib.storage.syncer import ChildDied
+from chatlib.server import carriers, checks
+from chatlib.storage.blobs import Blobs
 from tests.chance import new_chance
 from tests.server.carrying import DATA, Dial, announce, cut_upload, digest, download, lying, upload
-from tests.server.house import House, Peer
+from tests.server.house import CheckingDisk, House, Peer
 
 CUT = 200_000  # bytes that came before the connection broke
 
@@ -66,50 +64,104 @@ def test_an_upload_that_goes_on_has_the_digest_of_all_its_bytes(house: House, di
     assert download(dial, seas) == DATA
 
 
-def test_what_came_in_this_run_is_not_read_again(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+def read(house: House) -> int:
+    """Bytes that were hashed; each file from its beginning to its end, in order."""
+    upto: dict[int, int] = {}
+    for task in house.files_disk.started:
+        assert task.offset == upto.get(task.number, 0)
+        upto[task.number] = task.offset + task.length
+    return sum(upto.values())
+
+
+def test_bytes_are_hashed_while_they_come_and_each_once(
+    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carriers, "BEHIND", 1_000)
     chance, there = new_chance(), 0
     columbia = house.login("Columbia")
-    monkeypatch.setattr(PartDigest, "catch_up", fails(errno.EIO))
     for _ in range(5):
         count = chance.randrange((len(DATA) - there) // 2)
         cut_upload(dial, columbia, DATA, count)
         there += count
+        assert there - 1_000 <= read(house) <= there
     upload(dial, columbia)
+    assert read(house) == len(DATA) and len({task.number for task in house.files_disk.started}) == 1
+    assert [task.last for task in house.files_disk.started].count(True) == 1
     assert download(dial, house.login("SEAS")) == DATA
 
 
 def test_a_digest_that_was_dropped_is_made_anew(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatlib.storage.blobs.DIGESTS", 0)
+    monkeypatch.setattr(carriers, "BEHIND", 1_000)
+    monkeypatch.setattr(checks, "KEPT", 0)
     columbia = cut_before(house, dial, "this")
+    before = read(house)
     upload(dial, columbia)
+    assert before > CUT - 1_000 and read(house) == before + len(DATA)
+    assert house.files_disk.started[-1].forgotten or any(task.forgotten for task in house.files_disk.started)
     assert download(dial, house.login("SEAS")) == DATA
 
 
-def test_what_is_there_is_hashed_in_slices_and_chat_goes_on(
+def test_what_is_there_already_is_hashed_a_piece_at_a_time(
     house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carriers, "ALONE", 10_000)
+    monkeypatch.setattr(checks, "AT_ONCE", 10_000)
+    columbia = cut_before(house, dial, "earlier")
+    upload(dial, columbia)
+    assert {task.length for task in house.files_disk.started[:-1]} == {10_000} and read(house) == len(DATA)
+    assert download(dial, house.login("SEAS")) == DATA
+
+
+def test_bytes_come_while_what_is_there_is_still_hashed(
+    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carriers, "BEHIND", 1_000)
     columbia, seas = cut_before(house, dial, "earlier"), house.login("SEAS")
-    slices, catch_up = [], PartDigest.catch_up
-
-    def watched(known: PartDigest, fd: int, count: int) -> None:
-        slices.append((house.server.loop.ticks, count))
-        catch_up(known, fd, count)
-
-    monkeypatch.setattr(PartDigest, "catch_up", watched)
+    house.files_disk.fast = False
     pipe = begin(dial, columbia)
-    answered = 0
-    while not slices or slices[-1][0] == house.server.loop.ticks:
-        seas.say({"action": "whoelse"})
-        house.tick()
-        answered += len([line for line in seas.hear() if line.get("action") == "whoelse"])
-    assert {count for _, count in slices[:-1]} == {10_000} and len(slices) >= CUT // 10_000
-    assert len({tick for tick, _ in slices}) == len(slices) <= answered, "one in a tick, and chat in each"
+    house.settle()
+    assert len(house.files_disk.tasks) == 1 and columbia.ask("alive")["status"] == "OK"
+    assert [path.stat().st_size for path in lying(house)] == [len(DATA)], "all are here, and nothing is hashed"
+    house.files_disk.fast = True
+    house.files_disk.release()
     assert pipe.status() == "OK" and download(dial, seas) == DATA
 
 
-def test_two_catch_up_beside_one_who_sends(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_while_a_piece_is_hashed_loses_nothing(
+    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carriers, "BEHIND", 1_000)
+    columbia = house.login("Columbia")
+    house.files_disk.fast = False
+    cut_upload(dial, columbia, DATA, CUT)
+    assert len(house.files_disk.tasks) == 1
+    pipe = begin(dial, columbia)
+    house.settle()
+    assert len(house.files_disk.tasks) == 1, "what the first try started is still under way"
+    house.files_disk.fast = True
+    house.files_disk.release()
+    assert pipe.status() == "OK" and read(house) == len(DATA), "and the second goes on with it"
+    assert download(dial, house.login("SEAS")) == DATA
+
+
+def test_a_part_that_goes_while_it_is_hashed(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carriers, "BEHIND", 1_000)
+    monkeypatch.setattr("chatlib.storage.blobs.IDLE_PARTS", 0)
+    columbia = house.login("Columbia")
+    house.files_disk.fast = False
+    cut_upload(dial, columbia, DATA, CUT)
+    assert lying(house) == [] and len(house.files_disk.tasks) == 1
+    pipe = begin(dial, columbia)
+    house.settle()
+    house.files_disk.fast = True
+    house.files_disk.release()
+    assert pipe.status() == "OK" and download(dial, house.login("SEAS")) == DATA
+
+
+def test_three_at_once_some_of_them_from_an_earlier_run(
+    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(carriers, "TOGETHER", 5_000)
+    monkeypatch.setattr(carriers, "BEHIND", 7_000)
     columbia = house.login("Columbia")
     for name in ("a", "b"):
         reply = announce(columbia, name=name)
@@ -123,31 +175,6 @@ def test_two_catch_up_beside_one_who_sends(house: House, dial: Dial, monkeypatch
     pipes = [begin(dial, columbia, name=name) for name in ("a", "b", "c")]
     assert [pipe.status() for pipe in pipes] == ["OK"] * 3
     assert [download(dial, seas, name=name) for name in ("a", "b", "c")] == [DATA] * 3
-
-
-def test_a_cut_while_catching_up_loses_nothing(house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carriers, "ALONE", 10_000)
-    columbia = cut_before(house, dial, "earlier")
-    known = []
-    digest_of = Blobs.digest
-
-    def watched(blobs: Blobs, key: str) -> PartDigest:
-        known.append(digest_of(blobs, key))
-        return known[-1]
-
-    monkeypatch.setattr(Blobs, "digest", watched)
-    for _ in range(2):
-        reply = announce(columbia)
-        pipe = dial(house)
-        pipe.ask("upload", reply["ticket"], reply["offset"])
-        house.tick(5)
-        house.login("Google").ask("logout")  # the sender's own session lives on, but the transfer is given up
-        announce(columbia)
-        house.settle()
-    assert known[0] is known[1] and 10_000 <= known[0].upto <= CUT, "the second try goes on with the first one's"
-    monkeypatch.undo()
-    upload(dial, columbia)
-    assert download(dial, house.login("SEAS")) == DATA
 
 
 @pytest.mark.parametrize("run", ["this", "earlier"])
@@ -183,7 +210,7 @@ def test_synced_then_submitted_then_adopted(house: House, dial: Dial) -> None:
     house.files_disk.fast = house.disk.fast = False
     pipe = begin(dial, columbia)
     house.settle()
-    assert house.files_disk.waiting == 1 and house.disk.waiting == 0, "no command before its bytes are synced"
+    assert len(house.files_disk.tasks) == 1 and house.disk.waiting == 0, "no command before its bytes are synced"
     house.files_disk.release()
     house.settle()
     assert house.disk.waiting == 1 and [path.suffix for path in lying(house)] == [".part"]
@@ -195,7 +222,7 @@ def test_synced_then_submitted_then_adopted(house: House, dial: Dial) -> None:
     assert download(dial, seas) == DATA
 
 
-def test_chat_never_waits_for_the_sync_of_a_file(house: House, dial: Dial) -> None:
+def test_chat_never_waits_for_the_disk_of_a_file(house: House, dial: Dial) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
     house.files_disk.fast = False
     pipe = begin(dial, columbia)
@@ -216,10 +243,9 @@ def test_many_small_files_at_once(build: Callable[..., House], dial: Dial) -> No
         for name in "1234":
             pipes[peer.name, name] = begin(dial, peer, f"{peer.name} {name}".encode(), name)
     house.settle()
-    assert house.files_disk.waiting == len(pipes) == 60 and seas.ask("fileget")["items"] == []
+    assert len(house.files_disk.tasks) == len(pipes) == 60 and seas.ask("fileget")["items"] == []
     for done in (1, 24):
-        for _ in range(done):
-            house.files_disk.release_one()
+        house.files_disk.release(done)
         house.settle()
     assert len(seas.ask("fileget")["items"]) == 25, "those that are synced, and no other"
     house.files_disk.release()
@@ -229,14 +255,12 @@ def test_many_small_files_at_once(build: Callable[..., House], dial: Dial) -> No
         assert download(dial, seas, sender, name) == f"{sender} {name}".encode()
 
 
-def test_a_stop_while_files_are_synced(house: House, dial: Dial) -> None:
+def test_a_stop_while_files_are_checked(house: House, dial: Dial) -> None:
     columbia = house.login("Columbia")
     house.files_disk.fast = False
     begin(dial, columbia)
     house.settle()
-    before = len(os.listdir("/dev/fd"))
     assert house.stop() == ""
-    assert len(os.listdir("/dev/fd")) < before
     house.restart()
     columbia, seas = house.login("Columbia"), house.login("SEAS")
     assert announce(columbia)["offset"] == len(DATA), "nothing of it has to be sent again"
@@ -255,11 +279,11 @@ def refused(pipe: Any) -> tuple[str, str]:
 STEPS = {  # what fails, and how: with which status the upload ends, and from where the next one goes on
     "no part can be opened": (Blobs, "open_part", errno.EACCES, "INTERNAL", 0),
     "the part cannot be opened again": (Blobs, "open_part", errno.EIO, "INTERNAL", CUT),
-    "it cannot be read": (PartDigest, "catch_up", errno.EIO, "INTERNAL", CUT),
     "it cannot be written": (carriers, "write", errno.EIO, "INTERNAL", CUT),
     "the disk is full": (carriers, "write", errno.ENOSPC, "NO_SPACE", 0),
     "the quota is used up": (carriers, "write", errno.EDQUOT, "NO_SPACE", 0),
-    "no descriptor is left": (filesyncs, "dup", errno.EMFILE, "INTERNAL", len(DATA)),
+    "no descriptor is left": (CheckingDisk, "start", errno.EMFILE, "INTERNAL", len(DATA)),
+    "it cannot be read": (None, "", errno.EIO, "INTERNAL", len(DATA)),
 }
 
 
@@ -276,6 +300,8 @@ def test_a_disk_that_fails(house: House, dial: Dial, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         if isinstance(where, ModuleType):  # for nobody but this module
             patch.setattr(where, "os", SimpleNamespace(**{**vars(os), what: fails(number)}))
+        elif where is None:
+            patch.setattr(house.files_disk, "unreadable", number)
         else:
             patch.setattr(where, what, fails(number))
         said = refused(begin(dial, columbia))
@@ -285,9 +311,7 @@ def test_a_disk_that_fails(house: House, dial: Dial, monkeypatch: pytest.MonkeyP
         f'A file "a.bin" from "columbia" could not be taken: the server\'s disk {why}.'
     ]
     assert 'upload of "a.bin" from columbia failed' in house.log()
-    offset = announce(columbia)["offset"]
-    assert goes_on <= offset < goes_on + 5_000, "what came with the request itself may be kept"
-    assert seas.ask("fileget")["items"] == []
+    assert announce(columbia)["offset"] == goes_on and seas.ask("fileget")["items"] == []
     upload(dial, columbia)
     assert download(dial, seas) == DATA
 
@@ -300,26 +324,25 @@ def test_a_sync_that_fails_costs_the_part(
     """The disk says so once. Asked again, it says that all is well, and the bytes are not there."""
     columbia, seas = house.login("Columbia"), house.login("SEAS")
     disk = house.files_disk
-    disk.fast, disk.error = fast, OSError(number, os.strerror(number))
+    disk.fast, disk.error = fast, number
     pipe = begin(dial, columbia)
     house.settle()
     disk.release()
     assert refused(pipe)[0] == status
-    disk.fast, disk.error = True, None
+    disk.fast, disk.error = True, 0
     assert lying(house) == [] and announce(columbia)["offset"] == 0
     upload(dial, columbia)
     assert download(dial, seas) == DATA
 
 
-def test_the_child_that_syncs_dies(house: House, dial: Dial) -> None:
+def test_the_child_that_checks_dies(house: House, dial: Dial) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
-    disk = house.files_disk
-    disk.fast, disk.error = False, ChildDied("killed")
+    house.files_disk.fast = False
     pipe = begin(dial, columbia)
     house.settle()
-    disk.release()
+    house.files_disk.die()
     assert refused(pipe)[0] == "INTERNAL"
-    told = "The child that syncs files has died: until the server is started again, it takes no more files."
+    told = "The child that checks files has died: until the server is started again, it takes no more files."
     assert house.heard_by_admin()[-1:] == [told]
     assert begin(dial, columbia, name="b").status() == "INTERNAL", "at once"
     assert seas.ask("message", to="Columbia", text="we can still talk")["status"] == "OK"
@@ -384,19 +407,6 @@ def test_the_newest_file_of_a_name_when_the_bytes_begin(house: House, dial: Dial
     assert pipe.status() == "BAD_TICKET", "it would not be what the ticket's digest says"
     assert download(dial, seas) == b"another"
     assert digest(b"another") == seas.ask("fileget")["items"][0]["sha256"]
-
-
-def test_a_peer_that_hangs_up_while_its_part_is_hashed(
-    house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(carriers, "ALONE", 10_000)
-    columbia = cut_before(house, dial, "earlier")
-    pipe = dial(house)
-    pipe.ask("upload", announce(columbia)["ticket"], CUT)
-    house.tick(3)
-    pipe.socket.shutdown(socket.SHUT_RDWR)
-    house.settle()
-    assert not house.server.transfers._active and announce(columbia)["offset"] == CUT
 
 
 def test_a_part_that_somebody_removed(house: House, dial: Dial) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatlib.storage.blobs import GRACE, IDLE_PARTS, PART_LIFE, RESERVE, Blobs, PartDigest, part_key
+from chatlib.storage.blobs import GRACE, IDLE_PARTS, PART_LIFE, RESERVE, Blobs, part_key
 
 KEY = part_key("alice", "bob", "a.txt", "5", "0" * 64)
 NOW, WALL = 1_000_000.0, 1_700_000_000.0
@@ -126,52 +126,16 @@ def test_a_whole_part_gets_its_final_name(blobs: Blobs, data: bytes) -> None:
         blobs.open(blob)
 
 
-def test_a_digest_grows_with_its_part(blobs: Blobs) -> None:
+def test_whoever_remembers_something_of_a_part_is_told_that_it_is_gone(blobs: Blobs) -> None:
+    gone: list[str] = []
+    blobs.part_gone = gone.append
+    blobs.drop_part(KEY)
+    assert gone == [], "there was none"
     arrive(blobs)
-    known = blobs.digest(KEY)
-    assert (known.upto, known.hexdigest()) == (0, digest(b"")), "nothing of it was hashed yet"
-    fd = blobs.open_part(KEY)
-    known.catch_up(fd, 10)
-    known.catch_up(fd, len(DATA) - 10)
-    assert (known.upto, known.hexdigest()) == (len(DATA), digest(DATA))
-    known.add(b"more")
-    assert known.hexdigest() == digest(DATA + b"more")
-    with pytest.raises(OSError, match="the part ends at"):
-        known.catch_up(fd, 1)
-    os.close(fd)
-
-
-def hashed(count: int) -> PartDigest:
-    known = PartDigest()
-    known.add(bytes(count))
-    return known
-
-
-def test_a_digest_is_kept_as_long_as_it_may_be_of_use(blobs: Blobs) -> None:
-    arrive(blobs)
-    known = hashed(len(DATA))
-    blobs.keep_digest(KEY, known)
-    assert blobs.digest(KEY) is known
-    assert blobs.digest(KEY) is not known, "it was handed out, and is somebody's now"
-    for spoil in (lambda: blobs.drop_part(KEY), lambda: blobs.adopt(blobs.new_name(KEY))):
-        arrive(blobs)
-        blobs.keep_digest(KEY, known)
-        spoil()
-        assert blobs.digest(KEY).upto == 0
-        blobs.keep_digest(KEY, known)
-        assert blobs.digest(KEY).upto == 0, "it came too late"
-    arrive(blobs, data=b"short")
-    blobs.keep_digest(KEY, known)
-    assert blobs.digest(KEY).upto == 0, "of more than there is"
-
-
-def test_so_many_digests_are_kept(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatlib.storage.blobs.DIGESTS", 3)
-    keys = [part_key("alice", str(number)) for number in range(5)]
-    for key in keys:
-        arrive(blobs, key, b"12345")
-        blobs.keep_digest(key, hashed(5))
-    assert [blobs.digest(key).upto for key in keys] == [0, 0, 5, 5, 5], "the oldest went"
+    blobs.drop_part(KEY)
+    blobs.drop_part(KEY)
+    finish(blobs)
+    assert gone == [KEY, KEY]
 
 
 def test_final_names_are_never_used_twice(blobs: Blobs) -> None:

@@ -1,0 +1,148 @@
+"""Checks of uploads: their bytes are hashed behind their coming, and synced when all are there, by a child.
+
+Must not know what the files are for, nor what follows. Legal order for a part: ``digest`` → ``start`` → the owner hears
+``checked`` → ``start`` again or not → ``keep`` or ``forget``, at any time. Invariant: one task of a digest is under way
+at a time; its answer is for whoever owns the digest when it comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol
+
+from chatlib.reactor.loop import READ, Loop
+from chatlib.storage.checker import Checked, Checker, Task
+from chatlib.storage.syncer import ChildDied
+
+BEHIND = 1 << 20  # bytes that the digest is behind until it is worth a task
+KEPT = 1_000  # digests of parts that nobody goes on with; the part of one that was dropped is read again
+AT_ONCE = 4 << 20  # bytes of one task: nobody else's small file waits for longer
+
+
+_GO_ON = Checked(0, False, b"")  # what somebody else started is done
+
+
+class PartDigest:
+    """How far a part is hashed: its first `upto` bytes have the digest `sha256`."""
+
+    __slots__ = ("busy", "number", "owner", "sha256", "upto")
+
+    def __init__(self, number: int) -> None:
+        self.number = number  # under which the child knows it
+        self.upto = 0
+        self.sha256 = ""
+        self.busy = False  # a task is under way
+        self.owner: Checking | None = None  # who is told
+
+
+class Checking(Protocol):
+    """Whose file is being checked."""
+
+    def checked(self, answer: Checked | None) -> None:
+        """A task is done; None: it never will be."""
+
+    def broken(self) -> None:
+        """``checked`` has raised: a fault of ours, which costs this one and nobody else."""
+
+
+class Checks:
+    """One channel of the loop."""
+
+    def __init__(self, loop: Loop, checker: Checker, tell: Callable[[str], None]) -> None:
+        self._loop, self._checker, self._tell = loop, checker, tell
+        self._under_way: deque[tuple[PartDigest, Task, Checking]] = deque()  # and who started it
+        self._kept: dict[str, PartDigest] = {}  # by part; those used last come last
+        self._forgotten: deque[int] = deque()  # what the child may forget
+        self._numbers = count(1)
+        self._dead = False
+        loop.watch(checker.fileno(), READ, self)
+
+    # Between two uploads of one part.
+
+    def digest(self, key: str, owner: Checking) -> PartDigest:
+        """Of the part `key`: what is known of it in this run, or a new one."""
+        digest = self._kept.pop(key, None) or PartDigest(next(self._numbers))
+        digest.owner = owner
+        return digest
+
+    def keep(self, key: str, digest: PartDigest) -> None:
+        """For when its upload goes on."""
+        digest.owner = None
+        self._kept[key] = digest
+        if len(self._kept) > KEPT:
+            self.drop(next(iter(self._kept)))
+
+    def drop(self, key: str) -> None:
+        """The part is gone."""
+        if key in self._kept:
+            self.forget(self._kept.pop(key))
+
+    def forget(self, digest: PartDigest) -> None:
+        """Nobody will go on with it."""
+        digest.owner = None
+        if digest.upto or digest.busy:
+            self._forgotten.append(digest.number)
+
+    # A part that grows.
+
+    def start(self, digest: PartDigest, fd: int, size: int, whole: bool, owner: Checking) -> None:
+        """Goes on, towards `size` bytes; if that is all (`whole`), the last task syncs them too. Raises OSError."""
+        length = min(size - digest.upto, AT_ONCE)
+        last = whole and digest.upto + length == size
+        forgotten = self._forgotten.popleft() if self._forgotten else 0
+        task = Task(digest.number, digest.upto, length, last, forgotten)
+        if self._dead:
+            owner.checked(None)
+            return
+        digest.busy = True
+        self._under_way.append((digest, task, owner))
+        try:
+            self._checker.start(fd, task)
+        except ChildDied:
+            self._die()
+        except OSError:
+            self._under_way.pop()
+            digest.busy = False
+            raise
+
+    def readable(self) -> None:
+        try:
+            answer = self._checker.ready()
+        except ChildDied:
+            self._die()
+            return
+        self._answer(answer)
+
+    def _answer(self, answer: Checked | None) -> None:
+        digest, task, starter = self._under_way.popleft()
+        digest.busy = False
+        if answer is not None and (answer.at_sync or not answer.error):
+            digest.upto, digest.sha256 = task.offset + task.length, answer.digest.hex()
+        else:  # the child has nothing of it any more
+            digest.number, digest.upto = next(self._numbers), 0
+        owner = digest.owner
+        if owner is None:
+            return
+        if answer is not None and owner is not starter:
+            answer = _GO_ON
+        try:
+            owner.checked(answer)
+        except Exception:
+            owner.broken()
+            raise
+
+    def _die(self) -> None:
+        """No more answers will come. The chat goes on."""
+        self._dead = True
+        self._loop.forget(self._checker.fileno(), self)
+        self._tell("The child that checks files has died: until the server is started again, it takes no more files.")
+        while self._under_way:
+            self._answer(None)
+
+    def writable(self) -> None: ...
+
+    def again(self) -> None: ...
+
+    def broken(self) -> None: ...
