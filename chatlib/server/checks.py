@@ -1,4 +1,4 @@
-"""Checks of uploads: their bytes are hashed behind their coming, and synced when all are there, by a child.
+"""Checks of uploads: a child hashes their bytes as they come, and syncs them when all are there.
 
 Must not know what the files are for, nor what follows. Legal order for a part: ``digest`` → ``start`` → the owner hears
 ``checked`` → ``start`` again or not → ``keep`` or ``forget``, at any time. Invariant: one task of a digest is under way
@@ -17,10 +17,8 @@ from chatlib.storage.checker import Checked, Checker, Task
 from chatlib.storage.syncer import ChildDied
 
 BEHIND = 1 << 20  # bytes that the digest is behind until it is worth a task
-KEPT = 1_000  # digests of parts that nobody goes on with; the part of one that was dropped is read again
+KEPT = 1_000  # digests of parts whose uploads were cut; beyond, the oldest goes, and its part is read again
 AT_ONCE = 4 << 20  # bytes of one task: nobody else's small file waits for longer
-
-
 _GO_ON = Checked(0, False, b"")  # what somebody else started is done
 
 
