@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,31 @@ def test_the_server_is_killed_in_the_middle(rigs: Any, server: Server, tmp_path:
     ann.done(download)
     assert download.failure == "" and ann.begun_at[-1] > 50_000
     assert (tmp_path / "down" / "report.pdf").read_bytes() == path.read_bytes()
+
+
+def test_the_servers_child_that_checks_files_is_killed(rigs: Any, server: Server, tmp_path: Path) -> None:
+    pid = server.process.pid
+    _syncer, checker = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    bob, path = rigs("bob"), a_file(tmp_path, size=3_000_000)
+    os.kill(checker, signal.SIGKILL)
+    upload = bob.send("ann", path)
+    bob.done(upload)
+    assert upload.failure.startswith('"report.pdf" could not be taken: the server\'s disk failed')
+    bob.conversation.request("message", {"to": "ann", "text": "we can still talk"}, bob.loop.now)
+    bob.until(lambda: not bob.conversation.outbox.pending)
+    server.stop()
+    server.start()
+    bob.begun_at.clear()
+    upload = bob.send("ann", path)
+    bob.done(upload)
+    assert upload.failure == "" and bob.begun_at[0] > 1_000_000, "what had come need not come again"
+    ann = rigs("ann")
+    (tmp_path / "down").mkdir()
+    ann.done(ann.fetch("bob", "report.pdf", tmp_path / "down"))
+    assert (tmp_path / "down" / "report.pdf").read_bytes() == path.read_bytes()
+    assert [item.event["text"] for item in ann.news if isinstance(item, n.Arrived) and "text" in item.event] == [
+        "we can still talk"
+    ]
 
 
 def test_a_part_of_an_earlier_run_is_gone_on_with(rigs: Any, server: Server, tmp_path: Path) -> None:
