@@ -87,6 +87,7 @@ class Pipeline:
                         self._broken(origin, broken)
                 if reads and reads[0][0] <= self._done:
                     self._answer_reads()
+        assert world.lsn == self.journal.lsn, "the log and the world count differently"
         if reads:
             self._answer_reads()
         self.messages.flush()

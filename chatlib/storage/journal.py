@@ -47,7 +47,7 @@ class Journal:
         self._bare = True  # the current segment has no record yet
         self._new_segment = False  # its name is not durable yet
         self._committed = 0  # the LSN up to which everything may be executed
-        self._handed = 0  # the LSN up to which it was handed out for that
+        self.lsn = 0  # of the last record handed out for that
         self.given = 0
         self.durable = 0
         self.size = 0  # of the current segment
@@ -78,7 +78,7 @@ class Journal:
         if self.path.exists():
             with open(self.path, "rb") as file:
                 os.fsync(file.fileno())
-        self.given = self._written = self._committed = self._handed = self.durable = max(found.lsn, found.given)
+        self.given = self._written = self._committed = self.lsn = self.durable = max(found.lsn, found.given)
         return note
 
     def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
@@ -120,10 +120,10 @@ class Journal:
 
     def committed(self) -> Iterable[Batch]:
         """What may be executed now."""
-        before, upto = self._handed, self._committed
+        before, upto = self.lsn, self._committed
         if before == upto:
             return ()
-        self._handed = upto
+        self.lsn = upto
         return (range(before + 1, upto + 1),)
 
     def commit(self) -> None:

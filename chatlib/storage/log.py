@@ -37,6 +37,10 @@ class Log(Protocol):
         """The last LSN of all, or the last that may have been given away by a run that a crash has ended."""
 
     @property
+    def lsn(self) -> int:
+        """Of the last record that was handed out: the world's, when all of them are executed."""
+
+    @property
     def durable(self) -> int:
         """The LSN up to which everything is on disk for good: what follows from it may be irreversible."""
 
@@ -75,7 +79,7 @@ class Log(Protocol):
         """For the selector: readable when `ready` has something to hear."""
 
     def append(self, record: bytes) -> int:
-        """Adds a command of ours, as JSON without a line end; returns its ticket. Tickets grow."""
+        """Adds a command of ours, as JSON without a line end; returns its ticket. Tickets are above 0, and grow."""
 
     def commit(self) -> None:
         """Begins to commit what was appended, unless a commit is under way. Never waits. Raises CommitFailed."""

@@ -88,6 +88,10 @@ class Seat:
         return self._ticket
 
     @property
+    def lsn(self) -> int:
+        return self.durable
+
+    @property
     def busy(self) -> bool:
         return bool(self.proposed) or self._heard < len(self._agreement.records)
 

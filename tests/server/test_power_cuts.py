@@ -172,7 +172,8 @@ class Story:
                 continue
             assert user not in self.left or self.left[user] > self.kept
             texts, world = small.mail(user), small.world
-            floors = [world.floor, *(world.expiring or ())[:1]]  # while expiring, some have lost what others have still
+            # While it is expiring, some have lost what others have still, and some have lost a part of it.
+            floors = range(world.floor, (world.expiring or (world.floor,))[0] + 1)
             there = [[(lsn, text) for lsn, text in told if lsn >= floor] for floor in floors]
             assert any(texts == [text for _, text in one][: len(texts)] for one in there), "in order, and once"
             assert len(texts) >= min(sum(lsn <= self.kept for lsn, _ in one) for one in there), "what was acknowledged"

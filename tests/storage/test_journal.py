@@ -53,7 +53,7 @@ def upto(journal: Journal) -> int:
     """The LSN up to which commands were handed out to be executed."""
     for batch in journal.committed():
         assert list(batch) == list(range(batch[0], batch[-1] + 1))  # type: ignore[arg-type,operator]
-    return journal._handed
+    return journal.lsn
 
 
 def torn_in(folder: Path) -> Path | None:
