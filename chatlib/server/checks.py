@@ -14,7 +14,7 @@ from typing import Protocol
 
 from chatlib.reactor.loop import READ, Loop
 from chatlib.storage.checker import Checked, Checker, Task
-from chatlib.storage.syncer import ChildDied
+from chatlib.storage.child import ChildDied
 
 BEHIND = 1 << 20  # bytes that the digest is behind until it is worth a task
 KEPT = 1_000  # digests of parts whose uploads were cut; beyond, the oldest goes, and its part is read again

@@ -2,24 +2,23 @@
 move bytes half as fast, and would stand still for a slow disk.
 
 The child keeps the digest of each file under a number, and gets tasks with the file's descriptor over a socket pair. It
-answers each, in order; it ends when the pair is closed, however this process ended. It must be forked before there are
-sockets to inherit. Must not know whose files they are.
+answers each, in order. Must not know whose files they are.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
-import signal
 import socket
 import struct
 import time
 from collections import deque
+from functools import partial
 from typing import Any, NamedTuple
 
-from chatlib.storage.syncer import ChildDied, datasync
+from chatlib.storage.child import Child
+from chatlib.storage.syncer import datasync
 
 _TASK = struct.Struct("=QQQ?Q")
 _ANSWER = struct.Struct("=i?32s")
@@ -79,23 +78,14 @@ def _sync(fd: int) -> int:
     return 0
 
 
-class Checker:
+class Checker(Child):
     """Legal order: (``start``, and ``ready`` each time that `fileno` is readable)*; ``close`` at the end."""
 
     def __init__(self, slow: float = 0.0) -> None:
         """`slow`: seconds that each sync takes longer, for tests with a disk that is not there."""
+        super().__init__("checking", partial(_serve, slow))
         self._handed = 0  # tasks that the child has
         self._queue: deque[tuple[int, bytes]] = deque()  # tasks that it will get, with descriptors of ours
-        self._pipe, child = socket.socketpair()
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._pipe.close()
-            _serve(child, slow)
-        child.close()
-
-    def fileno(self) -> int:
-        """For the selector: readable when an answer has come."""
-        return self._pipe.fileno()
 
     def start(self, fd: int, task: Task) -> None:
         """`fd` may be closed at once. Raises OSError when there is no descriptor to be had, ChildDied."""
@@ -103,59 +93,39 @@ class Checker:
         if self._queue or self._handed == AT_ONCE:
             self._queue.append((os.dup(fd), record))
         else:
-            self._hand_over(fd, record)
-
-    def _hand_over(self, fd: int, record: bytes) -> None:
-        try:
-            socket.send_fds(self._pipe, [record], [fd])
-        except ConnectionError:
-            raise ChildDied("the child that checks files has died") from None
-        self._handed += 1
+            self._send(record, (fd,))
+            self._handed += 1
 
     def ready(self) -> Checked:
         """The answer to the oldest task under way; waits for it where none has come. Raises ChildDied."""
-        try:
-            answer = self._pipe.recv(_ANSWER.size, socket.MSG_WAITALL)
-        except ConnectionError:
-            answer = b""
-        if len(answer) < _ANSWER.size:
-            raise ChildDied("the child that checks files has died")
+        answer = self._receive(_ANSWER.size)
         self._handed -= 1
         if self._queue:
             fd, record = self._queue.popleft()
             try:
-                self._hand_over(fd, record)
+                self._send(record, (fd,))
+                self._handed += 1
             finally:
                 os.close(fd)
         return Checked(*_ANSWER.unpack(answer))
 
     def close(self) -> None:
-        """Ends the child, perhaps before it has done all that it was given."""
+        """As a child's; what is in the queue is not done."""
         while self._queue:
             os.close(self._queue.popleft()[0])
-        with contextlib.suppress(OSError):
-            self._pipe.shutdown(socket.SHUT_WR)  # another child of ours may have inherited this end
-        self._pipe.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+        super().close()
 
 
-def _serve(pipe: socket.socket, slow: float) -> None:
-    # The terminal's keys reach the whole process group; this child ends with its parent, and stops for nobody.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
+def _serve(slow: float, pipe: socket.socket) -> None:
     hashers: dict[int, Any] = {}
-    try:
-        os.nice(19)  # whatever the loop has to do comes first
-        while True:
-            record, fds, _, _ = socket.recv_fds(pipe, _TASK.size, 1)
-            if not fds:
-                break
-            task = Task(*_TASK.unpack(record))
-            answer = carry_out(hashers, fds[0], task)
-            os.close(fds[0])
-            if slow and task.last:
-                time.sleep(slow)
-            pipe.sendall(_ANSWER.pack(*answer))
-    finally:
-        os._exit(0)
+    os.nice(19)  # whatever the loop has to do comes first
+    while True:
+        record, fds, _, _ = socket.recv_fds(pipe, _TASK.size, 1)
+        if not fds:
+            return
+        task = Task(*_TASK.unpack(record))
+        answer = carry_out(hashers, fds[0], task)
+        os.close(fds[0])
+        if slow and task.last:
+            time.sleep(slow)
+        pipe.sendall(_ANSWER.pack(*answer))

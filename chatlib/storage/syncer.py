@@ -1,8 +1,6 @@
-"""Syncs files in a small forked child, so that the loop waits for a disk no more than for a network.
+"""Syncs files in a child, a job at a time; each is answered with the error number and the seconds that it took.
 
-The child takes descriptors from a socket pair, a job at a time, and answers each job, in order, with the error number
-and the seconds that it took; it ends when the pair is closed, however this process ended. It must be forked before
-there are sockets to inherit. Must not know what is in the files.
+Must not know what is in the files.
 
 A job may also be done in place, by this process: that saves waking the child and being woken by it, which on a fast
 disk costs as much as the sync itself. It is done where the disk has been fast lately, and never while the child has
@@ -12,13 +10,14 @@ trusted again.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import struct
 import time
 from collections import deque
+from functools import partial
+
+from chatlib.storage.child import Child
 
 _ANSWER = struct.Struct("=id")  # errno, seconds
 _FDS = 8  # descriptors in one job, at most
@@ -34,37 +33,20 @@ def datasync(fd: int) -> None:
     getattr(os, "fdatasync", os.fsync)(fd)
 
 
-class ChildDied(OSError):
-    """The child is gone: no job is done any more."""
-
-
-class Syncer:
+class Syncer(Child):
     """Legal order: (``start``, and ``ready`` each time that `fileno` is readable)*; ``close`` at the end.
 
     Any number of jobs may be under way; they are done in the order of their starts.
     """
 
-    def __init__(self, slow: float = 0.0, in_place: bool = True) -> None:
-        """`slow`: seconds that each job takes longer, for tests with a disk that is not there.
-
-        `in_place`: whether a job may be done by this process. Not for large files.
-        """
-        self._slow = slow
-        self._in_place = in_place and not slow
+    def __init__(self, slow: float = 0.0) -> None:
+        """`slow`: seconds that each job takes longer, for tests with a disk that is not there."""
+        super().__init__("syncing", partial(_serve, slow))
+        self._in_place = not slow
         self._wanted = TRUST  # fast jobs in a row before one is done in place
         self._fast = 0  # in a row
         self._handed = 0  # jobs that the child has
         self._queue: deque[tuple[int, ...]] = deque()  # jobs that it will get
-        self._pipe, child = socket.socketpair()
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._pipe.close()
-            _serve(child, slow)
-        child.close()
-
-    def fileno(self) -> int:
-        """For the selector: readable when an answer has come."""
-        return self._pipe.fileno()
 
     @property
     def under_way(self) -> int:
@@ -89,7 +71,7 @@ class Syncer:
     def _hand_over(self) -> None:
         while self._queue and self._handed < AT_ONCE:
             fds = self._queue.popleft()
-            socket.send_fds(self._pipe, [b"s"], fds)
+            self._send(b"s", fds)
             self._handed += 1
 
     def ready(self) -> None:
@@ -97,12 +79,7 @@ class Syncer:
 
         Raises OSError with what the disk said; ChildDied when no job will be answered any more.
         """
-        try:
-            answer = self._pipe.recv(_ANSWER.size, socket.MSG_WAITALL)
-        except ConnectionError:
-            answer = b""
-        if len(answer) < _ANSWER.size:
-            raise ChildDied("the syncing child has died")
+        answer = self._receive(_ANSWER.size)
         self._handed -= 1
         self._hand_over()
         error, seconds = _ANSWER.unpack(answer)
@@ -120,35 +97,21 @@ class Syncer:
             self._wanted = min(4 * self._wanted, _MOST)
         self._fast = 0
 
-    def close(self) -> None:
-        """Ends the child, perhaps before it has done all that it was given."""
-        with contextlib.suppress(OSError):
-            self._pipe.shutdown(socket.SHUT_WR)  # another child of ours may have inherited this end
-        self._pipe.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
 
-
-def _serve(pipe: socket.socket, slow: float) -> None:
-    # The terminal's keys reach the whole process group; this child ends with its parent, and stops for nobody.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        while True:
-            _, fds, _, _ = socket.recv_fds(pipe, 1, _FDS)
-            if not fds:
-                break
-            begun = time.perf_counter()
-            error = 0
-            try:
-                for fd in fds:
-                    datasync(fd)
-            except OSError as failure:
-                error = failure.errno or 1
+def _serve(slow: float, pipe: socket.socket) -> None:
+    while True:
+        _, fds, _, _ = socket.recv_fds(pipe, 1, _FDS)
+        if not fds:
+            return
+        begun = time.perf_counter()
+        error = 0
+        try:
             for fd in fds:
-                os.close(fd)
-            if slow:
-                time.sleep(slow)
-            pipe.sendall(_ANSWER.pack(error, time.perf_counter() - begun))
-    finally:
-        os._exit(0)
+                datasync(fd)
+        except OSError as failure:
+            error = failure.errno or 1
+        for fd in fds:
+            os.close(fd)
+        if slow:
+            time.sleep(slow)
+        pipe.sendall(_ANSWER.pack(error, time.perf_counter() - begun))

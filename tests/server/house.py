@@ -17,8 +17,8 @@ from typing import Any
 from chatlib.reactor.jobs import Job
 from chatlib.server.server import Server
 from chatlib.storage.checker import Checked, Task, carry_out
+from chatlib.storage.child import ChildDied
 from chatlib.storage.home import Home
-from chatlib.storage.syncer import ChildDied
 from tests.patience import LIMIT
 from tests.server.peer import ITERATIONS, PASSWORD, VERIFIER, Peer
 

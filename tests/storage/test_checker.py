@@ -14,7 +14,8 @@ import pytest
 
 from chatlib.storage import checker as module
 from chatlib.storage.checker import AT_ONCE, Checked, Checker, Task, carry_out
-from chatlib.storage.syncer import ChildDied, Syncer
+from chatlib.storage.child import ChildDied
+from chatlib.storage.syncer import Syncer
 from tests.chance import new_chance
 
 

@@ -6,12 +6,12 @@ import os
 import select
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chatlib.storage import syncer as module
-from chatlib.storage.syncer import FAST, ChildDied, Syncer, datasync
+from chatlib.storage.child import ChildDied
+from chatlib.storage.syncer import FAST, Syncer, datasync
 from tests.conftest import Python
 
 
@@ -67,7 +67,7 @@ def test_several_descriptors_of_one_job_are_answered_once(syncer: Syncer, fd: in
 @pytest.mark.parametrize("count", [3, 4 * module.AT_ONCE])
 def test_any_number_of_jobs_may_be_under_way_and_each_hears_of_itself(fd: int, count: int) -> None:
     """A file that cannot be synced costs none of the others."""
-    syncer = Syncer(in_place=False)
+    syncer = Syncer(slow=1e-9)
     reading, writing = os.pipe()
     jobs = [reading if number % 3 == 1 else fd for number in range(count)]
     assert not any(syncer.start(job) for job in jobs)
@@ -88,7 +88,7 @@ def test_any_number_of_jobs_may_be_under_way_and_each_hears_of_itself(fd: int, c
 def test_two_children_end_in_any_order() -> None:
     """The second has inherited this process's end of the first one's pipe."""
     for last in (0, 1):
-        pair = [Syncer(), Syncer(in_place=False)]
+        pair = [Syncer(), Syncer(slow=1e-9)]
         pair[1 - last].close()
         pair[last].close()
         for one in pair:
@@ -207,11 +207,8 @@ def test_in_place_the_disks_refusal_is_raised(syncer: Syncer, fd: int, monkeypat
     os.close(writing)
 
 
-@pytest.mark.parametrize("how", [{"slow": 1e-6}, {"in_place": False}])
-def test_a_disk_said_to_be_slow_and_large_files_are_never_synced_in_place(
-    fd: int, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
-) -> None:
-    syncer = Syncer(**how)
+def test_a_disk_said_to_be_slow_is_never_synced_in_place(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncer = Syncer(slow=1e-6)
     for _ in range(module.TRUST + 1):
         sync_in_child(syncer, fd, 0.0, monkeypatch)
     assert syncer.start(fd) is False
