@@ -33,10 +33,11 @@ class Stored:
 
     def events(self, positions: Sequence[tuple[int, int]], user: str) -> Iterator[bytes]:
         """The same of several, whose offsets grow. What stands close together is read at once."""
-        held = [self._kept.get(offset) for _, offset in positions]
+        kept = self._kept
+        held = [kept.get(offset) for _, offset in positions]
         found = self._messages.read_many([at for (_, at), event in zip(positions, held, strict=True) if event is None])
         for (seq, offset), event in zip(positions, held, strict=True):
-            yield self._taken(seq, offset, user, next(found)) if event is None else event
+            yield event or self._taken(seq, offset, user, next(found))
 
     def chunk(self, offset: int) -> Chunk:
         """The positions that stand there; LOST, and the administrator is told, when they cannot be read."""

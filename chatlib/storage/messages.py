@@ -25,7 +25,8 @@ SEGMENT = 64 << 20  # bytes at which the next segment begins
 NEAR = 4_096  # bytes between two lines that are read at once
 AT_ONCE = 262_144  # bytes read at once
 _OPEN = 8  # descriptors of segments at rest
-_GUESS = 2_048  # bytes read for a line at first; most are shorter
+_GUESS = 2_048  # bytes read for a line at first; even one that says where 64 messages stand is shorter
+_MOST = 1_024  # the same of lines with messages
 Line = tuple[bytes, bytes]  # receiver, and event with its end
 _BEGINS = re.compile(rb"(?=[0-9a-f]{8} )")
 
@@ -103,8 +104,8 @@ class MessageStore:
             if offset < self._bases[0]:
                 continue  # it has gone already, with its segment
             line = self._line(offset)
-            fd, at = self._place(offset)
-            os.pwrite(fd, b" " * (_length(line) - 1), at)
+            fd, shift = self._opened(offset)
+            os.pwrite(fd, b" " * (_length(line) - 1), offset + shift)
             self._dirty.add(self._segment_of(offset).base)
 
     def sync(self) -> None:
@@ -113,7 +114,7 @@ class MessageStore:
         for one in self._segments:
             if one.base in self._dirty:
                 with contextlib.suppress(FileNotFoundError):  # gone with a save whose end nobody saw
-                    os.fsync(self._place(one.base)[0])
+                    os.fsync(self._opened(one.base)[0])
         if self._begun:
             sync_folder(self._first.parent)
 
@@ -158,33 +159,34 @@ class MessageStore:
         Lines that stand near each other are read at once. Raises OSError when what is new cannot be written.
         """
         self.flush()
-        start = 0
+        start, end = 0, 0  # of the offsets; of the segment
+        pread, crc32 = os.pread, zlib.crc32
         while start < len(offsets):
-            end = start + 1
-            limit = min(offsets[start] + AT_ONCE, self._end_of(offsets[start]))
-            while end < len(offsets) and offsets[end] - offsets[end - 1] <= NEAR and offsets[end] < limit:
-                end += 1
-            yield from self._read_run(offsets[start:end])
-            start = end
+            first = offsets[start]
+            if first >= end:
+                end = self._end_of(first)
+                fd, shift = self._opened(first)
+            stop = _run(offsets, start, end)
+            try:
+                piece = pread(fd, offsets[stop - 1] - first + _MOST, first + shift)
+            except OSError:  # perhaps of one line only
+                piece = b""
+            for offset in offsets[start:stop]:
+                at = offset - first
+                line = piece[at : piece.find(b"\n", at) + 1]
+                if line[:8] == b"%08x" % crc32(line[8:]):
+                    _, receiver, event = line.split(b" ", 2)
+                    yield receiver, event
+                else:
+                    yield self._alone(offset)
+            start = stop
 
-    def _read_run(self, offsets: Sequence[int]) -> Iterator[Line | FileError | OSError]:
-        first = offsets[0]
+    def _alone(self, offset: int) -> Line | FileError | OSError:
+        """A line that is longer than was guessed, or damaged, or cannot be read."""
         try:
-            fd, at = self._place(first)
-            piece = os.pread(fd, offsets[-1] - first + _GUESS, at)
-        except OSError:  # perhaps of one line only
-            piece = b""
-        for offset in offsets:
-            start = offset - first
-            line = piece[start : piece.find(b"\n", start) + 1]
-            if _is_whole(line):
-                _, receiver, event = line.split(b" ", 2)
-                yield receiver, event
-                continue
-            try:  # longer than was guessed, or damaged, or none of this piece could be read
-                yield self.read(offset)
-            except (FileError, OSError) as error:
-                yield error
+            return self.read(offset)
+        except (FileError, OSError) as error:
+            return error
 
     def lines_from(self, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
         """The offset and the event of each whole line that begins within `size` bytes from `offset`, in order."""
@@ -208,24 +210,25 @@ class MessageStore:
         number = bisect_right(self._bases, offset)
         return self._bases[number] if number < len(self._bases) else self._end
 
-    def _place(self, offset: int) -> tuple[int, int]:
-        """The descriptor by which `offset` is found, and the place there."""
+    def _opened(self, offset: int) -> tuple[int, int]:
+        """The descriptor by which `offset` is found, and how far behind it in the file."""
         one = self._segment_of(offset)
-        at = offset - one.base + one.head
+        shift = one.head - one.base
         if one is self._segments[-1]:
-            return self._fd, at
+            return self._fd, shift
         fd = self._fds.pop(one.base, None)
         if fd is None:
             if len(self._fds) >= _OPEN:
                 os.close(self._fds.pop(next(iter(self._fds))))
             fd = os.open(one.path, os.O_RDWR | os.O_CLOEXEC)
         self._fds[one.base] = fd  # the latest used is the last to go
-        return fd, at
+        return fd, shift
 
     def _line(self, offset: int) -> bytes:
         """What stands from `offset` to the next line's end, with it."""
         self.flush()
-        fd, at = self._place(offset)
+        fd, shift = self._opened(offset)
+        at = offset + shift
         if at < 0:
             raise FileError(f"message_rep.txt: the line at byte {offset} is gone")
         line, end, _ = os.pread(fd, _GUESS, at).partition(b"\n")
@@ -235,6 +238,16 @@ class MessageStore:
                 raise FileError(f"{self._segment_of(offset).path.name}: no line at byte {offset}")
             line += more
         return line + b"\n"
+
+
+def _run(offsets: Sequence[int], start: int, end: int) -> int:
+    """Behind the last of the offsets that are near each other, from place `start`; at most up to the offset `end`."""
+    last, stop = offsets[start], start + 1
+    end = min(end, last + AT_ONCE)
+    while stop < len(offsets) and offsets[stop] - last <= NEAR and offsets[stop] < end:
+        last = offsets[stop]
+        stop += 1
+    return stop
 
 
 def _is_whole(line: bytes) -> bool:

@@ -18,17 +18,16 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from attacks import ATTACKS, HONEST, Attack
 from machine import describe
-from testbed import ROOT, Failure, Server, Testbed
+from testbed import ROOT, Failure, Process, Server, Testbed
 
 LATENCY = 20.0  # milliseconds: 99 of 100 messages of the others
 MEMORY = 200e6  # bytes
@@ -61,37 +60,6 @@ class Outcome:
         late = "" if self.p99 < LATENCY else "too late"
         large = "" if self.memory < MEMORY else "too large"
         return " and ".join(filter(None, (late, large))) or "ok"
-
-
-class Process:
-    """One of the two besides the server: it says when it is ready, and what it came to."""
-
-    def __init__(self, script: str, *words: object) -> None:
-        command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, words)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.pid = self._process.pid
-        self._what = script
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def hear(self) -> str:
-        """Its next line. Raises Failure when it has ended."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise Failure(f"{self._what} has ended")
-        return line.rstrip("\n")
-
-    def go_on(self) -> None:
-        """Begins what was set up, or ends what was begun."""
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
 
 
 def _favour(options: argparse.Namespace, *pids: int) -> None:

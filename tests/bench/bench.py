@@ -1,4 +1,4 @@
-"""The benchmark: ``python tests/bench/bench.py [--only NAME ...] [--quick]`` (``make bench``). Linux, gcc, 5 minutes.
+"""The benchmark: ``python tests/bench/bench.py [--only NAME ...] [--quick]`` (``make bench``). Linux, gcc, 6 minutes.
 
 Each row makes a home, starts the real server on it and loads it from load.c, a C program that checks every delivery and
 is not the bottleneck. What counts is work per second of CPU that the system charged to the server and its children

@@ -38,7 +38,7 @@ def digest(size: int) -> str:
 
 
 @cache
-def _salted(salt: bytes, iterations: int) -> bytes:
+def salted(salt: bytes, iterations: int) -> bytes:
     """Computed once: all users of a home share one verifier."""
     return scram.salted_password(PASSWORD, salt, iterations)
 
@@ -102,8 +102,8 @@ class Login:
     def prove(self) -> None:
         """Reads the challenge, sends the proof."""
         challenge = self._stranger.hear("CONTINUE")["scram"]
-        salted = _salted(*self._exchange.salt_of(challenge))
-        self._stranger.say("login", scram=self._exchange.final(challenge, salted))
+        password = salted(*self._exchange.salt_of(challenge))
+        self._stranger.say("login", scram=self._exchange.final(challenge, password))
 
     def finish(self) -> dict[str, Any]:
         """The reply, which must be OK."""

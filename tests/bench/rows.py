@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from figures import KILOBYTES, MILLISECONDS, PERCENT, RATE, SECONDS, Aim, Figure, Row, Scale
 from files import FILES
+from past import AT_REST, COME_BACK
 from testbed import Failure, Measurement, Server, Testbed
 
 SLOW_SYNC = 0.2  # seconds
@@ -163,5 +164,7 @@ ROWS: tuple[Row, ...] = (
         ),
         _slow_disk,
     ),
+    COME_BACK,
+    AT_REST,
     FILES,
 )

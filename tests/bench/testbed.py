@@ -196,6 +196,37 @@ class Server:
         return time.perf_counter() - begun
 
 
+class Process:
+    """A script of this folder, beside the server: it says when it is ready, and what it came to."""
+
+    def __init__(self, script: str, *words: object) -> None:
+        command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, words)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
+        self._what = script
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def hear(self) -> str:
+        """Its next line. Raises Failure when it has ended."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failure(f"{self._what} has ended")
+        return line.rstrip("\n")
+
+    def go_on(self) -> None:
+        """Begins what was set up, or ends what was begun."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+
 def _answers_hello(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=START_LIMIT) as connection:
