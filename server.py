@@ -135,9 +135,8 @@ def serve(options: argparse.Namespace) -> int:
     server = Server(home, syncer, checker, lambda text: say(text))
     listener = listening_socket(options.bind, options.port)
 
-    teletype = Teletype(
-        server.loop, os.environ, plain=options.plain, history=HistoryFile(home.logs / "console_history.txt")
-    )
+    teletype = Teletype(server.loop, os.environ, plain=options.plain)
+    teletype.remember(HistoryFile(home.logs / "console_history.txt"))
     console = server.console(teletype.print, lambda: teletype.columns)
     console.outlives_terminal = survives
     teletype.attach(console)

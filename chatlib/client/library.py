@@ -85,7 +85,7 @@ class Client:
     ) -> None:
         self.timeout = timeout
         self._loop = Loop(on_fault=_raise)
-        self._memory = FileMemory(memory, history=False) if memory else None
+        self._memory = FileMemory(memory) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
         self._link = Link(self._loop, host, port, self._conversation)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)

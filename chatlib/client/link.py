@@ -61,6 +61,7 @@ class Link:
         self._was_online = False
         self._failures = 0  # attempts in a row that did not lead to a steady session
         self._unsent = b""
+        self._listens = True
         self._alarm = Alarm(loop)
         loop.again(self)  # the first turn is due
 
@@ -103,6 +104,13 @@ class Link:
             self._conversation.disconnected("You dropped the connection.", self._loop.now)
             self._hang_up()
 
+    def listen(self, wanted: bool) -> None:
+        """Reads what the server says, or leaves it in the kernel for now: nobody takes the news."""
+        if wanted != self._listens:
+            self._listens = wanted
+            if self._socket and not self._connecting:
+                self._watch()
+
     def close(self) -> None:
         """The end."""
         self._discard()
@@ -134,7 +142,7 @@ class Link:
         self._connecting = False
         self.peer = self._trying
         self._untried.clear()
-        self._loop.change(self._socket.fileno(), READ, self)
+        self._watch()
         self._conversation.connected(self._loop.now)
 
     def again(self) -> None: ...
@@ -213,4 +221,9 @@ class Link:
         except OSError:
             sent = len(output)  # the next recv tells why, after what the server said last
         self._unsent = output[sent:]
-        self._loop.change(self._socket.fileno(), READ | WRITE if self._unsent else READ, self)
+        self._watch()
+
+    def _watch(self) -> None:
+        assert self._socket is not None
+        wanted = READ | WRITE if self._unsent else READ
+        self._loop.change(self._socket.fileno(), wanted if self._listens else 0, self)

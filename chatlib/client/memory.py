@@ -1,10 +1,11 @@
-"""What a client remembers between its runs, for each server (its epoch) and user: three small files, mode 0600.
+"""What a client remembers between its runs, for each server (its epoch) and user: two small files, mode 0600.
 
 ===========  =========================================================================================
 ``.seen``    the seq of the last event shown, in 20 digits that are overwritten; its lock keeps others out
 ``.outbox``  a JSON line for each request that changes something and is not answered yet, with its key
-``.history`` what was typed, a line each, without the texts of messages
 ===========  =========================================================================================
+
+A program may keep a file of its own beside them (``beside``).
 
 Must not know connections or screens. Never a password, and no message's text once it is acknowledged: an answered
 request is overwritten with blanks, and the file is emptied when none is left. Each change is one write, so a client
@@ -14,7 +15,6 @@ cut may lose what was typed last. A fault (no space, say) is told once and ends 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -28,7 +28,6 @@ from chatlib.protocol.commands import ACTIONS, check
 from chatlib.protocol.framing import BadLine, decode, encode
 from chatlib.protocol.text import fold, is_name
 
-MAX_HISTORY = 1_000  # lines
 MAX_OUTBOX = 1 << 20  # bytes after which answered requests are squeezed out
 _EPOCH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -46,13 +45,12 @@ class FileMemory:
     `complain` is told in a sentence why there is no memory, once. Two clients of one user: the second has none.
     """
 
-    def __init__(self, folder: Path, complain: Callable[[str], None] = lambda _: None, history: bool = True) -> None:
+    def __init__(self, folder: Path, complain: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
         self._complain = complain
-        self._with_history = history
         self._seen = self._outbox = -1  # descriptors; negative: none
         self._outbox_path = folder
-        self._history: Path | None = None
+        self._stem: Path | None = None  # the files' common path
         self._size = 0
         self._places: dict[str, tuple[int, bytes]] = {}  # key → where its line stands in the outbox, and the line
 
@@ -96,33 +94,9 @@ class FileMemory:
         if self._seen >= 0:
             self._guard(lambda: os.pwrite(self._seen, b"%020d\n" % seq, 0))
 
-    # The input history.
-
-    def history(self) -> list[str]:
-        """The lines typed in earlier runs, oldest first."""
-        if self._history is None:
-            return []
-        try:
-            lines = self._history.read_text("utf-8", "replace").splitlines()
-            if len(lines) > MAX_HISTORY:
-                lines = lines[-MAX_HISTORY // 2 :]
-                beside = self._history.with_name(self._history.name + ".new")
-                os.close(_file(beside, os.O_WRONLY | os.O_TRUNC))
-                beside.write_text("".join(line + "\n" for line in lines), "utf-8")
-                beside.replace(self._history)
-        except OSError:
-            return []
-        return lines
-
-    def typed(self, line: str) -> None:
-        """Adds a line to the history: one without a password, and without the text of a message."""
-        if self._history is not None and line:
-            with contextlib.suppress(OSError):
-                fd = _file(self._history, os.O_WRONLY | os.O_APPEND)
-                try:
-                    os.write(fd, line.replace("\n", " ").encode("utf-8", "replace") + b"\n")
-                finally:
-                    os.close(fd)
+    def beside(self, extension: str) -> Path | None:
+        """Where a program may keep a file of its own about this user; None: this one remembers nothing."""
+        return None if self._stem is None else self._stem.with_name(self._stem.name + extension)
 
     def close(self) -> None:
         """Lets go of the files; another client may take them."""
@@ -130,7 +104,7 @@ class FileMemory:
             if fd >= 0:
                 os.close(fd)
         self._seen = self._outbox = -1
-        self._history = None
+        self._stem = None
         self._places.clear()
 
     # Inside.
@@ -150,8 +124,7 @@ class FileMemory:
             os.close(seen)
             raise
         self._seen = seen
-        if self._with_history:
-            self._history = folder / (user + ".history")
+        self._stem = folder / user
         number = os.pread(seen, 20, 0)
         requests = _requests(_everything(self._outbox))
         for request in requests:

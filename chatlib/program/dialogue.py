@@ -1,51 +1,32 @@
 """The conversation with the person: questions (:mod:`.questions`) up to the login, then commands.
 
-Must not know sockets, keys or escape sequences. A state machine: typed lines and news come in, lines and prompts go to
-a display, requests to the conversation. Legal calls: ``line`` only while ``accepts()``; ``heard`` for each news, in
-order; ``leave`` at any time. It is over when ``status`` is not None: that is the program's exit status. A script ends
-with its first wrong answer to a question, since its next lines are answers to others, and it fails when any of its
-commands was refused.
+Must not know sockets, keys or escape sequences. A state machine: typed lines and news come in, lines go to `write`,
+requests to the conversation. Legal calls: ``line`` only while ``accepts()``; ``heard`` for each news, in order;
+``taken`` when the person can read all that was written; ``leave`` at any time. It is over when ``status`` is not None:
+that is the program's exit status. A script ends with its first wrong answer to a question, since its next lines are
+answers to others, and it fails when any of its commands was refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News
 from chatlib.program import lines
+from chatlib.program.filetalk import FileTalk
 from chatlib.program.lines import Line, Names
-from chatlib.program.questions import Display, Questions
+from chatlib.program.questions import Questions
 from chatlib.protocol.commands import Role, Row, UsageError, parse
+from chatlib.terminal.teletype import Prompt
 
 FILES = frozenset({"file", "fileget", "filedecline"})
 
 
-class Link(Protocol):
-    """What a person may do to the connection."""
-
-    def drop(self) -> None: ...
-
-
-class Files(Protocol):
-    """What a person may do with files."""
-
-    refused: bool
-
-    @property
-    def busy(self) -> int: ...
-
-    def command(self, name: str, fields: Fields, now: float) -> None: ...
-
-    def heard(self, item: News) -> bool: ...
-
-    def leave(self) -> None: ...
-
-
 class Dialogue:
-    """With one person, about one user. `wall` is the time of day; `times`: messages are shown with theirs.
+    """With one person, about one user. `write` shows a line, in parts; `drop` breaks the connection, as a pulled cable
+    would. `wall` is the time of day; `times`: messages are shown with theirs.
 
     `window`: how many commands may wait for their replies, or for the end of a transfer; no line is taken beyond.
     `script`: what is typed was written down before, and nobody is there to be asked again.
@@ -54,9 +35,9 @@ class Dialogue:
     def __init__(
         self,
         conversation: Conversation,
-        display: Display,
-        link: Link,
-        files: Files,
+        write: Callable[..., None],
+        drop: Callable[[], None],
+        files: FileTalk,
         wall: Callable[[], float],
         *,
         user: str = "",
@@ -67,20 +48,21 @@ class Dialogue:
         self.status: int | None = None
         self.names = Names()
         self._conversation = conversation
-        self._display = display
-        self._link = link
+        self._write = write
+        self._drop = drop
         self._files = files
         self._wall = wall
         self._times = times
         self._window = window
         self._script = script
-        self._questions = Questions(conversation, display, self.leave, user, script)
+        self._questions = Questions(conversation, write, self.leave, user, script)
         self._refused = False  # something that was asked for was refused
         self._ending = False  # the input has ended: leave when the replies are there
         self._leaving = False
         self._down = False  # the loss of the connection was told
         self._idle = False  # it was the server's, for a person who was away,
         self._woken = False  # and who has typed a line since
+        self._shown: list[Fields] = []  # events that were written, and perhaps not read yet
 
     @property
     def online(self) -> bool:
@@ -173,7 +155,7 @@ class Dialogue:
             case n.Away(count):
                 self._show(lines.away(count))
             case n.Arrived(event):
-                self._arrived(event, now)
+                self._arrived(event)
             case n.Answered():
                 self._answered(item, now)
             case n.Lost(_, text):
@@ -186,11 +168,18 @@ class Dialogue:
             case n.Ended():
                 self._ended(item)
 
-    def prompt(self, retry_in: float | None = None) -> None:
-        """The prompt of commands; `retry_in`: seconds until the next attempt to come back."""
-        if self.online:
-            note = lines.LOGGED_OFF if self._idle else lines.offline_note(retry_in or 0.0) if self._down else ""
-            self._display.set_prompt(f"{self._conversation.user}> ", note)
+    def prompt(self, retry_in: float) -> Prompt:
+        """What stands before the half-typed line. `retry_in`: seconds until the next attempt to come back."""
+        if not self.online or self._questions.changing:
+            return self._questions.prompt
+        note = lines.LOGGED_OFF if self._idle else lines.offline_note(retry_in) if self._down else ""
+        return Prompt(f"{self._conversation.user}> ", note)
+
+    def taken(self, now: float) -> None:
+        """All that was written can be read: so the events among it need not come again."""
+        for event in self._shown:
+            self._conversation.shown(event, now)
+        self._shown.clear()
 
     def _come_back(self, line: Line) -> bool:
         """Says so, if it was said that the connection is lost."""
@@ -205,15 +194,14 @@ class Dialogue:
         if item.resent and not self._woken:
             self._show(lines.resent(item.resent))
         self._woken = False
-        self.prompt()
 
-    def _arrived(self, event: Fields, now: float) -> None:
+    def _arrived(self, event: Fields) -> None:
         line = lines.event(event, self._wall(), self._times)
         if line is not None:
             self._show(line)
         for field in ("from", "user"):
             self.names.see(event.get(field))
-        self._conversation.shown(event, now)
+        self._shown.append(event)
 
     def _answered(self, item: n.Answered, now: float) -> None:
         action, fields, reply = item.request.action, item.request.fields, item.reply
@@ -231,7 +219,6 @@ class Dialogue:
                 self._fail(now)
             else:
                 self._questions.answered(action, status, now)
-                self.prompt()
 
     def _see_names(self, fields: Fields, reply: Fields) -> None:
         users = reply.get("items")
@@ -281,7 +268,7 @@ class Dialogue:
             for line in found:
                 self._show(line)
         elif command.name == "break":
-            self._link.drop()
+            self._drop()
 
     def _show(self, line: Line) -> None:
-        self._display.print(*line)
+        self._write(*line)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
@@ -25,24 +24,23 @@ from chatlib.protocol.words import BadQuotes, readable_size, split_words
 from chatlib.terminal.screen import Part
 
 
-class Display(Protocol):
-    """Where sentences go."""
-
-    def print(self, *parts: Part) -> None: ...
-
-
 class FileTalk:
-    """With one person. `downloads`: where files are saved; `bars`: there is a place to draw progress in."""
+    """With one person, who reads what `write` gets. `downloads`: where files are saved; `bars`: there is a place to
+    draw progress in."""
 
     def __init__(
-        self, conversation: Conversation, transfers: TransferQueue, display: Display, downloads: Path,
+        self,
+        conversation: Conversation,
+        transfers: TransferQueue,
+        write: Callable[..., None],
+        downloads: Path,
         bars: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.waiting = Waiting()
         self.refused = False  # something could not be done
         self._conversation = conversation
         self._transfers = transfers
-        self._display = display
+        self._write = write
         self._downloads = downloads
         self._drawn = bars
         self._bars = Bars()
@@ -196,4 +194,4 @@ class FileTalk:
         self._show(lines.error(why))
 
     def _show(self, line: Line) -> None:
-        self._display.print(*line)
+        self._write(*line)

@@ -10,7 +10,6 @@ Invariant: a password is in no attribute for longer than the question that comes
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from chatlib.client.conversation import Conversation
 from chatlib.program import lines
@@ -18,33 +17,30 @@ from chatlib.program.lines import Line
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import is_name
-from chatlib.terminal.screen import Part
+from chatlib.terminal.teletype import Prompt
 
 Question = Callable[[str, float], None]
 
 
-class Display(Protocol):
-    """Where lines and prompts go."""
-
-    def print(self, *parts: Part) -> None: ...
-
-    def set_prompt(self, prompt: str, note: str = "", secret: bool = False) -> None: ...
-
-
 class Questions:
-    """With one person. `user`: whom they are about; `leave`: the person wants to."""
+    """With one person, who reads what `write` gets. `user`: whom they are about; `leave`: the person wants to."""
 
     def __init__(
-        self, conversation: Conversation, display: Display, leave: Callable[[float], None], user: str, script: bool
+        self,
+        conversation: Conversation,
+        write: Callable[..., None],
+        leave: Callable[[float], None],
+        user: str,
+        script: bool,
     ) -> None:
         self.failed = False
         self.changing = False  # a change of password is under way
-        self._conversation, self._display, self._leave = conversation, display, leave
+        self.prompt = Prompt("", question=True)  # of the last question
+        self._conversation, self._write, self._leave = conversation, write, leave
         self._user = user
         self._script = script
         self._question: Question | None = None  # what the next line answers,
-        self._text = ""  # what was asked,
-        self._is_secret = False  # and whether the answer is
+        self._text = ""  # what was asked
         self._secret = ""  # a new password, until it has been typed twice
         self._challenges: dict[str, tuple[str, Question]] = {
             "login": (lines.PASSWORD, self._password_answered),
@@ -61,7 +57,7 @@ class Questions:
         """A typed line."""
         question, self._question = self._question, None
         assert question is not None
-        if (text if self._is_secret else text.strip()) or self._script:
+        if (text if self.prompt.secret else text.strip()) or self._script:
             question(text, now)
         elif question == self._user_answered:
             self._question = question
@@ -134,12 +130,12 @@ class Questions:
     # Asking.
 
     def _show(self, line: Line) -> None:
-        self._display.print(*line)
+        self._write(*line)
 
     def _ask(self, text: str, question: Question, secret: bool = False) -> None:
         self._show((text,))
-        self._question, self._text, self._is_secret = question, text, secret
-        self._display.set_prompt("" if secret else ">> ", secret=secret)
+        self._question, self._text = question, text
+        self.prompt = Prompt("" if secret else ">> ", secret=secret, question=True)
 
     def _again(self, wrong: object, text: str, question: Question, secret: bool = False) -> None:
         """The answer cannot be one: says why, and asks once more."""

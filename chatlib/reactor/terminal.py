@@ -32,13 +32,21 @@ def _hung_up(fd: int) -> bool:
     return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))  # some cannot be polled
 
 
-class Receiver(Protocol):
+def in_foreground(fd: int) -> bool:
+    """Whether this program is the terminal's current job; also where the terminal knows nothing of jobs."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return True  # not the terminal that controls this program, or gone
+
+
+class InputReceiver(Protocol):
     """Whoever hears what is typed. All but ``typed`` and ``proceed`` are told once, or once for each ``start``."""
 
     def typed(self, data: bytes) -> None: ...
 
     def proceed(self) -> None:
-        """A fault broke the last call off: what is left of its bytes."""
+        """A fault broke the last call off, or ``wake`` was called: what is left of the bytes."""
 
     def end_typed(self) -> None:
         """Ctrl+D, from a terminal that gives lines. More may come."""
@@ -56,11 +64,11 @@ class Receiver(Protocol):
 class Input:
     """The bytes of standard input. Legal order: (``start``, ``pause``)*; nothing is read while it is paused."""
 
-    def __init__(self, loop: Loop, receiver: Receiver, fd: int = 0) -> None:
+    def __init__(self, loop: Loop, receiver: InputReceiver, fd: int = 0) -> None:
         self._loop, self._receiver, self._fd = loop, receiver, fd
         self._is_terminal = is_terminal(fd)
         self._plain_file = False
-        self._broken = False
+        self._woken = False
 
     def start(self) -> None:
         """Reads, or says at once that there is nothing to read."""
@@ -77,7 +85,16 @@ class Input:
         self._plain_file = False
         self._loop.forget(self._fd, self)
 
+    def wake(self) -> None:
+        """Has ``proceed`` called in the next tick."""
+        self._woken = True
+        self._loop.again(self)
+
     def readable(self) -> None:
+        if self._is_terminal and not in_foreground(self._fd):
+            self.pause()  # what is typed is another job's
+            self._receiver.taken_away()
+            return
         failed = False
         try:
             data = os.read(self._fd, 65_536)
@@ -102,8 +119,8 @@ class Input:
             self._loop.again(self)
 
     def again(self) -> None:
-        if self._broken:
-            self._broken = False
+        if self._woken:
+            self._woken = False
             self._receiver.proceed()
         if self._plain_file:
             self.readable()
@@ -112,18 +129,19 @@ class Input:
 
     def broken(self) -> None:
         """A fault of ours in carrying out what was typed costs nothing of what was typed after it."""
-        self._broken = True
-        self._loop.again(self)
+        self.wake()
 
 
 class Printer:
     """Text for standard output. Waits in memory while nobody reads it; never blocks the loop.
 
-    Whoever writes looks at `idle` first, and keeps back what is not worth the memory.
+    Whoever writes looks at `idle` first, and keeps back what is not worth the memory. `failure` says why the last text
+    was not taken, and never will be.
     """
 
-    def __init__(self, loop: Loop, fd: int = 1) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, fd: int = 1, encoding: str = "utf-8") -> None:
+        self.failure: OSError | None = None
+        self._loop, self._encoding = loop, encoding
         self._fd, self._piece = _unblocked(fd)
         self._waiting = bytearray()
         self._poll = select.poll()
@@ -137,7 +155,7 @@ class Printer:
 
     def write(self, text: str) -> None:
         """Adds `text`; flush sends it."""
-        self._waiting += text.encode(errors="backslashreplace")
+        self._waiting += text.encode(self._encoding, "backslashreplace")
 
     def flush(self) -> None:
         """Writes as much as is taken without waiting. A reader who is gone costs the text, nothing else."""
@@ -152,7 +170,8 @@ class Printer:
                 del self._waiting[: os.write(self._fd, self._waiting[: self._piece])]
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as failure:
+            self.failure = failure
             self._waiting.clear()
 
     def _retry(self) -> None:

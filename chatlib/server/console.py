@@ -24,13 +24,14 @@ from chatlib.server.saving import Saver
 from chatlib.storage.parameters import PARAMETERS, Parameter, find
 from chatlib.storage.serverlog import ServerLog
 from chatlib.terminal.screen import style
+from chatlib.terminal.teletype import Operator, Prompt
 
 Fields = dict[str, Any]
 _NARROW = 72  # columns of a terminal below which help stands in one column
 _USAGE = 26  # columns of the first of two
 
 
-class Console:
+class Console(Operator):
     """One administrator. `write` shows one line, in parts; `columns` are how wide help may be (0: as wide as it is)."""
 
     def __init__(
@@ -71,14 +72,10 @@ class Console:
     # What a Teletype asks and tells.
 
     @property
-    def prompt(self) -> str:
+    def prompt(self) -> Prompt:
         if self._stopping():
-            return ""
-        return f"{self._asked.name}> " if self._asked else "server> "
-
-    @property
-    def asking(self) -> bool:
-        return self._asked is not None
+            return Prompt("")
+        return Prompt(f"{self._asked.name}> ", question=True) if self._asked else Prompt("server> ")
 
     def complete(self, before: str) -> list[str]:
         return [] if self._asked else completion.complete(before, self._world, self._loop.wall)

@@ -28,7 +28,7 @@ MAX_HISTORY = 1_000  # lines
 Complete = Callable[[str], list[str]]
 
 
-class Kind(Enum):
+class ActionKind(Enum):
     LINE = auto()
     INTERRUPT = auto()
     END = auto()
@@ -39,7 +39,7 @@ class Kind(Enum):
 class Action(NamedTuple):
     """What the person wants besides editing; `text` is the line of LINE."""
 
-    kind: Kind
+    kind: ActionKind
     text: str = ""
 
 
@@ -98,7 +98,7 @@ class Editor:
     def finish(self) -> list[Action]:
         """The terminal has hung up: a half-typed line is not a line."""
         self.clear()
-        return [Action(Kind.END)]
+        return [Action(ActionKind.END)]
 
     def clear(self) -> None:
         """An empty line; what was pasted or read ahead stays."""
@@ -297,20 +297,20 @@ class Editor:
             self.history.append(line)
             del self.history[:-MAX_HISTORY]
         self.clear()
-        return Action(Kind.LINE, line)
+        return Action(ActionKind.LINE, line)
 
     def interrupt(self) -> Action:
-        return Action(Kind.INTERRUPT)
+        return Action(ActionKind.INTERRUPT)
 
     def suspend(self) -> Action:
-        return Action(Kind.SUSPEND)
+        return Action(ActionKind.SUSPEND)
 
     def redraw(self) -> Action:
-        return Action(Kind.REDRAW)
+        return Action(ActionKind.REDRAW)
 
     def delete_or_end(self) -> Action | None:
         if not self.text:
-            return Action(Kind.END)
+            return Action(ActionKind.END)
         self.delete()
         return None
 

@@ -1,13 +1,14 @@
 """What was typed in earlier runs, in a file, for the arrow keys.
 
-Must not know what a line means: whoever calls ``add`` keeps secrets to himself. A fault of the disk costs lines,
-nothing else: a torn line is a line, and the file is cut to its later half when it has grown too long.
+Must not know what a line means: whoever builds one says what may be kept of a line, and adds no secret. A fault of the
+disk costs lines, nothing else: a torn line is a line, and the file is cut to its later half when it has grown too long.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.terminal.editor import MAX_HISTORY
@@ -16,10 +17,10 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class HistoryFile:
-    """The file at `path`, readable by its owner alone. Legal order: any."""
+    """The file at `path`, readable by its owner alone. `keep`: what is kept of a line. Legal order: any."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, keep: Callable[[str], str] = lambda line: line) -> None:
+        self._path, self._keep = path, keep
 
     def lines(self) -> list[str]:
         """The last lines, oldest first."""
@@ -35,9 +36,11 @@ class HistoryFile:
         return lines
 
     def add(self, line: str) -> None:
-        """One more line."""
-        with contextlib.suppress(OSError):
-            self._write(self._path, os.O_APPEND, [line])
+        """One more line, if anything of it may be kept."""
+        kept = self._keep(line)
+        if kept:
+            with contextlib.suppress(OSError):
+                self._write(self._path, os.O_APPEND, [kept])
 
     @staticmethod
     def _write(path: Path, how: int, lines: list[str]) -> None:

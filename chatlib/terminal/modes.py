@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import Any
 
 from chatlib.protocol.text import printable
-from chatlib.terminal.editor import MAX_LENGTH, Action, Kind
+from chatlib.reactor.terminal import in_foreground
+from chatlib.terminal.editor import MAX_LENGTH, Action, ActionKind
 
 Modes = list[Any]  # as termios gives them: iflag, oflag, cflag, lflag, ispeed, ospeed, cc
 IFLAG, LFLAG, CC = 0, 3, 6
@@ -53,14 +54,6 @@ def window_size(fd: int) -> tuple[int, int]:
     except OSError:
         columns, rows = 0, 0
     return columns or 80, rows or 24
-
-
-def in_foreground(fd: int) -> bool:
-    """Whether this program is the terminal's current job; also where the terminal knows nothing of jobs."""
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return True  # not the terminal that controls this program, or gone
 
 
 @contextlib.contextmanager
@@ -202,7 +195,7 @@ class LineReader:
         if self._begun:
             self._ended.append(self._begun)
             self._begun = ""
-        return [*self._lines(), Action(Kind.END)]
+        return [*self._lines(), Action(ActionKind.END)]
 
     def clear(self) -> None:
         """Nothing: a half-typed line is still the kernel's."""
@@ -210,4 +203,4 @@ class LineReader:
     def _lines(self) -> Iterator[Action]:
         while self._ended:
             line = printable(self._ended.popleft().replace("\t", " "))
-            yield Action(Kind.LINE, line[:MAX_LENGTH])
+            yield Action(ActionKind.LINE, line[:MAX_LENGTH])

@@ -74,13 +74,11 @@ class Display(ABC):
         """Show one line above the prompt. Every part is sanitized: a newline in it does not begin a new line."""
         self._printed.append("".join(map(self._render, parts)))
 
-    def ask(self, question: str, prompt: str = ">> ", secret: bool = False) -> None:
-        """Print `question` and prompt for the answer, of which nothing is shown if it is `secret`."""
-        self.print(question)
-        self.set_prompt(prompt, secret=secret)
-
     def set_prompt(self, prompt: str, note: str = "", secret: bool = False) -> None:
-        """Show `prompt` before the half-typed line, and in between a `note`, such as ``(offline)``."""
+        """Show `prompt` before the half-typed line, and in between a `note`, such as ``(offline)``.
+
+        Of what is typed behind it nothing is shown if it is `secret`.
+        """
         self._prompt = printable(prompt)
         self._note = printable(note)
         self._set_secret(secret)

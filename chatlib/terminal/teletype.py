@@ -7,22 +7,23 @@ there is no terminal there is no prompt. Must not know what a line means.
 Legal order: build, ``attach``, then ``with`` while the loop runs, with ``flush`` among its phases. Invariants:
 
 - the terminal is as it was found however the block is left, and whenever another job has it;
-- in the background of its shell the program goes on: it prints, and reads nothing until it is the current job again;
-- what nobody takes from us is bounded: lines are dropped and counted before they are drawn, so no drawing is torn.
+- a line is handed over only when the operator is ready for it, and the lines of a pipe wait in the pipe;
+- what nobody takes from us is bounded, where the program says so: lines are dropped and counted before they are drawn,
+  so no drawing is torn. A program that must lose none says no more while it is ``clogged``.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
-from typing import Protocol, Self
+from typing import NamedTuple, Self
 
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.terminal import Input, Printer, is_terminal
-from chatlib.terminal.editor import Action, Editor, Kind
+from chatlib.terminal.editor import Action, ActionKind, Editor
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.modes import (
     LineReader,
@@ -40,25 +41,39 @@ _LIMIT = 8 << 20  # characters kept for a reader who does not read: a list of 10
 _RETRY = 0.5  # seconds until a terminal that belongs to another job is tried again
 
 
-class Operator(Protocol):
-    """The program behind it."""
+class Prompt(NamedTuple):
+    """What stands before the half-typed line."""
+
+    text: str
+    note: str = ""  # in between, such as ``(offline)``
+    secret: bool = False  # nothing that is typed is shown
+    question: bool = False  # the next line answers one: it is no command, and not remembered
+
+
+class Operator:
+    """The program behind it: what a person does there. A program overrides what concerns it."""
 
     @property
-    def prompt(self) -> str:
-        """What stands before the half-typed line."""
+    def prompt(self) -> Prompt:
+        raise NotImplementedError
 
     @property
-    def asking(self) -> bool:
-        """Whether the next line answers a question: it is no command, and not remembered."""
+    def ready(self) -> bool:
+        """Whether the next line can be taken now; before, it has to wait."""
+        return True
 
     def line(self, line: str) -> None:
         """A line was typed."""
 
     def complete(self, before: str) -> list[str]:
         """What the half-typed line may become, as :class:`.Editor` takes it."""
+        return []
+
+    def touched(self) -> None:
+        """Keys were pressed at a terminal: somebody is there."""
 
     def interrupted(self) -> None:
-        """Ctrl+C, with nothing typed that it could clear."""
+        """Ctrl+C, with nothing typed that it was to clear."""
 
     def end_typed(self) -> None:
         """Ctrl+D at a terminal."""
@@ -70,11 +85,20 @@ class Operator(Protocol):
         """The terminal is gone."""
 
     def continued(self, seconds: float) -> None:
-        """The program had been stopped (Ctrl+Z) for so long."""
+        """The program had been stopped: by Ctrl+Z for so long, else 0."""
+
+    def unread(self, failure: OSError) -> None:
+        """What was printed cannot be written: nobody will ever read it."""
 
 
 class Teletype:
-    """Keyboard and paper of one operator. `signals` are those that ``signalled`` takes."""
+    """Keyboard and paper of one operator. `signals` are those that ``signalled`` takes.
+
+    `background`: in the background of its shell the program goes on, prints, and reads nothing until it is the current
+    job again; another one is stopped there. `clears`: Ctrl+C clears a half-typed line before it means anything else.
+    `bounded`: what nobody reads is dropped in the end. `eager`: what is typed is carried out in the tick's input; else
+    it waits until the program calls ``proceed``.
+    """
 
     def __init__(
         self,
@@ -82,39 +106,46 @@ class Teletype:
         environ: Mapping[str, str],
         *,
         plain: bool = False,
-        history: HistoryFile | None = None,
+        background: bool = True,
+        clears: bool = True,
+        bounded: bool = True,
+        eager: bool = True,
         stdin: int = STDIN,
         stdout: int = STDOUT,
     ) -> None:
         self._loop, self._stdin, self._stdout = loop, stdin, stdout
-        self._history = history
-        self._printer = Printer(loop, stdout)
+        self._background, self._clears, self._bounded, self._eager = background, clears, bounded, eager
+        self._history: HistoryFile | None = None
+        self._printer = Printer(loop, stdout, sys.stdout.encoding if sys.stdout else "utf-8")
         self._input = Input(loop, self, stdin)
         self._actions: Iterator[Action] = iter(())
-        self._held = self._dropped = 0
+        self._held: Action | None = None  # the one that the operator is not ready for
+        self._reading = self._over = False
+        self._unseen = self._dropped = 0  # characters printed since the last flush; lines that nobody will read
         self._changed = True  # something may look different since the last flush
-        self._present = False  # the terminal, or whatever stands for it, is ours now
         self._trying = False  # to get the terminal back
+        self.present = False  # whether the terminal, or whatever stands for it, is ours now
         self.at_terminal = is_terminal(stdin)
         self.signals = [signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH] if self.at_terminal else []
         shown = self.at_terminal and is_terminal(stdout)
-        self._build(environ, drawn=shown and not plain and moves_cursor(environ), interactive=shown)
+        self.drawn = shown and not plain and moves_cursor(environ)  # else there are plain lines
+        self._build(environ, interactive=shown)
 
-    def _build(self, environ: Mapping[str, str], drawn: bool, interactive: bool) -> None:
+    def _build(self, environ: Mapping[str, str], interactive: bool) -> None:
         write = self._printer.write
         self._editor: Editor | LineReader
         self._terminal: RawTerminal | LineTerminal | None
         self._own: Display  # while the terminal is ours
-        if drawn:
+        if self.drawn:
             self._terminal = RawTerminal(self._stdin)
             self._editor = editor = Editor()
             self._own = Screen(write, editor, *window_size(self._stdout), colour=wants_colour(environ),
                                reflows=reflows(environ))  # fmt: skip
-            editor.history[:] = self._history.lines() if self._history else []
         else:
-            self._terminal = LineTerminal(self._stdin) if self.at_terminal else None
+            self._terminal = terminal = LineTerminal(self._stdin) if self.at_terminal else None
             self._editor = LineReader()
-            self._own = PlainScreen(write, self._editor, interactive=interactive)
+            self._own = PlainScreen(write, self._editor, interactive=interactive,
+                                    echo_input=terminal.echo if terminal else None)  # fmt: skip
         self._display: Display = PlainScreen(write, LineReader())  # in the background: lines between those of others
         self._display.open()
 
@@ -124,10 +155,17 @@ class Teletype:
         if isinstance(self._editor, Editor):
             self._editor.complete = operator.complete
 
+    def remember(self, history: HistoryFile) -> None:
+        """From now on lines are kept in `history`, and those in it can be recalled."""
+        self._history = history
+        if isinstance(self._editor, Editor):
+            self._editor.history[:] = history.lines()
+
     def __enter__(self) -> Self:
-        # In the background of a terminal, reading and printing would stop the process: they fail, and are tried again.
-        for number in (signal.SIGTTIN, signal.SIGTTOU):
-            signal.signal(number, signal.SIG_IGN)
+        if self._background:
+            # There, reading and printing would stop the process: they fail, and are tried again.
+            for number in (signal.SIGTTIN, signal.SIGTTOU):
+                signal.signal(number, signal.SIG_IGN)
         self._enter()
         return self
 
@@ -151,14 +189,31 @@ class Teletype:
         """One line."""
         self._changed = True
         size = sum(len(part) if isinstance(part, str) else len(part.text) for part in parts) + 1
-        if self._held + size > _LIMIT:
+        if self._bounded and self._unseen + size > _LIMIT:
             self._dropped += 1
         else:
-            self._held += size
+            self._unseen += size
             self._display.print(*parts)
+
+    def set_status(self, lines: Iterable[Part]) -> None:
+        """What stands between the printed lines and the prompt from now on: progress bars, say."""
+        self._changed = True
+        self._own.set_status(lines)
+
+    @property
+    def clogged(self) -> bool:
+        """Whether nobody takes what was shown."""
+        return not self._printer.idle
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was printed has been taken."""
+        return not self._unseen and self._printer.idle
 
     def flush(self) -> None:
         """A phase of the tick: shows what has changed, if all that was shown before has been taken."""
+        if self._held and self._eager and self._operator.ready:
+            self._input.wake()
         if not self._changed:  # nearly always
             return
         if not self._printer.idle:
@@ -167,11 +222,19 @@ class Teletype:
                 return
         self._changed = False
         self._say_dropped()
-        self._held = 0
-        self._editor.keep_history = self._remembers()
-        self._display.set_prompt(self._operator.prompt)
+        self._unseen = 0
+        self._follow_prompt()
         self._display.flush()
         self._printer.flush()
+        if self._printer.failure:
+            failure, self._printer.failure = self._printer.failure, None
+            self._operator.unread(failure)
+
+    def _follow_prompt(self) -> None:
+        """Before the next key is looked at: it may be one of a password."""
+        prompt = self._operator.prompt
+        self._editor.keep_history = self.drawn and not prompt.question
+        self._display.set_prompt(prompt.text, prompt.note, prompt.secret)
 
     def _say_dropped(self) -> None:
         if self._dropped:
@@ -181,60 +244,80 @@ class Teletype:
     # In: what Input says.
 
     def typed(self, data: bytes) -> None:
-        self._take(self._editor.feed(data))
-
-    def proceed(self) -> None:
-        self._take(())
+        if self.at_terminal:
+            self._operator.touched()
+        if self._held and self.drawn and b"\x03" in data:  # it must not wait behind a line that waits
+            self._operator.interrupted()
+        else:
+            self._actions = self._editor.feed(data)
+        if self._eager:
+            self.proceed()
 
     def end_typed(self) -> None:
         self._changed = True
         self._operator.end_typed()
 
     def ended(self) -> None:
-        self._take(self._editor.finish())
+        self._over = True
+        self._actions = iter([*self._actions, *self._editor.finish()])
+        if self._eager:
+            self.proceed()
 
     def taken_away(self) -> None:
-        self._step_back()
-        self._look_again()
+        if self._background:
+            self._step_back()
+            self._look_again()
+        else:
+            self._come_back(0.0)
 
     def hung_up(self) -> None:
         self._operator.hung_up()
 
-    def _take(self, actions: Iterable[Action]) -> None:
+    def proceed(self) -> None:
+        """Carries out what was typed, as far as the operator is ready for it."""
         self._changed = True
-        # What a fault left behind comes first, and stays here while it is carried out.
-        self._actions = chain(self._actions, actions)
-        for action in self._actions:
+        while action := self._held or next(self._actions, None):
+            waits = action.kind is ActionKind.LINE or (action.kind is ActionKind.END and not self.at_terminal)
+            self._held = action if waits and not self._operator.ready else None
+            if self._held:
+                break
             self._do(action)
+        if not self.at_terminal:
+            self._read(not self._held)
+
+    def _read(self, wanted: bool) -> None:
+        if wanted and not self._reading and not self._over:
+            self._reading = True
+            self._input.start()
+        elif not wanted and self._reading:
+            self._reading = False
+            self._input.pause()
 
     def _do(self, action: Action) -> None:
         match action.kind:
-            case Kind.LINE:
+            case ActionKind.LINE:
                 self._display.echo(action.text)
-                if self._history and self._editor.keep_history and action.text:
+                if self._history and self.at_terminal and action.text and not self._operator.prompt.question:
                     self._history.add(action.text)
                 self._operator.line(action.text)
-                self._editor.keep_history = self._remembers()
-            case Kind.INTERRUPT:
+                self._follow_prompt()
+            case ActionKind.INTERRUPT:
                 self.interrupt()
-            case Kind.END if self.at_terminal:
+            case ActionKind.END if self.at_terminal:
                 self._operator.end_typed()
-            case Kind.END:
+            case ActionKind.END:
                 self._operator.ended()
-            case Kind.SUSPEND:
+            case ActionKind.SUSPEND:
                 self._suspend()
-            case Kind.REDRAW:
+            case ActionKind.REDRAW:
                 self._display.redraw()
 
-    def _remembers(self) -> bool:
-        return isinstance(self._editor, Editor) and not self._operator.asking
-
     def interrupt(self) -> None:
-        """Ctrl+C: clears the half-typed line; of an empty one the operator is told."""
+        """Ctrl+C: clears the half-typed line where it is to; else the operator is told."""
         self._changed = True
-        if isinstance(self._editor, Editor) and self._editor.text:
-            self._editor.clear()
-        else:
+        half_typed = isinstance(self._editor, Editor) and bool(self._editor.text)
+        self._editor.clear()
+        if not (half_typed and self._clears):
             self._operator.interrupted()
 
     # The terminal comes and goes.
@@ -247,22 +330,33 @@ class Teletype:
                 self._own.resize(*window_size(self._stdout))
             case signal.SIGTSTP:
                 self._suspend()
-            case signal.SIGCONT if self._present:  # stopped without a word: a shell may have used the terminal since
-                self._present = False
-                self._enter()
+            case signal.SIGCONT if self.present:  # stopped without a word: a shell may have used the terminal since
+                self._come_back(0.0)
 
     def _enter(self) -> None:
-        """Takes the terminal if this is its current job, else looks again and again whether it is."""
+        """Takes the terminal if this is its current job. Else looks again and again whether it is; or, if the program
+        is not to go on without one, is stopped until it is."""
         if self._terminal is None or self._terminal.enter():
             self._show_on(self._own)
             self._own.resize(*window_size(self._stdout))
-            self._present = True
-            self._input.start()
+            self.present = True
+            self._follow_prompt()
+            self._read(True)
             return
         if self._display is self._own:
             self._show_on(PlainScreen(self._printer.write, LineReader()))
-            self._input.pause()
-        self._look_again()
+            self._read(False)
+        if self._background:
+            self._look_again()
+        else:
+            self._operator.hung_up()
+
+    def _come_back(self, seconds: float) -> None:
+        """After the program, or its job, had been stopped for so long."""
+        self.present = False
+        self._read(False)
+        self._enter()
+        self._operator.continued(seconds)
 
     def _show_on(self, display: Display) -> None:
         if display is not self._display:
@@ -278,7 +372,7 @@ class Teletype:
 
     def _try_again(self) -> None:
         self._trying = False
-        if self._present:
+        if self.present:
             return  # it was given back meanwhile
         if is_terminal(self._stdin):
             self._enter()
@@ -287,9 +381,9 @@ class Teletype:
 
     def _step_back(self) -> None:
         """Leaves the terminal to another job."""
-        if self._present:
-            self._present = False
-            self._input.pause()
+        if self.present:
+            self.present = False
+            self._read(False)
             self._show_on(PlainScreen(self._printer.write, LineReader()))
             if self._terminal:
                 self._terminal.leave()
@@ -302,5 +396,4 @@ class Teletype:
         self._printer.finish(patience=0.2)
         begun = time.monotonic()
         self._terminal.suspend()
-        self._operator.continued(time.monotonic() - begun)
-        self._enter()
+        self._come_back(time.monotonic() - begun)

@@ -27,28 +27,25 @@ class Person:
     def __init__(self, user: str = "", window: int = 1, script: bool = False) -> None:
         self.transcript: list[str] = []
         self.wire = Wire(Conversation(attended=not script))
-        self.secret = self.away = False
-        self._prompt = ""
+        self.away = False
         self.loop = Loop(on_fault=_raise)
         self.transfers = TransferQueue(self.loop, self.wire.conversation, lambda: None)
-        self.files = FileTalk(self.wire.conversation, self.transfers, self, Path())
+        self.files = FileTalk(self.wire.conversation, self.transfers, self.print, Path())
         self.dialogue = Dialogue(
-            self.wire.conversation, self, self, self.files, lambda: 1_700_000_000.0, user=user, window=window,
-            script=script,
+            self.wire.conversation, self.print, self.wire.cut, self.files, lambda: 1_700_000_000.0, user=user,
+            window=window, script=script,
         )  # fmt: skip
         self._listen()
 
     def print(self, *parts: Part) -> None:
         self.transcript.append("".join(part if isinstance(part, str) else part.text for part in parts))
 
-    def set_prompt(self, prompt: str, note: str = "", secret: bool = False) -> None:
-        self._prompt, self.secret = prompt + (note and note + " "), secret
-
-    def drop(self) -> None:
-        self.wire.cut()
+    def _prompt(self) -> str:
+        prompt = self.dialogue.prompt(4.0)
+        return prompt.text + (prompt.note and prompt.note + " ")
 
     def presses_ctrl_c(self) -> None:
-        self.transcript.append(self._prompt + "^C")
+        self.transcript.append(self._prompt() + "^C")
         if not self.dialogue.back_out():
             self.dialogue.leave(self.wire.now)
         self._listen()
@@ -74,6 +71,7 @@ class Person:
             news += conversation.take_news()
             for item in news:
                 self.dialogue.heard(item, self.wire.now)
+            self.dialogue.taken(self.wire.now)
             if not news:
                 self.dialogue.rest(self.wire.now)
                 if not self.wire.conversation.has_news:
@@ -82,8 +80,7 @@ class Person:
     def types(self, *typed: str) -> None:
         for line in typed:
             assert self.dialogue.accepts(), f"{line!r} has to wait"
-            self.dialogue.prompt(4.0)
-            self.transcript.append(self._prompt + ("" if self.secret else line))
+            self.transcript.append(self._prompt() + ("" if self.dialogue.prompt(4.0).secret else line))
             self.dialogue.line(line, self.wire.now)
             self._listen()
 
@@ -388,7 +385,7 @@ def test_a_lost_connection() -> None:
 def test_leaving_while_offline_gives_up() -> None:
     person = logged_in()
     person.dialogue._window = 10
-    person.drop()
+    person.wire.cut()
     person._listen()
     person.types("message ann one", "quit")
     is_shown(person, """

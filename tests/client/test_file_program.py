@@ -150,7 +150,9 @@ def test_a_download_with_a_bar(server: Server, terminal: Callable[..., Terminal]
     down = tmp_path / "down"
     down.mkdir()
     ann = terminal("--downloads", str(down))
-    ann.log_in("ann")
+    ann.shows(">> ")
+    ann.types("ann\rann-password\r")
+    ann.shows("Type: fileget bob x.bin")
     ann.types("fileget b\t")
     ann.shows("fileget bob ")
     ann.types("\t\r")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatlib.client import FileMemory
 from chatlib.program import lines
 from chatlib.program.lines import Line, Names, without_text
+from chatlib.terminal.history import HistoryFile
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
 
@@ -150,11 +150,8 @@ def test_no_word_of_a_text_is_ever_in_the_history_on_disk(
         del words[1:]  # of more than one word, the first is the name
     line = before + command.replace(" ", between + " ") + " " + (more[0] + " ").join(words) + after
     with tempfile.TemporaryDirectory() as folder:
-        memory = FileMemory(Path(folder))
-        memory.open("epoch", "carl")
-        memory.typed(without_text(line))
-        memory.typed("whoelse")
-        assert "topsecret" not in "".join(memory.history()) and memory.history()[-1] == "whoelse"
-        memory.close()
-        files = [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
-    assert len(files) == 3 and not any(b"topsecret" in file for file in files)
+        history = HistoryFile(Path(folder) / "history", without_text)
+        history.add(line)
+        history.add("whoelse")
+        assert "topsecret" not in "".join(history.lines()) and history.lines()[-1] == "whoelse"
+        assert b"topsecret" not in (Path(folder) / "history").read_bytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatlib.client.conversation import Conversation
-from chatlib.client.memory import MAX_HISTORY, FileMemory, default_folder
+from chatlib.client.memory import FileMemory, default_folder
 from chatlib.client.news import Request
 from tests.client.fake_server import FakeServer, Wire
 
@@ -60,7 +60,6 @@ def test_modes(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "chatlib"
     memory = FileMemory(folder)
     memory.open("e1", "bob")
-    memory.typed("whoelse")
     for path in folder.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -119,7 +118,7 @@ def test_a_second_client_of_the_same_user_goes_without(tmp_path: Path) -> None:
     assert len(complaints) == 1
     second.queued(message("x", "k"))
     second.shown(3)
-    second.typed("x")
+    assert second.beside(".history") is None
     first.close()
     assert reopened(tmp_path) == (0, [])
 
@@ -173,18 +172,13 @@ def test_names_and_epochs_never_leave_the_folder(tmp_path: Path) -> None:
     assert all(path.is_dir() for path in folder.iterdir())
 
 
-def test_the_input_history(tmp_path: Path) -> None:
+def test_a_file_of_the_programs_own_stands_beside(tmp_path: Path) -> None:
     memory = FileMemory(tmp_path)
-    memory.open("e1", "bob")
-    for number in range(MAX_HISTORY + 10):
-        memory.typed(f"history {number}")
-    assert len(memory.history()) == MAX_HISTORY // 2
-    assert memory.history()[-1] == f"history {MAX_HISTORY + 9}"
+    assert memory.beside(".history") is None
+    memory.open("e1", "Bob.2")
+    assert memory.beside(".history") == tmp_path / "e1" / "bob.2.history"
     memory.close()
-    without = FileMemory(tmp_path, history=False)
-    without.open("e1", "ann")
-    without.typed("whoelse")
-    assert without.history() == [] and not (tmp_path / "e1" / "ann.history").exists()
+    assert memory.beside(".history") is None
 
 
 def test_where_the_state_is() -> None:

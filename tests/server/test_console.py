@@ -14,6 +14,7 @@ from chatlib.server import console as server_console
 from chatlib.server.presence import QUIET
 from chatlib.storage.parameters import PARAMETERS
 from chatlib.terminal.screen import Part
+from chatlib.terminal.teletype import Prompt
 from tests.server.house import PASSWORD, VERIFIER, House
 
 
@@ -99,7 +100,7 @@ def test_change_without_a_value_asks_for_it(house: House) -> None:
     assert shown.startswith("MaxCon is 100 ") and asked == "New value:"
     assert house.admin("5") == ["MaxCon is now 5."]
     house.admin("change MaxCon")
-    assert house.console.asking and house.console.prompt == "MaxCon> "
+    assert house.console.prompt == Prompt("MaxCon> ", question=True)
     assert house.admin("stop") == ["Error! MaxCon must be a whole number from 1 to 1000000, not 'stop'."]
     assert house.admin("MaxCon")[0].startswith("MaxCon is 5 ")
 
@@ -111,7 +112,7 @@ def test_a_question_can_be_left(house: House, leave: str) -> None:
     house.console.interrupted() if leave == "Ctrl+C" else None
     house.console.end_typed() if leave == "Ctrl+D" else None
     assert (house.admin(leave) if not leave.strip() else house.heard_by_admin()) == ["MaxCon stays 100."]
-    assert not house.console.asking and not house.server.stopping
+    assert not house.console.prompt.question and not house.server.stopping
     assert house.admin("stats")[0].startswith("  up: ")
 
 
@@ -149,7 +150,7 @@ def test_ctrl_c_asks_once_while_people_are_online(house: House) -> None:
     assert not house.server.stopping
     house.console.interrupted()
     assert house.heard_by_admin() == ["Stopping."] and house.server.stopping
-    assert house.console.prompt == ""
+    assert house.console.prompt == Prompt("")
     house.console.interrupted()
     assert house.heard_by_admin() == ["The server is stopping; it saves everything first."]
     assert house.stop() == ""

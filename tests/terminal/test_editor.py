@@ -16,9 +16,9 @@ from chatlib.terminal.editor import (
     MAX_HISTORY,
     MAX_LENGTH,
     Action,
+    ActionKind,
     Complete,
     Editor,
-    Kind,
 )
 from chatlib.terminal.width import display_width, drawn
 
@@ -89,38 +89,38 @@ def test_keys(keys: tuple[str, ...], shown: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "action"), [
-    ("\r", Action(Kind.LINE, "hi")),
-    ("\n", Action(Kind.LINE, "hi")),
-    ("\x03", Action(Kind.INTERRUPT)),
-    ("\x1a", Action(Kind.SUSPEND)),
-    ("\x0c", Action(Kind.REDRAW)),
-    ("\x1b\x03", Action(Kind.INTERRUPT)),
-    ("\x1b[\x03", Action(Kind.INTERRUPT)),
-    ("\x1b[12;\x03", Action(Kind.INTERRUPT)),
-    ("\x1bO\x03", Action(Kind.INTERRUPT)),
+    ("\r", Action(ActionKind.LINE, "hi")),
+    ("\n", Action(ActionKind.LINE, "hi")),
+    ("\x03", Action(ActionKind.INTERRUPT)),
+    ("\x1a", Action(ActionKind.SUSPEND)),
+    ("\x0c", Action(ActionKind.REDRAW)),
+    ("\x1b\x03", Action(ActionKind.INTERRUPT)),
+    ("\x1b[\x03", Action(ActionKind.INTERRUPT)),
+    ("\x1b[12;\x03", Action(ActionKind.INTERRUPT)),
+    ("\x1bO\x03", Action(ActionKind.INTERRUPT)),
 ])  # fmt: skip
 def test_actions(key: str, action: Action) -> None:
     editor = typed("hi")
     assert list(editor.feed(key.encode())) == [action]
-    assert editor.text == ("" if action.kind is Kind.LINE else "hi")
+    assert editor.text == ("" if action.kind is ActionKind.LINE else "hi")
 
 
 def test_control_d_ends_input_on_an_empty_line_only() -> None:
     editor = typed("a", HOME, "\x04")
-    assert list(editor.feed(b"\x04")) == [Action(Kind.END)]
+    assert list(editor.feed(b"\x04")) == [Action(ActionKind.END)]
 
 
 def test_hanging_up_drops_the_half_typed_line() -> None:
     editor = typed("rm")
-    assert editor.finish() == [Action(Kind.END)]
+    assert editor.finish() == [Action(ActionKind.END)]
     assert editor.text == ""
 
 
 def test_what_is_not_taken_waits() -> None:
     editor = Editor()
-    assert next(editor.feed(b"one\ntwo\nthr")) == Action(Kind.LINE, "one")
+    assert next(editor.feed(b"one\ntwo\nthr")) == Action(ActionKind.LINE, "one")
     assert editor.text == ""
-    assert list(editor.feed(b"ee\n")) == [Action(Kind.LINE, "two"), Action(Kind.LINE, "three")]
+    assert list(editor.feed(b"ee\n")) == [Action(ActionKind.LINE, "two"), Action(ActionKind.LINE, "three")]
 
 
 def test_bytes_that_are_no_utf8() -> None:
@@ -159,16 +159,16 @@ def test_pastes(pasted: str, text: str) -> None:
     assert list(whole.feed(stream)) == []
     for index in range(len(stream)):
         # One byte of Ctrl+C alone is a person who wants out, see below.
-        assert [action.kind for action in by_byte.feed(stream[index : index + 1])] in ([], [Kind.INTERRUPT])
+        assert [action.kind for action in by_byte.feed(stream[index : index + 1])] in ([], [ActionKind.INTERRUPT])
     assert whole.text == f"<{text}>"
     assert by_byte.text == f"<{text}>"
 
 
 def test_a_paste_without_end_can_be_interrupted_and_never_submits() -> None:
     editor = typed("\x1b[200~rm -r")
-    assert list(editor.feed(b"\x03")) == [Action(Kind.INTERRUPT)]
+    assert list(editor.feed(b"\x03")) == [Action(ActionKind.INTERRUPT)]
     assert list(editor.feed(b"\n\x03\n")) == []
-    assert list(editor.feed(b"\x1b[201~\n")) == [Action(Kind.LINE, "rm -r ")]
+    assert list(editor.feed(b"\x1b[201~\n")) == [Action(ActionKind.LINE, "rm -r ")]
 
 
 def test_a_line_has_a_limit() -> None:
@@ -194,7 +194,7 @@ def test_history_keeps_the_half_typed_line() -> None:
 def test_a_recalled_line_is_changed_and_entered() -> None:
     editor = Editor()
     editor.history = ["one", "two"]
-    assert list(editor.feed((UP + UP + "s\n" + UP).encode())) == [Action(Kind.LINE, "ones")]
+    assert list(editor.feed((UP + UP + "s\n" + UP).encode())) == [Action(ActionKind.LINE, "ones")]
     assert editor.text == "ones"
     assert editor.history == ["one", "two", "ones"]
 
@@ -225,7 +225,7 @@ def test_a_secret_leaves_no_trace() -> None:
     editor.secret = True
     assert editor.text == ""
     typed("pass word", UP, DOWN, "\t", "\x17", "\x15", editor=editor)
-    assert list(editor.feed(b"secret\n")) == [Action(Kind.LINE, "secret")]
+    assert list(editor.feed(b"secret\n")) == [Action(ActionKind.LINE, "secret")]
     typed("again", editor=editor)
     editor.secret = False
     typed("\x19", editor=editor)

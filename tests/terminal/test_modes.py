@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from chatlib.terminal.editor import Action, Kind
+from chatlib.reactor.terminal import in_foreground
+from chatlib.terminal.editor import Action, ActionKind
 from chatlib.terminal.modes import (
     LineReader,
     LineTerminal,
     RawTerminal,
-    in_foreground,
     moves_cursor,
     reflows,
     wants_colour,
@@ -33,18 +33,18 @@ def test_lines_are_read_wherever_they_are_cut(size: int) -> None:
     stream = "one\r\ntwo\t中\x1b[2J\n\nlast".encode()
     actions = [each for at in range(0, len(stream), size) for each in reader.feed(stream[at : at + size])]
     assert [*actions, *reader.finish()] == [
-        Action(Kind.LINE, "one"),
-        Action(Kind.LINE, "two 中[2J"),
-        Action(Kind.LINE, ""),
-        Action(Kind.LINE, "last"),
-        Action(Kind.END),
+        Action(ActionKind.LINE, "one"),
+        Action(ActionKind.LINE, "two 中[2J"),
+        Action(ActionKind.LINE, ""),
+        Action(ActionKind.LINE, "last"),
+        Action(ActionKind.END),
     ]
-    assert reader.finish() == [Action(Kind.END)]
+    assert reader.finish() == [Action(ActionKind.END)]
 
 
 def test_lines_that_are_not_taken_wait_and_long_ones_are_cut() -> None:
     reader = LineReader()
-    assert next(reader.feed(b"one\ntwo\n" + b"x" * 20_000)) == Action(Kind.LINE, "one")
+    assert next(reader.feed(b"one\ntwo\n" + b"x" * 20_000)) == Action(ActionKind.LINE, "one")
     reader.clear()
     two, long = reader.feed(b"y" * 20_000 + b"\n")
     assert two.text == "two"

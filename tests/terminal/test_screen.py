@@ -6,7 +6,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from chatlib.terminal.editor import Editor, Kind
+from chatlib.terminal.editor import ActionKind, Editor
 from chatlib.terminal.modes import LineReader
 from chatlib.terminal.screen import STYLES, Part, PlainScreen, Screen, break_rows, style
 from chatlib.terminal.width import drawn
@@ -32,7 +32,7 @@ class Person:
 
     def type(self, keys: str) -> None:
         for action in self.editor.feed(keys.encode()):
-            if action.kind is Kind.LINE:
+            if action.kind is ActionKind.LINE:
                 self.screen.echo(action.text)
                 self.printed.append(self.prompt + ("" if self.editor.secret else action.text))
 
@@ -177,7 +177,8 @@ def test_status_lines_are_replaced_in_place(person: Person) -> None:
 
 
 def test_a_secret_is_not_shown(person: Person) -> None:
-    person.screen.ask("Please enter your password:", secret=True)
+    person.screen.print("Please enter your password:")
+    person.screen.set_prompt(">> ", secret=True)
     person.printed.append("Please enter your password:")
     person.prompt = ">> "
     person.type("secret")
@@ -358,7 +359,8 @@ class Script:
 
 def test_plain_lines_for_scripts() -> None:
     script = Script(interactive=False)
-    script.screen.ask("Please enter your username:")
+    script.screen.print("Please enter your username:")
+    script.screen.set_prompt(">> ")
     assert script.take() == "Please enter your username:\n"
     script.screen.set_status(["50 %"])
     script.screen.set_prompt("facebook> ", "(offline)")
@@ -379,10 +381,12 @@ def test_plain_lines_for_scripts() -> None:
 
 def test_plain_lines_on_a_terminal() -> None:
     script = Script(interactive=True)
-    script.screen.ask("Name:")
+    script.screen.print("Name:")
+    script.screen.set_prompt(">> ")
     assert script.take() == "Name:\n>> "
     script.screen.echo("ann")
-    script.screen.ask("Password:", secret=True)
+    script.screen.print("Password:")
+    script.screen.set_prompt(">> ", secret=True)
     assert script.take() == "Password:\n>> "
     assert script.reader.secret
     script.screen.echo("secret")

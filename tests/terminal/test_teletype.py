@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -16,26 +17,35 @@ from chatlib.reactor.loop import Loop
 from chatlib.terminal import teletype
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.screen import style
-from chatlib.terminal.teletype import Teletype
+from chatlib.terminal.teletype import Operator as TeletypeOperator
+from chatlib.terminal.teletype import Prompt, Teletype
 from tests.terminal.emulator import Emulator
 
 COLUMNS, ROWS = 40, 12
 XTERM = {"TERM": "xterm"}
 
 
-class Operator:
+class Operator(TeletypeOperator):
     """Notes what it is told; asks a question when it is told to."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.prompt, self.asking = "> ", False
+        self.asking = self.busy = self.secret = False
+
+    @property
+    def ready(self) -> bool:
+        return not self.busy
+
+    @property
+    def prompt(self) -> Prompt:
+        return Prompt("answer> " if self.asking else "> ", secret=self.secret, question=self.asking)
 
     def line(self, line: str) -> None:
         self.told.append(line)
         if line == "fault":
             raise RuntimeError("a bug")
         self.asking = line == "ask"
-        self.prompt = "answer> " if self.asking else "> "
+        self.secret = line == "password"
 
     def complete(self, before: str) -> list[str]:
         return [word for word in ("stop ", "stats") if word.startswith(before)]
@@ -55,15 +65,20 @@ class Operator:
     def continued(self, seconds: float) -> None:
         self.told.append("(continued)")
 
+    def unread(self, failure: OSError) -> None:
+        self.told.append(f"(unread: {errno.errorcode[failure.errno or 0]})")
+
 
 class Desk:
     """A terminal (or two ends of pipes), the program at it, and what a person sees."""
 
-    def __init__(self, stdin: int, stdout: int, *, plain: bool = False, history: HistoryFile | None = None) -> None:
+    def __init__(self, stdin: int, stdout: int, *, history: HistoryFile | None = None, **manner: bool) -> None:
         self.faults: list[BaseException] = []
         self.loop = Loop(self.faults.append)
         self.operator = Operator()
-        self.teletype = Teletype(self.loop, XTERM, plain=plain, history=history, stdin=stdin, stdout=stdout)
+        self.teletype = Teletype(self.loop, XTERM, stdin=stdin, stdout=stdout, **manner)
+        if history:
+            self.teletype.remember(history)
         self.teletype.attach(self.operator)
         self.loop.phases.append(self.teletype.flush)
 
@@ -317,3 +332,106 @@ def test_a_prompt_is_not_for_a_file_that_output_goes_to(window: Build) -> None:
     for fd in (reading, stdout, far, near):
         os.close(fd)
     desk.loop.close()
+
+
+# An operator who is not always ready, and output that is not taken.
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_lines_wait_until_the_operator_is_ready_and_ctrl_c_does_not(window: Build, plain: bool) -> None:
+    desk = window(plain=plain)
+    desk.operator.busy = True
+    with desk.teletype:
+        desk.type("one\ntwo\n")
+        desk.until(lambda: desk.teletype._held)
+        if plain:
+            desk.teletype.interrupt()
+        else:
+            desk.type("\x03")
+        assert desk.told("(interrupted)") == ["(interrupted)"]
+        desk.operator.busy = False
+        desk.tick()
+        assert desk.told("two") == ["one", "two"]
+
+
+def test_the_lines_of_a_pipe_wait_in_the_pipe() -> None:
+    (stdin, typing), (reading, stdout) = os.pipe(), os.pipe()
+    desk = Desk(stdin, stdout)
+    desk.operator.busy = True
+    with desk.teletype:
+        os.write(typing, b"one\ntwo\n")
+        desk.until(lambda: desk.teletype._held)
+        os.write(typing, b"three\n")
+        os.close(typing)
+        desk.tick(3)
+        assert desk.operator.told == []
+        assert os.read(stdin, 100) == b"three\n", "it is still there, for whoever reads next"
+        desk.operator.busy = False
+        desk.tick()
+        assert desk.told("(end)") == ["one", "two", "(end)"]
+    for fd in (stdin, reading, stdout):
+        os.close(fd)
+    desk.loop.close()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_secret_is_not_shown_also_when_it_is_typed_ahead(window: Build, plain: bool) -> None:
+    desk = window(plain=plain)
+    with desk.teletype:
+        desk.type("password\n")
+        desk.told("password")
+        desk.tick()
+        desk.type("tops")
+        desk.type("ecret\n" if plain else "ecret\r")
+        assert desk.told("topsecret") == ["topsecret"]
+        desk.type("shown\n")
+        assert desk.told("shown") == ["shown"]
+        while not any("shown" in line for line in desk.look()):
+            desk.tick()
+        assert "tops" not in "".join(desk.look()) and "ecret" not in "".join(desk.look())
+    if not plain:
+        ahead = window()
+        with ahead.teletype:
+            ahead.type("password\rtopsecret\r")
+            assert ahead.told("topsecret") == ["password", "topsecret"]
+            ahead.shows("> password", "> ", "> ")
+
+
+def test_a_program_that_must_lose_nothing_sees_that_nobody_reads(
+    window: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teletype, "_LIMIT", 10_000)
+    desk, count, long = window(bounded=False), 0, "x" * 3_000
+    with desk.teletype:
+        while not desk.teletype.clogged:
+            desk.teletype.print(f"line {count} {long}")
+            count += 1
+            desk.tick()
+            assert not desk.teletype.clogged or not desk.teletype.idle
+        desk.teletype.print("the last one")
+        while desk.look()[-2:-1] != ["the last one"]:
+            desk.tick()
+        assert desk.look() == [*(f"line {number} {long}" for number in range(count)), "the last one", "> "]
+        desk.tick()
+        assert desk.teletype.idle and not desk.teletype.clogged
+
+
+def test_an_output_that_cannot_be_written_is_told() -> None:
+    (stdin, typing), (reading, stdout) = os.pipe(), os.pipe()
+    os.close(reading)
+    desk = Desk(stdin, stdout)
+    with desk.teletype:
+        desk.teletype.print("to nobody")
+        desk.tick()
+        assert desk.told("(unread: EPIPE)") == ["(unread: EPIPE)"]
+    for fd in (stdin, typing, stdout):
+        os.close(fd)
+    desk.loop.close()
+
+
+def test_ctrl_c_means_something_with_a_half_typed_line_too_where_it_does_not_clear(window: Build) -> None:
+    desk = window(clears=False)
+    with desk.teletype:
+        desk.type("half\x03")
+        assert desk.told("(interrupted)") == ["(interrupted)"]
+        desk.shows("> ")
