@@ -1,6 +1,7 @@
-"""What people write into ``para.txt`` and ``credentials.txt``, taken into the world, and the other way round.
+"""Takes what people write into ``para.txt`` and ``credentials.txt`` into the world, and writes both files from it.
 
-Checks every value before any is taken: a bad one names file, line and what is allowed. Also the sample users.
+Every value is checked before any is taken in; for a bad one, the message names file, line and what is allowed. The
+sample users are here, too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chatlib.storage.home import Home
 from chatlib.storage.parameters import PARAMETERS, defaults, find, template
 from chatlib.storage.textfile import FileError
 
-# The users that come with the program, so that it can be tried at once. Their passwords are public.
+# These users come with the program, so that it can be tried at once. Their passwords are public.
 SAMPLES: Mapping[str, str] = {
     "Google": "hasglasses",
     "Columbia": "116bway",
@@ -35,7 +36,7 @@ SAMPLES: Mapping[str, str] = {
 
 
 def sample_salt(name: str) -> bytes:
-    """The salt of a sample user's verifier as long as the password is the published one: so it can be told at once."""
+    """The salt of a sample user's verifier while the password is the published one. It makes that easy to recognize."""
     return hashlib.sha256(b"chatlib sample user " + name.encode()).digest()[:16]
 
 
@@ -77,7 +78,7 @@ class EditedFiles:
         self.credentials = EditedFile(home.credentials, home.data / "credentials.base", fold, lambda name: True)
 
     def recall(self, by_hand: ByHand) -> None:
-        """At the start: edits that a crash kept from being written anew, but that the world has, are taken already.
+        """At the start: remembers edits that the world has already, though a crash kept the files from being written.
 
         Takes 0.1 to 1 s for each password among them. Raises FileError.
         """
@@ -156,7 +157,7 @@ class EditedFiles:
     def write(self, world: World) -> list[str]:
         """Makes both files say what the world says. Raises OSError.
 
-        Returns what people must know: what cannot be read is left as it is, and keeps nothing else from being written.
+        Returns what people must know. A line that cannot be read is left as it is; everything else is written.
         """
         notes: list[str] = []
         for file, write in ((self.parameters, self._write_parameters), (self.credentials, self._write_credentials)):
@@ -175,7 +176,7 @@ class EditedFiles:
         self.credentials.write({account.name: account.verifier for account in world.accounts.values()}, world.lsn)
 
     def _parameter_lines(self, world: World) -> dict[str, str]:
-        """Only what the file names already or what is not the default; a value is not rewritten for its looks."""
+        """The lines for what the file names already, and for what is not the default. Looks are left to people."""
         _, named = self.parameters.read()
         wanted = {}
         for name, value in world.parameters.items():

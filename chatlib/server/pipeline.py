@@ -1,9 +1,9 @@
 """The commit pipeline: requests that change something go through the log, in order, a batch a tick.
 
-Each of ours waits under the ticket that the log gave for it. What the log hands out without one is another server's:
-it is executed in its place, and nobody here waits for the reply. A read that must wait for an earlier change of its
-own connection waits for the last ticket given, without being logged. Legal order in a tick: ``submit*`` → ``commit`` →
-``execute``. Must not know what a command does, nor what is behind the log.
+Each command waits under the ticket that the log gave for it. A record without a ticket of ours comes from another
+server: it is executed in its turn, and nobody here waits for the reply. A read that must come after an earlier change
+of its own connection waits for the last ticket given; it is not logged. Legal order in a tick: ``submit*`` →
+``commit`` → ``execute``. Must not know what a command does, nor what is behind the log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Origin(Protocol):
         """The command was carried out."""
 
     def broken(self) -> None:
-        """``answered`` has raised: a fault of ours, which costs this origin and nobody else."""
+        """``answered`` has raised: a fault of ours. It costs this origin and nobody else."""
 
 
 Later = Callable[[], "Reply | None"]  # None: the reply comes later, by another way
@@ -65,7 +65,7 @@ class Pipeline:
         self.journal.commit()
 
     def execute(self) -> None:
-        """Carries out what is committed, in order: each command, its effects, the answer, what waited behind it."""
+        """Carries out what is committed, in order: each command, its effects, the answer, then the reads behind it."""
         world, waiting, reads, carry_out = self.world, self._waiting, self._reads, self.effects.carry_out
         for batch in self.journal.committed():
             self.executed += len(batch)

@@ -1,8 +1,8 @@
 """The start: text files + journal → the world, and the stop: the world → text files (design, section 5).
 
-Recovery first reads and proves everything: the flat files, the journal, the message store's length. Only then it
-changes a byte: it finishes a checkpoint that a crash cut short, cuts the journal's torn tail, cuts the message store to
-the length that the flat files name, and replays the journal through ``World.execute``.
+Recovery first reads and proves everything: the flat files, the journal, the message store's length. Only then does it
+change a byte: it finishes a checkpoint that a crash cut short, cuts off the journal's torn tail, cuts the message store
+to the length that the flat files name, and replays the journal through ``World.execute``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def recover(
 ) -> tuple[World, MessageStore]:
     """The world as it was when the last command was committed.
 
-    Raises FileError for what cannot be trusted; then everything is as it was before.
+    Raises FileError for what cannot be trusted; then nothing was changed.
     """
     world = World(defaults())
     flat = _prove(home, journal, world)
@@ -54,9 +54,9 @@ def recover(
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find
     for lsn, body in journal.replay(held):
-        world.lsn = lsn - 1  # none was given behind what was given away and never became durable
+        world.lsn = lsn - 1  # the LSNs that FSYNC second gave away, and that never became durable, are skipped
         _, effects, fault = world.execute(json.loads(body))
-        if fault is not None:  # as it was live: one fault of ours does not cost the rest
+        if fault is not None:  # as when it was live: one fault of ours costs nothing else
             on_fault(fault)
         replay.carry_out(effects)
         replayed += 1
@@ -70,7 +70,7 @@ def recover(
             on_fault(damage)
     gc.enable()
     gc.freeze()
-    world.lsn = journal.given  # beyond what was given away, with FSYNC second, and never became durable
+    world.lsn = journal.given  # behind all that FSYNC second has given away
     if torn:
         say(torn)
     if replayed:
@@ -123,7 +123,7 @@ def _must_be_there(path: Path) -> None:
 def checkpoint_now(
     home: Home, world: World, store: MessageStore, edited: EditedFiles, wanted: Callable[[], bool] = lambda: True
 ) -> list[str]:
-    """Writes all text files from `world`. Returns what people must know of the two that are theirs. Raises OSError."""
+    """Writes all text files from `world`. Returns what people must know about their own two. Raises OSError."""
     store.sync()
     checkpoint.write(home.data, world.lsn, snapshot.dump(world), wanted, changed=snapshot.changed(world))
     store.forget(world.floor_offset)

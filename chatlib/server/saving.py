@@ -1,10 +1,10 @@
-"""Saving and reloading while the server goes on: what would hold up the loop is done in a forked child.
+"""Saving and reloading while the server goes on. A forked child does whatever would hold up the loop.
 
-``save``, and a journal grown past JOURNAL_LIMIT: first take in what was changed by hand, then let messages go that are
-too old, then, when the journal stands still for a moment, go on in a new segment and fork; the child writes the world
-as it was then; when it is done the old segments go. ``reload`` takes in what was changed by hand, and writes only the
-two files that people edit; so does `rewrite`, without taking anything in. Legal: any call at any time; one job runs at
-a time, a second wish waits. `end` comes last: it ends the child, and what the child was to do is the stop's.
+A save (the console's, or one that a journal past JOURNAL_LIMIT asks for) takes in what was changed by hand, lets
+messages go that are too old, waits until the log is at rest, cuts it, and forks. The child writes the world as it is at
+that moment; when it is done, the log is truncated. A reload takes in what was changed by hand, and writes only the two
+files that people edit; `rewrite` only writes them. Legal: any call at any time. One job runs at a time, and a second
+wish waits. `end` comes last: it kills the child, and leaves the child's work to the stop.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from chatlib.storage.messages import MessageStore
 from chatlib.storage.parameters import PARAMETERS
 
 Tell = Callable[[str], None]
-# For tests: a child's disk on which each change of a name takes so many seconds longer.
+# For tests: the seconds by which each change of a name on a child's disk takes longer.
 _SLOW = min(5.0, float(os.environ.get("CHAT_SLOW_CHECKPOINT", "0")))
 
 
@@ -106,12 +106,12 @@ class Saver:
             self._tidy(self._tell)
 
     def step(self) -> None:
-        """A phase of the tick: before a commit, when everything committed has been carried out."""
+        """A phase of the tick: before the commit, when everything committed has been carried out."""
         if self._job is not None or self._taking or self._ended:
             return
         if self._write is not None:
-            # At rest, and with everything committed carried out, the world is that of the segment's last LSN. The files
-            # that people edit wait for the edit to be durable: else a power cut could take it out of both.
+            # At rest, and with everything committed carried out, the world is the one to be written at the cut. The
+            # files that people edit wait until the edit is durable: else a power cut could take it out of both.
             save, journal = self._write.what is What.SAVE, self._journal
             if save and self._expire():
                 return
@@ -183,7 +183,7 @@ class Saver:
     # Writing.
 
     def _expire(self) -> bool:
-        """Before a save: whether a command is on its way by which messages that are too old leave the world."""
+        """Before a save: messages that are too old leave the world. Whether the command for it is on its way."""
         command = self._retention.due(self._loop.wall)
         if command is None:
             return False
@@ -242,7 +242,7 @@ class Saver:
             wish.warn(f"para.txt and credentials.txt could not be written: {failure}. The journal keeps everything.")
 
     def _tidy(self, warn: Tell) -> None:
-        """After a child that was to write is gone, and perhaps in the middle of it."""
+        """Clears up after a child that was to write and is gone, perhaps in the middle of it."""
         try:
             for note in self._home.tidy():
                 warn(note)

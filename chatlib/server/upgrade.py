@@ -1,7 +1,7 @@
 """A home of format 1, whose messages have no checksums, becomes one of format 2: once, at the first start.
 
-Message after message is copied with its checksum, and every position in the mailboxes is moved along. The new store
-and the new flat files come into their places as one set, so that a crash leaves the home as it was, or upgraded.
+It copies message after message, with a checksum, and moves every position in the mailboxes along. The new store and
+the new flat files come into their places as one set, so a crash leaves the home as it was, or upgraded.
 """
 
 from __future__ import annotations

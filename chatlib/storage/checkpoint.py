@@ -1,15 +1,17 @@
-"""The set of flat files, replaced as one (design, section 5), and whole or refused.
+"""The set of flat files: it is replaced as one, and it is whole or refused (design, section 5).
 
-The files to be written go into a folder of their own, ``data/.next.<pid>``, the last one the manifest, which names all
-files of the set with their lengths and digests; renaming the folder to ``data/.next`` is the moment at which it holds;
-then the files are moved to their places, those that are no longer of the set are removed, and the manifest is moved
-last. A crash in between is finished by the next start. So a forked child may do all of it while its parent goes on, and
+1. The new files are written into a folder of their own, ``data/.next.<pid>``. The last one is the manifest: it names
+   every file of the set with its length and digest.
+2. The folder is renamed to ``data/.next``. From this moment the new set holds.
+3. The files are moved to their places. Files that are no longer in the set are removed. The manifest is moved last.
+
+The next start finishes what a crash has cut short. So a forked child may do all of it while its parent goes on, and
 nobody ever sees two files of different age.
 
-What has not changed since the last set is not written again: the new manifest names the file that lies there. A set
-may have folders with any number of files, whose names are in the manifest alone.
+A file that has not changed since the last set is not written again: the new manifest names the one that is there. A
+set may have folders with any number of files; only the manifest knows their names.
 
-A start calls ``prove``, which changes nothing, reads the set where it lies, and then calls ``finish``.
+A start calls ``prove``, which changes nothing, reads the files where they are, and then calls ``finish``.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from chatlib.storage.textfile import (
     write_new,
 )
 
-# Name, what it is about, lines. A name with a "/" is a folder's and a file's. Lines are made when they are written.
+# Name, what it is about, lines. A name with a "/" is a file in a folder. The lines are made when they are written.
 Files = Iterable[tuple[str, str, Iterable[str]]]
 MANIFEST = "manifest.txt"
 _LONGEST = 240  # bytes of a name: a disk allows 255
@@ -44,7 +46,7 @@ _ABOUT = "the last command in this set of files; each file, its bytes, its SHA-2
 
 @dataclass
 class Flat:
-    """A set that was proven whole: where each of its files lies now, and their format. No files: a new home."""
+    """A set that was proven whole: where each of its files is now, and their format. No files: a new home."""
 
     paths: dict[str, Path] = field(default_factory=dict)
     format: int = FORMAT
@@ -58,7 +60,7 @@ class Flat:
 
 
 def is_name(name: str) -> bool:
-    """Whether a file may have this name in the set: what is no path to anywhere else, and a line of a manifest."""
+    """Whether a file of the set may have this name: it is no path to anywhere else, and it fits a manifest's line."""
     parts = name.split("/")
     return len(parts) <= 2 and name.isprintable() and name != MANIFEST and all(map(_is_part, parts))
 
@@ -73,9 +75,9 @@ def write(
 ) -> None:  # fmt: skip
     """Replaces the flat files in `folder`, unless `still_wanted` denies it when all are written. Raises OSError.
 
-    `lsn` is the last command in them. `moved_along`: files that are replaced with them, and are not of the set.
-    `changed`: of a file's name, the last command that changed its lines, which are not looked at when the last set has
-    it already. Raises ValueError for names that cannot be.
+    `lsn` is the last command in them. `moved_along`: files that are replaced with them, but are not part of the set.
+    `changed`: for each name, the last command that changed its lines. If the last set has that command already, the
+    lines are not even made. Raises ValueError for names that no file may have.
     """
     if (folder / ".next").exists():  # whoever was to move an earlier set was killed
         _move(folder)
@@ -110,7 +112,7 @@ def write(
 
 @dataclass
 class _Earlier:
-    """The set that lies in its place. Empty when there is none, or it cannot be read: then all is written anew."""
+    """The set that is in its place. It is empty when there is none that can be read: then all files are written."""
 
     folder: Path
     written: int = 0  # when its manifest was: a file that is newer was touched by somebody else
@@ -118,7 +120,7 @@ class _Earlier:
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     def has(self, name: str, changed: int | None) -> bool:
-        """Whether the file there is the one to be written, since its last change was this one."""
+        """Whether the file holds this change, its last one, already."""
         return changed is not None and changed <= self.lsn and name in self.files and self._lies_there(name)
 
     def is_same(self, name: str, size: int, digest: str) -> bool:
@@ -141,7 +143,7 @@ def _earlier(folder: Path) -> _Earlier:
 
 
 def _write_beside(beside: Path, name: str, about: str, lines: Iterable[str], earlier: _Earlier) -> tuple[int, str]:
-    """The file's bytes and digest. It is kept only when it says something else than the one that lies in its place."""
+    """The file's bytes and digest. It is kept only when its content is new."""
     path = beside / name
     if not is_name(name):
         raise ValueError(f"no flat file can be called {name!r}")
@@ -155,7 +157,7 @@ def _write_beside(beside: Path, name: str, about: str, lines: Iterable[str], ear
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """No two may be one: there are disks for which capitals are no difference."""
+    """No two may be the same file, also on a disk that ignores capitals."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(name.casefold(), name)
@@ -174,7 +176,7 @@ def _move(folder: Path) -> None:
     for part in [*inner, ready]:
         _move_files(part, folder / part.relative_to(ready))
     _remove_vanished(folder)
-    sync_folder(folder)  # the manifest is not in its place before all the others are in theirs
+    sync_folder(folder)  # all other files must be in their places before the manifest is
     textfile.pause()
     with contextlib.suppress(FileNotFoundError):
         (ready / MANIFEST).replace(folder / MANIFEST)
@@ -195,7 +197,7 @@ def _move_files(source: Path, target: Path) -> None:
 
 
 def _remove_vanished(folder: Path) -> None:
-    """What the set in place has, and the one that holds has no longer."""
+    """Removes the files of the set in place that the new set no longer has."""
     touched = set()
     for name in _vanished(folder):
         textfile.pause()
@@ -214,7 +216,7 @@ def _vanished(folder: Path) -> list[str]:
 
 
 def finish(folder: Path) -> None:
-    """At start, after ``prove``: finishes a checkpoint that holds, and removes what is left of one that does not."""
+    """For a start, after ``prove``: finishes a checkpoint that holds, and removes what is left of any other."""
     if (folder / ".next").exists():
         _move(folder)
     for path in folder.glob(".next.*"):
@@ -222,7 +224,7 @@ def finish(folder: Path) -> None:
 
 
 def where(folder: Path, name: str) -> Path:
-    """Where a file of the set lies: in its place, or still in the folder of a checkpoint that holds."""
+    """Where a file of the set is: in its place, or still in the folder of a checkpoint that holds."""
     ready = folder / ".next" / name
     return ready if ready.exists() else folder / name
 
@@ -255,7 +257,7 @@ def prove(folder: Path, names: Collection[str], old_names: Collection[str] = ())
 
 
 def _in_folders(folder: Path, names: Collection[str]) -> Iterator[str]:
-    """The files that lie in the set's folders. A name with a dot in front is somebody else's."""
+    """The files in the set's folders. Names that begin with a dot are somebody else's."""
     for inner in names:
         for path in (folder / inner).glob("[!.]*") if inner.endswith("/") else ():
             yield inner + path.name

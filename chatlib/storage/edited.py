@@ -1,9 +1,9 @@
 """The two files that people edit, ``para.txt`` and ``credentials.txt``: ``NAME value`` a line.
 
-An edit by hand is never lost. The server remembers, beside its other files, what each line held when it last read or
-wrote it (the base); a line that holds something else now was changed by a person, and wins. Comments, order, unknown
-lines and lines whose hand-made change the server has not taken in yet survive a rewrite as they are. So do lines that
-the server cannot tell apart, since they have the same name: they are named, and nothing else waits for them.
+An edit by hand is never lost. Beside its other files, the server keeps what each line held when it last read or wrote
+it (the base). A line that holds something else now was changed by a person, and wins. A rewrite leaves alone comments,
+the order, unknown lines, and lines with an edit that the server has not taken in yet. It also leaves alone lines that
+have the same name, since the server cannot tell which one counts: people are told, and nothing else waits for them.
 
 Must not know what a value means: that is for whoever takes the edits in. Legal: one process at a time calls ``write``,
 under the home's writer lock, while nobody else calls ``remember``.
@@ -36,17 +36,17 @@ class Line:
 
 @dataclass(slots=True)
 class Base:
-    """What each line held when the server last read or wrote the file, and the last command it knew of then."""
+    """What each line held when the server last read or wrote the file, and the last command in the world then."""
 
     lsn: int = 0
     lines: dict[str, str] = field(default_factory=dict)  # by folded name
 
     @classmethod
     def load(cls, path: Path) -> Base:
-        """Of a file; the empty one when it is not there. Raises FileError."""
+        """The base in a file; an empty one when there is no file. Raises FileError."""
         try:
             text = path.read_text(encoding="utf-8")
-            # One without a checksum is older, and has nothing but the lines.
+            # An older one has no checksum, and nothing but the lines.
             found = json.loads(text if (whole := unsealed(text)) is None and "\n" not in text else whole or "")
             if not isinstance(found, dict):
                 raise ValueError("an object is expected")
@@ -63,7 +63,7 @@ class Base:
 
 @dataclass(slots=True)
 class _Scan:
-    """A file as it was read: `named` are the lines with a name of ours, by folded name."""
+    """A file as it was read. `named`: the lines with a name that the server knows, by folded name."""
 
     data: bytes | None  # None: there is no such file
     lines: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def _name_and_value(text: str) -> tuple[str, str] | None:
 
 
 class EditedFile:
-    """One such file. `fold` gives the form under which a name is unique; `known` says whether a name is ours."""
+    """One of the two. `fold` gives the form in which a name is unique; `known` says whether the server knows it."""
 
     def __init__(self, path: Path, base_path: Path, fold: Callable[[str], str], known: Callable[[str], bool]) -> None:
         self.path = path
@@ -133,12 +133,12 @@ class EditedFile:
         return scan
 
     def read(self) -> tuple[list[str], dict[str, Line]]:
-        """The file's lines as they are, and those with a name that is ours, by folded name. Raises FileError."""
+        """The file's lines as they are, and those with a known name, by folded name. Raises FileError."""
         scan = self._scan()
         return scan.lines, scan.named
 
     def unknown(self) -> list[Line]:
-        """The lines that have a name, and none of ours. Raises FileError."""
+        """The lines with a name that the server does not know. Raises FileError."""
         return self._scan().unknown
 
     def edits(self) -> Edits:
@@ -158,7 +158,7 @@ class EditedFile:
         return bool(self._next_base) and key not in self._next_base
 
     def remember(self, edits: Mapping[str, Line | None]) -> None:
-        """These edits are in the world now: they no longer count as such."""
+        """These edits are in the world now, so they are edits no longer."""
         self._remembered |= bool(edits)
         for name, line in edits.items():
             if line is None:
@@ -194,12 +194,12 @@ class EditedFile:
         raise FileError(f"{self.path} was saved again and again while the server was about to write it")
 
     def begin(self, text: str) -> None:
-        """Makes the file anew, unless it is there; what it then holds is nobody's edit. Raises OSError, FileError."""
+        """Makes the file if there is none; nothing in it counts as an edit. Raises OSError, FileError."""
         if not self.path.exists() and exchange(self.path, None, text, []):
             self.remember(self.edits())
 
     def _merged(self, scan: _Scan, wanted: Mapping[str, str], lsn: int) -> tuple[str, Base]:
-        """What the file is to hold, and the base of that."""
+        """What the file is to hold, and the base for it."""
         lines = scan.lines
         keys = {self._fold(name): name for name in wanted}
         base: dict[str, str] = {}

@@ -1,12 +1,12 @@
-"""The log, as whoever feeds a world from it sees it: the ordered list of all commands.
+"""The log: the ordered list of all commands, as the world's feeder sees it.
 
-One server's own disk is behind it (``journal``), or many servers that agree on one order. So records of others may
-come between ours, and what is committed is told later, not by whoever asked for it. What holds for every log:
+Behind it is one server's own disk (``journal``), or many servers that agree on one order. Therefore a commit is
+asynchronous, and records of other servers may come between ours. Every log promises this:
 
-* Who executes all that `committed` and before it `replay` hand out, in their order, has the same world as everyone else
-  who does. A command's LSN is the world's last plus one when it is executed; the log hands out exactly as many.
-* Ours are committed in the order in which they were appended, each once, or `CommitFailed` is raised: then nothing that
-  was appended and not handed out may be answered, and nothing more be appended.
+* Whoever executes all that `replay` and then `committed` hand out, in that order, gets the same world as anybody else
+  who does so. A command's LSN is the world's last LSN plus one when it is executed.
+* Our own records are committed in the order in which they were appended, each of them once. If that cannot be, the log
+  raises CommitFailed.
 
 Must not know what a record means, nor who waits for it.
 """
@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-# What was committed together: for a record of ours the ticket that `append` gave for it, for another's the record.
+# What was committed together. A record of ours is there as its ticket, another server's as the record itself.
 Batch = Sequence["int | bytes"]
 
 
 class CommitFailed(Exception):
-    """A log that can no longer be written. Nothing that waits in it may be answered, and nothing more be appended."""
+    """The log cannot go on. Nothing that still waits in it may be answered, and nothing more be appended."""
 
 
 class Log(Protocol):
@@ -34,19 +34,19 @@ class Log(Protocol):
 
     @property
     def given(self) -> int:
-        """The last LSN of all, or the last that may have been given away by a run that a crash has ended."""
+        """The last LSN that anybody may have been told of, also if a crash took its record."""
 
     @property
     def lsn(self) -> int:
-        """Of the last record that was handed out: the world's, when all of them are executed."""
+        """The LSN of the last record that was handed out: the world's, once all of them are executed."""
 
     @property
     def durable(self) -> int:
-        """The LSN up to which everything is on disk for good: what follows from it may be irreversible."""
+        """The LSN up to which everything is on disk for good, so that what cannot be undone may be done."""
 
     @property
     def busy(self) -> bool:
-        """Whether a commit is under way: `ready` will be wanted."""
+        """Whether a commit is under way, of which `ready` will hear."""
 
     @property
     def at_rest(self) -> bool:
@@ -65,13 +65,13 @@ class Log(Protocol):
         """
 
     def mend(self) -> str:
-        """Makes durable what was proven, and puts aside what was not acknowledged; what people must know of that."""
+        """Makes durable what was proven, and puts aside what was never acknowledged. Returns what people must know."""
 
     def replay(self, after: int) -> Iterator[tuple[int, bytes]]:
-        """The records later than LSN `after`, each with its own."""
+        """The records later than LSN `after`, each with its LSN."""
 
     def open(self) -> None:
-        """From now on records can be appended; the first one's LSN is behind `given`. Raises OSError."""
+        """From now on records can be appended; their LSNs are later than `given`. Raises OSError."""
 
     # Life.
 
@@ -82,13 +82,16 @@ class Log(Protocol):
         """Adds a command of ours, as JSON without a line end; returns its ticket. Tickets are above 0, and grow."""
 
     def commit(self) -> None:
-        """Begins to commit what was appended, unless a commit is under way. Never waits. Raises CommitFailed."""
+        """Begins to commit what was appended, unless a commit is under way. Raises CommitFailed.
+
+        It waits for no network, and for no slow disk.
+        """
 
     def ready(self) -> None:
-        """Hears how far commits have come, and waits for that if nothing has been heard. Raises CommitFailed."""
+        """Hears how far commits have come; waits if there is nothing to hear yet. Raises CommitFailed."""
 
     def committed(self) -> Iterable[Batch]:
-        """What has been committed, and was not handed out yet, in order."""
+        """Hands out what has been committed since the last call, in order."""
 
     def every_second(self) -> None:
         """A second is over. Raises CommitFailed."""
@@ -96,16 +99,16 @@ class Log(Protocol):
     # Checkpoints and the end.
 
     def cut(self) -> None:
-        """What comes later is kept apart from what was handed out so far, which is durable then. Raises OSError."""
+        """Makes durable what was handed out so far, and keeps it apart from all that comes later. Raises OSError."""
 
     def truncate(self) -> None:
-        """What came before the cut may go: the flat files hold it. Raises OSError."""
+        """Drops what came before the cut: the flat files hold it. Raises OSError."""
 
     def settle(self) -> None:
         """Makes everything durable that was handed out, and waits for it; legal `at_rest`. Raises OSError."""
 
     def clear(self) -> None:
-        """All that was handed out may go: the flat files hold it. Raises OSError."""
+        """Drops all that was handed out: the flat files hold it. Raises OSError."""
 
     def close(self) -> None:
         """Gives back what it holds."""

@@ -4,7 +4,7 @@ A record is ``LSN CRC json``. A mark begins with ``#`` and is no command:
 
 * ``# durable D R CRC``: when it was written, everything up to LSN D was on disk for good, and LSNs up to R may have
   been given away (R is D unless FSYNC is ``second``). What is damaged behind D was never known to be on disk.
-* ``# skip A B CRC``: the LSNs from A to B hold no record. A start writes it where a journal goes on later than its end.
+* ``# skip A B CRC``: there are no records with the LSNs from A to B. A start writes it to go on with a later LSN.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def durable(upto: int, given: int) -> bytes:
 
 
 def skip(first: int, last: int) -> bytes:
-    """The mark that the LSNs from `first` to `last` hold no record."""
+    """The mark that there are no records with the LSNs from `first` to `last`."""
     return _mark(b"# skip %d %d" % (first, last))
 
 
@@ -70,7 +70,7 @@ def read_mark(line: bytes) -> Mark | None:
 
 
 def marks_in(damaged: bytes) -> Iterator[Mark]:
-    """The marks anywhere in damaged bytes. No text of a user's can look like one: JSON has no bare line end."""
+    """The marks anywhere in damaged bytes. What users write cannot look like one: JSON has no bare line ends."""
     for found in _MARK.finditer(damaged):
         mark = _checked(found)
         if mark:

@@ -1,9 +1,9 @@
-"""What a start reads of the journal: first the proof of all of it, which changes nothing; then its records.
+"""How a start reads the journal: it proves all of it, which changes nothing, and then reads the records.
 
-Where the first damage is, everything behind it is searched for marks. A mark that names a later LSN as durable says
-that something was on disk and is damaged now: the journal is refused, and left as it is. Otherwise nobody was ever
-told that what is damaged is safe: it is the torn tail that a power cut leaves, in whatever state the sectors are.
-Segments of format 1 have no marks: there, only a last line that is cut short is a torn tail.
+Behind the first damage it looks for marks. If one says that a later record was durable, then acknowledged data is
+damaged: the journal is refused, and left as it is. Otherwise nothing from the damage on was ever acknowledged: it is a
+torn tail, and a power cut may leave its sectors in any state. Segments of format 1 have no marks: there, only a last
+line that is cut short is a torn tail.
 
 Must not know what a command means. Legal order: ``prove`` → ``keep_and_cut`` where there is a torn tail → ``records``.
 """
@@ -58,7 +58,7 @@ def _last_of(older: Path) -> int:
 
 
 def prove(folder: Path, after: int) -> Found:
-    """Reads and checks every segment with something later than LSN `after`. Raises FileError, naming the place."""
+    """Reads and checks every segment that has records later than LSN `after`. Raises FileError, naming the place."""
     reader = _Reader(after)
     for path in segments(folder):
         older = path.name != "journal.txt"
@@ -111,7 +111,7 @@ class _Reader:
         crc32, chain = zlib.crc32, self.chain
         for number, line in enumerate(file, 2):
             parts = line.split(b" ", 2)
-            # Nearly always it is the record that is expected; everything else is looked at more closely.
+            # Nearly always this is the next record. Whatever else it may be takes a closer look.
             if (
                 chain is not None
                 and len(parts) == 3
@@ -153,13 +153,13 @@ class _Reader:
         return True
 
     def end_older(self, path: Path, damage: _Damage | None) -> None:
-        """An older segment's name says which record is its last; what may stand behind that one means nothing."""
+        """An older segment's name says which record is its last. What stands behind that record means nothing."""
         if self.lsn < _last_of(path):
             place, what = (f"{path}, line {damage.line}", damage.what) if damage else (str(path), "its end is missing")
             raise FileError(f"{place}: {what}; LSN {_last_of(path)} is its last. {REMEDY}")
 
     def end_torn(self, path: Path, damage: _Damage) -> None:
-        """What is damaged in the current segment is a torn tail, or it is refused."""
+        """Damage in the current segment is a torn tail, or the journal is refused."""
         place = f"{path}, line {damage.line}: {damage.what}"
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as everything:
             if self._old:
@@ -198,7 +198,7 @@ def keep_and_cut(path: Path, at: int) -> Path:
 
 
 def records(found: Found, after: int) -> Iterator[tuple[int, bytes]]:
-    """The records later than LSN `after`, which were proven."""
+    """The proven records later than LSN `after`."""
     for path, end in found.parts:
         with open(path, "rb") as file:
             at = 0

@@ -2,10 +2,9 @@
 
 Must not know what is in the files.
 
-A job may also be done in place, by this process: that saves waking the child and being woken by it, which on a fast
-disk costs as much as the sync itself. It is done where the disk has been fast lately, and never while the child has
-work. Each time a disk thought fast was slow in place, and held up the loop, it must be fast for longer before it is
-trusted again.
+A job may also be done in place, by this process. That saves waking the child and being woken by it, which costs as much
+as a sync of a fast disk. It is done while the disk is fast, and never while the child has work. Each time the disk is
+slow in place, and so holds up the loop, it must be fast for longer before it is trusted again.
 """
 
 from __future__ import annotations

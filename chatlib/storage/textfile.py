@@ -1,4 +1,4 @@
-"""Text files that are replaced whole or not at all, and read with a place to name when they are wrong.
+"""Text files: each is replaced whole or not at all, and whoever reads one can name the line that is wrong.
 
 A flat file's first line names its format: ``# block_rep.txt 2: who blocks whom``. All files are 0600.
 """
@@ -79,7 +79,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def sealed(text: str) -> str:
-    """`text`, one line without its end, with a checksum behind it."""
+    """`text` (one line, without its end) with a checksum behind it."""
     return f"{text} {zlib.crc32(text.encode()):08x}\n"
 
 
