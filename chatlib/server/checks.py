@@ -13,12 +13,12 @@ from itertools import count
 from typing import Protocol
 
 from chatlib.reactor.loop import READ, Loop
-from chatlib.storage.checker import Checked, Checker, Task
+from chatlib.storage.checker import AT_ONCE, Checked, Checker, Task
 from chatlib.storage.child import ChildDied
 
 BEHIND = 1 << 20  # bytes that the digest is behind until it is worth a task
 KEPT = 1_000  # digests of parts whose uploads were cut; beyond, the oldest goes, and its part is read again
-AT_ONCE = 4 << 20  # bytes of one task: nobody else's small file waits for longer
+MOST = 4 << 20  # bytes of one task: nobody else's small file waits for longer
 _GO_ON = Checked(0, False, b"")  # what somebody else started is done
 
 
@@ -51,6 +51,8 @@ class Checks:
     def __init__(self, loop: Loop, checker: Checker, tell: Callable[[str], None]) -> None:
         self._loop, self._checker, self._tell = loop, checker, tell
         self._under_way: deque[tuple[PartDigest, Task, Checking]] = deque()  # and who started it
+        self._waiting: dict[PartDigest, None] = {}  # for their turn to have a task,
+        self._next: PartDigest | None = None  # which this one has now
         self._kept: dict[str, PartDigest] = {}  # by part; those used last come last
         self._forgotten: deque[int] = deque()  # what the child may forget
         self._numbers = count(1)
@@ -67,7 +69,7 @@ class Checks:
 
     def keep(self, key: str, digest: PartDigest) -> None:
         """For when its upload goes on."""
-        digest.owner = None
+        self._disown(digest)
         self._kept[key] = digest
         if len(self._kept) > KEPT:
             self.drop(next(iter(self._kept)))
@@ -79,31 +81,40 @@ class Checks:
 
     def forget(self, digest: PartDigest) -> None:
         """Nobody will go on with it."""
-        digest.owner = None
+        self._disown(digest)
         if digest.upto or digest.busy:
             self._forgotten.append(digest.number)
+
+    def _disown(self, digest: PartDigest) -> None:
+        digest.owner = None
+        self._waiting.pop(digest, None)
 
     # A part that grows.
 
     def start(self, digest: PartDigest, fd: int, size: int, whole: bool, owner: Checking) -> None:
-        """Goes on, towards `size` bytes; if that is all (`whole`), the last task syncs them too. Raises OSError."""
-        length = min(size - digest.upto, AT_ONCE)
-        last = whole and digest.upto + length == size
-        forgotten = self._forgotten.popleft() if self._forgotten else 0
-        task = Task(digest.number, digest.upto, length, last, forgotten)
+        """Goes on, towards `size` bytes; if that is all (`whole`), the last task syncs them too. Raises OSError.
+
+        When the child has enough to do, the owner hears ``checked`` in its turn, and may start then.
+        """
         if self._dead:
             owner.checked(None)
             return
-        digest.busy = True
-        self._under_way.append((digest, task, owner))
+        if len(self._under_way) == AT_ONCE or (self._waiting and digest is not self._next):
+            self._waiting[digest] = None
+            return
+        length = min(size - digest.upto, MOST)
+        forgotten = self._forgotten[0] if self._forgotten else 0
+        task = Task(digest.number, digest.upto, length, whole and digest.upto + length == size, forgotten)
         try:
             self._checker.start(fd, task)
         except ChildDied:
             self._die()
-        except OSError:
-            self._under_way.pop()
-            digest.busy = False
-            raise
+            owner.checked(None)
+            return
+        if forgotten:
+            self._forgotten.popleft()
+        digest.busy = True
+        self._under_way.append((digest, task, owner))
 
     def readable(self) -> None:
         try:
@@ -111,7 +122,10 @@ class Checks:
         except ChildDied:
             self._die()
             return
-        self._answer(answer)
+        try:
+            self._answer(answer)
+        finally:
+            self._serve_waiting()
 
     def _answer(self, answer: Checked | None) -> None:
         digest, task, starter = self._under_way.popleft()
@@ -120,16 +134,16 @@ class Checks:
             digest.upto, digest.sha256 = task.offset + task.length, answer.digest.hex()
         else:  # the child has nothing of it any more
             digest.number, digest.upto = next(self._numbers), 0
-        owner = digest.owner
-        if owner is None:
-            return
-        if answer is not None and owner is not starter:
-            answer = _GO_ON
-        try:
-            owner.checked(answer)
-        except Exception:
-            owner.broken()
-            raise
+        _tell(digest, answer if answer is None or digest.owner is starter else _GO_ON)
+
+    def _serve_waiting(self) -> None:
+        while self._waiting and len(self._under_way) < AT_ONCE and not self._dead:
+            digest = self._next = next(iter(self._waiting))
+            del self._waiting[digest]
+            try:
+                _tell(digest, _GO_ON)
+            finally:
+                self._next = None
 
     def _die(self) -> None:
         """No more answers will come. The chat goes on."""
@@ -138,9 +152,22 @@ class Checks:
         self._tell("The child that checks files has died: until the server is started again, it takes no more files.")
         while self._under_way:
             self._answer(None)
+        for digest in list(self._waiting):
+            _tell(digest, None)
 
     def writable(self) -> None: ...
 
     def again(self) -> None: ...
 
     def broken(self) -> None: ...
+
+
+def _tell(digest: PartDigest, answer: Checked | None) -> None:
+    owner = digest.owner
+    if owner is None:
+        return
+    try:
+        owner.checked(answer)
+    except Exception:
+        owner.broken()
+        raise

@@ -13,7 +13,6 @@ import os
 import socket
 import struct
 import time
-from collections import deque
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from chatlib.storage.syncer import datasync
 
 _TASK = struct.Struct("=QQQ?Q")
 _ANSWER = struct.Struct("=i?32s")
-AT_ONCE = 32  # tasks in the pipe at most, so that it never blocks; more wait here
+AT_ONCE = 32  # tasks in the pipe at most, so that it never blocks
 _PIECE = 256 << 10  # bytes read at once
 
 
@@ -79,41 +78,22 @@ def _sync(fd: int) -> int:
 
 
 class Checker(Child):
-    """Legal order: (``start``, and ``ready`` each time that `fileno` is readable)*; ``close`` at the end."""
+    """Legal order: (``start``, and ``ready`` each time that `fileno` is readable)*; ``close`` at the end.
+
+    At most AT_ONCE tasks may be under way.
+    """
 
     def __init__(self, slow: float = 0.0) -> None:
         """`slow`: seconds that each sync takes longer, for tests with a disk that is not there."""
         super().__init__("checking", partial(_serve, slow))
-        self._handed = 0  # tasks that the child has
-        self._queue: deque[tuple[int, bytes]] = deque()  # tasks that it will get, with descriptors of ours
 
     def start(self, fd: int, task: Task) -> None:
-        """`fd` may be closed at once. Raises OSError when there is no descriptor to be had, ChildDied."""
-        record = _TASK.pack(*task)
-        if self._queue or self._handed == AT_ONCE:
-            self._queue.append((os.dup(fd), record))
-        else:
-            self._send(record, (fd,))
-            self._handed += 1
+        """`fd` may be closed at once. Raises OSError; ChildDied."""
+        self._send(_TASK.pack(*task), (fd,))
 
     def ready(self) -> Checked:
         """The answer to the oldest task under way; waits for it where none has come. Raises ChildDied."""
-        answer = self._receive(_ANSWER.size)
-        self._handed -= 1
-        if self._queue:
-            fd, record = self._queue.popleft()
-            try:
-                self._send(record, (fd,))
-                self._handed += 1
-            finally:
-                os.close(fd)
-        return Checked(*_ANSWER.unpack(answer))
-
-    def close(self) -> None:
-        """As a child's; what is in the queue is not done."""
-        while self._queue:
-            os.close(self._queue.popleft()[0])
-        super().close()
+        return Checked(*_ANSWER.unpack(self._receive(_ANSWER.size)))
 
 
 def _serve(slow: float, pipe: socket.socket) -> None:

@@ -31,10 +31,9 @@ class Desk:
 
     def start(self, name: str, fault: bool = False) -> File:
         """A small file, from beginning to end."""
-        file = File(self, name, fault)
+        file = File(self, name, fault, whole=True)
         file.grow(name.encode())
-        file.go_on(whole=True)
-        file.close()  # whoever started it may go
+        file.go_on()
         return file
 
     def until(self, count: int) -> None:
@@ -49,8 +48,8 @@ class Desk:
 class File:
     """A part that grows."""
 
-    def __init__(self, desk: Desk, name: str, fault: bool = False) -> None:
-        self.desk, self.name, self.fault = desk, name, fault
+    def __init__(self, desk: Desk, name: str, fault: bool = False, whole: bool = False) -> None:
+        self.desk, self.name, self.fault, self.whole = desk, name, fault, whole
         self.fd = os.open(desk.folder / name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.digest = desk.checks.digest(name, self)
         self.data = b""
@@ -59,8 +58,8 @@ class File:
         self.data += data
         os.write(self.fd, data)
 
-    def go_on(self, whole: bool = False) -> None:
-        self.desk.checks.start(self.digest, self.fd, len(self.data), whole, self)
+    def go_on(self) -> None:
+        self.desk.checks.start(self.digest, self.fd, len(self.data), self.whole, self)
 
     @property
     def right(self) -> bool:
@@ -70,6 +69,11 @@ class File:
         os.close(self.fd)
 
     def checked(self, answer: Checked | None) -> None:
+        if answer is not None and self.whole and not answer.at_sync and not answer.error:
+            self.go_on()
+            return
+        if self.whole:
+            self.close()
         self.desk.heard.append((self.name, answer and answer.error))
         if self.fault:
             raise ValueError("a fault of ours")
@@ -97,7 +101,7 @@ def test_hundreds_at_once_are_answered_in_order(desk: Desk) -> None:
 
 
 def test_a_file_that_grows_is_hashed_piece_by_piece(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 1_000)
+    monkeypatch.setattr(module, "MOST", 1_000)
     one, other = File(desk, "one"), File(desk, "other")
     for _ in range(3):
         one.grow(os.urandom(700))
@@ -107,12 +111,30 @@ def test_a_file_that_grows_is_hashed_piece_by_piece(desk: Desk, monkeypatch: pyt
         desk.until(len(desk.heard) + 2)
         assert one.right and other.right
     assert (one.digest.upto, other.digest.upto) == (2_100, 3_000), "at most so many at once"
-    for _ in range(3):
-        other.go_on(whole=True)
-        desk.until(len(desk.heard) + 1)
+    other.whole = True
+    other.go_on()
+    desk.until(len(desk.heard) + 1)
     assert other.digest.upto == 5_100 and other.right and other.digest.sha256
     one.close()
-    other.close()
+
+
+def test_whoever_waits_has_a_turn_before_those_who_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    monkeypatch.setattr(module, "MOST", 10)
+    large = [File(desk, name, whole=True) for name in ("large", "larger")]
+    for file in large:
+        file.grow(bytes(1_000))
+        file.go_on()
+    for name in ("a", "b", "c"):
+        desk.start(name)
+    gone = File(desk, "gone", whole=True)
+    gone.go_on()
+    desk.checks.forget(gone.digest)
+    desk.until(3)
+    assert desk.heard == [("a", 0), ("b", 0), ("c", 0)] and all(file.digest.upto < 100 for file in large)
+    desk.until(5)
+    assert [name for name, _ in desk.heard[3:]] == ["large", "larger"] and all(file.right for file in large)
+    gone.close()
 
 
 def test_what_is_kept_and_what_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +157,7 @@ def test_what_is_kept_and_what_is_forgotten(desk: Desk, monkeypatch: pytest.Monk
     stale = files[0].digest
     stale.busy, stale.owner = False, files[0]
     files[0].fd = os.open(desk.folder / "a", os.O_RDWR | os.O_APPEND)
+    files[0].whole = False
     files[0].grow(b"more")
     files[0].go_on()
     desk.until(9)
@@ -149,7 +172,7 @@ def test_somebody_else_goes_on_while_a_piece_is_hashed(desk: Desk) -> None:
     first = File(desk, "a")
     first.grow(b"12345")
     first.go_on()
-    first.close()
+    first.close()  # whoever started it may go
     desk.checks.keep("a", first.digest)
     second = File(desk, "a")
     second.name = "second"
@@ -163,10 +186,10 @@ def test_a_file_that_is_shorter_than_it_was(desk: Desk) -> None:
     file = File(desk, "a")
     file.grow(b"12345")
     os.ftruncate(file.fd, 3)
-    file.go_on(whole=True)
+    file.whole = True
+    file.go_on()
     desk.until(1)
     assert desk.heard == [("a", errno.EIO)] and file.digest.upto == 0
-    file.close()
 
 
 def test_a_disk_that_does_not_sync_is_told_from_one_that_does_not_read(desk: Desk) -> None:
@@ -178,6 +201,16 @@ def test_a_disk_that_does_not_sync_is_told_from_one_that_does_not_read(desk: Des
     assert desk.heard == [("whole", errno.EINVAL), ("part", errno.ESPIPE)]
     for fd in (reader, writer, whole.fd, part.fd):
         os.close(fd)
+
+
+def test_no_descriptor_is_used_up_by_those_who_wait(desk: Desk) -> None:
+    os.kill(desk.checker._pid, signal.SIGSTOP)
+    before = len(os.listdir("/dev/fd"))
+    for number in range(100):
+        desk.start(str(number))
+    assert len(os.listdir("/dev/fd")) == before + 100, "but their own"
+    os.kill(desk.checker._pid, signal.SIGCONT)
+    desk.until(100)
 
 
 def test_a_fault_costs_one_file_and_no_other(desk: Desk) -> None:
@@ -203,14 +236,3 @@ def test_a_child_that_is_killed(desk: Desk, count: int) -> None:
     desk.loop.call_later(0.0, desk.loop.stop)
     desk.loop.run()
     assert desk.loop.ticks < 1_000, "the loop does not spin"
-
-
-def test_closed_with_files_under_way(tmp_path: Path) -> None:
-    before = len(os.listdir("/dev/fd"))
-    desk = Desk(tmp_path)
-    os.kill(desk.checker._pid, signal.SIGSTOP)
-    for number in range(40):
-        desk.start(str(number))
-    os.kill(desk.checker._pid, signal.SIGCONT)
-    desk.close()
-    assert len(os.listdir("/dev/fd")) == before and desk.heard == []

@@ -13,6 +13,7 @@ import pytest
 
 from chatlib.server import carriers, checks
 from chatlib.storage.blobs import Blobs
+from chatlib.storage.checker import AT_ONCE
 from tests.chance import new_chance
 from tests.server.carrying import DATA, Dial, announce, cut_upload, digest, download, lying, upload
 from tests.server.house import CheckingDisk, House, Peer
@@ -104,7 +105,7 @@ def test_a_digest_that_was_dropped_is_made_anew(house: House, dial: Dial, monkey
 def test_what_is_there_already_is_hashed_a_piece_at_a_time(
     house: House, dial: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "AT_ONCE", 10_000)
+    monkeypatch.setattr(checks, "MOST", 10_000)
     columbia = cut_before(house, dial, "earlier")
     upload(dial, columbia)
     assert {task.length for task in house.files_disk.started[:-1]} == {10_000} and read(house) == len(DATA)
@@ -243,11 +244,12 @@ def test_many_small_files_at_once(build: Callable[..., House], dial: Dial) -> No
         for name in "1234":
             pipes[peer.name, name] = begin(dial, peer, f"{peer.name} {name}".encode(), name)
     house.settle()
-    assert len(house.files_disk.tasks) == len(pipes) == 60 and seas.ask("fileget")["items"] == []
+    assert len(house.files_disk.tasks) == AT_ONCE and len(pipes) == 60 and seas.ask("fileget")["items"] == []
     for done in (1, 24):
         house.files_disk.release(done)
         house.settle()
     assert len(seas.ask("fileget")["items"]) == 25, "those that are synced, and no other"
+    house.files_disk.fast = True
     house.files_disk.release()
     assert [pipe.status() for pipe in pipes.values()] == ["OK"] * 60
     assert len([event for event in seas.events if event["event"] == "file"]) == 60
