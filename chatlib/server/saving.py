@@ -9,6 +9,7 @@ wish waits. `end` comes last: it kills the child, and leaves the child's work to
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import deque
@@ -208,6 +209,8 @@ class Saver:
                 if everything:
                     self._effects.finish()  # everything is durable: the journal was cut
                     notes = checkpoint_now(home, self._world, self._messages, edited, home.writer.wanted)
+                    with contextlib.suppress(OSError):  # what stays now goes with the next save
+                        self._journal.truncate()  # here, since a disk takes long over a large file
                 else:
                     notes = edited.write(self._world)
             return json.dumps(notes).encode()

@@ -102,7 +102,10 @@ class Log(Protocol):
         """Makes durable what was handed out so far, and keeps it apart from all that comes later. Raises OSError."""
 
     def truncate(self) -> None:
-        """Drops what came before the cut: the flat files hold it. Raises OSError."""
+        """Drops what came before the cut: the flat files hold it. Raises OSError.
+
+        It may take long. So a forked child that has written the flat files calls it first, then its parent does.
+        """
 
     def settle(self) -> None:
         """Makes everything durable that was handed out, and waits for it; legal `at_rest`. Raises OSError."""

@@ -30,16 +30,16 @@ def pause() -> None:
 
 def sync_folder(folder: Path) -> None:
     """Makes renames and new files in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def sync_file(path: Path) -> None:
     """Makes what a file holds durable."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, flags: int) -> None:
+    fd = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:

@@ -84,6 +84,38 @@ def test_a_checkpoint_comes_about_although_every_tick_has_work(build: Callable[.
     raise AssertionError(f"the journal has {house.server.journal.size} bytes, and no checkpoint begins")
 
 
+def test_a_large_segment_is_removed_by_the_child(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removing 64 MiB takes a disk 20 ms and more: too long for a tick."""
+    load(house, house.login("Columbia"), 5)
+    removed: list[str] = []
+    unlink = Path.unlink
+
+    def noted(path: Path, missing_ok: bool = False) -> None:
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)  # of the child nothing is noted here
+    assert house.save() == ["Saved."]
+    assert segments(house) == ["journal.txt"]
+    assert not [name for name in removed if name.startswith("journal")]
+
+
+def test_a_segment_that_the_child_could_not_remove_goes_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(house, house.login("Columbia"), 5)
+    real, server = house.server.journal.truncate, os.getpid()
+
+    def refused() -> None:
+        if os.getpid() != server:
+            raise OSError(5, "Input/output error")
+        real()
+
+    monkeypatch.setattr(house.server.journal, "truncate", refused)
+    assert house.save() == ["Saved."]
+    assert segments(house) == ["journal.txt"]
+
+
 @pytest.mark.parametrize("moment", ["cut", "written", "ready", "moved"])
 def test_the_power_fails_during_a_checkpoint(
     build: Callable[..., House], monkeypatch: pytest.MonkeyPatch, moment: str
