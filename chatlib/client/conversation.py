@@ -276,7 +276,7 @@ class Conversation:
             case "bye":
                 self.disconnected(text_of(event), now, status_of(event))
             case "waiting":
-                self.tell(n.Waiting(integer_of(event, "position")))
+                self.tell(n.Queued(integer_of(event, "position")))
             case "admitted":
                 self._greeted(now)
             case _ if isinstance(seq, int) and seq <= self._received:
@@ -304,7 +304,7 @@ class Conversation:
         self._epoch = str(reply.get("epoch"))
         if status == "WAITING":
             self.state = State.WAITING
-            self.tell(n.Waiting(integer_of(reply, "position")))
+            self.tell(n.Queued(integer_of(reply, "position")))
         else:
             self._greeted(now)
 

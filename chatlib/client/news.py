@@ -1,7 +1,7 @@
 """What a conversation tells whoever listens: plain records, in the order in which things happened.
 
 Must not know how they are shown, nor where they come from. The order for one connection is
-``(Waiting* Greeted)? → (Challenged | Proven | Answered | LoggedIn | Away | Arrived)* → (Lost | Idle | Ended)``; after
+``(Queued* Greeted)? → (Challenged | Proven | Answered | LoggedIn | Away | Arrived)* → (Lost | Idle | Ended)``; after
 ``Lost`` the same begins again on the next connection, after ``Idle`` when there is something to say, after ``Ended``
 nothing comes.
 """
@@ -52,7 +52,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Queued:
     """The server is full: this connection stands in the queue, at `position`."""
 
     position: int
@@ -139,4 +139,4 @@ class Ended:
     text: str
 
 
-News = Waiting | Greeted | Challenged | Proven | LoggedIn | Away | Arrived | Answered | Lost | Idle | Ended
+News = Queued | Greeted | Challenged | Proven | LoggedIn | Away | Arrived | Answered | Lost | Idle | Ended

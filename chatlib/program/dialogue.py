@@ -14,14 +14,15 @@ from collections.abc import Callable
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News
-from chatlib.program import lines
-from chatlib.program.filetalk import FileTalk
-from chatlib.program.lines import Line, Names
+from chatlib.program.commandline import ROLES, help_lines, no_help
+from chatlib.program.filetalk import COMMANDS, FileTalk
 from chatlib.program.questions import Questions
-from chatlib.protocol.commands import Role, Row, UsageError, parse
+from chatlib.program.sentences import book
+from chatlib.program.sentences import entry as say
+from chatlib.program.sentences.book import Line, error
+from chatlib.protocol.commands import Role, UsageError, parse
+from chatlib.terminal.completion import Names
 from chatlib.terminal.teletype import Prompt
-
-FILES = frozenset({"file", "fileget", "filedecline"})
 
 
 class Dialogue:
@@ -110,7 +111,7 @@ class Dialogue:
         self._files.leave()
         pending = len(self._conversation.outbox.pending)
         if pending and self._conversation.state is None:
-            self._show(lines.unsent(pending))
+            self._show(say.unsent(pending))
         self._questions.drop()
         self._conversation.logout(now)
 
@@ -143,9 +144,9 @@ class Dialogue:
             return
         match item:
             case n.Greeted(goes_on):
-                self._questions.greeted(goes_on, self._come_back(lines.server_back()), now)
-            case n.Waiting(position):
-                self._show(lines.waiting(position))
+                self._questions.greeted(goes_on, self._come_back(say.server_back()), now)
+            case n.Queued(position):
+                self._show(say.queued(position))
             case n.Challenged(action):
                 self._questions.challenged(action)
             case n.Proven():
@@ -153,17 +154,17 @@ class Dialogue:
             case n.LoggedIn():
                 self._logged_in(item)
             case n.Away(count):
-                self._show(lines.away(count))
+                self._show(say.away(count))
             case n.Arrived(event):
                 self._arrived(event)
             case n.Answered():
                 self._answered(item, now)
             case n.Lost(_, text):
                 if not self._down:
-                    self._show(lines.lost(text, bool(self._conversation.user)))
+                    self._show(say.lost(text, bool(self._conversation.user)))
                 self._down = True
             case n.Idle(text):
-                self._show(lines.idle(text))
+                self._show(say.idle(text))
                 self._idle = True
             case n.Ended():
                 self._ended(item)
@@ -172,7 +173,7 @@ class Dialogue:
         """What stands before the half-typed line. `retry_in`: seconds until the next attempt to come back."""
         if not self.online or self._questions.changing:
             return self._questions.prompt
-        note = lines.LOGGED_OFF if self._idle else lines.offline_note(retry_in) if self._down else ""
+        note = say.LOGGED_OFF if self._idle else say.offline_note(retry_in) if self._down else ""
         return Prompt(f"{self._conversation.user}> ", note)
 
     def taken(self, now: float) -> None:
@@ -190,15 +191,13 @@ class Dialogue:
 
     def _logged_in(self, item: n.LoggedIn) -> None:
         self._down = False
-        self._show(lines.back() if item.again else lines.welcome(item.user))
+        self._show(say.back() if item.again else say.welcome(item.user))
         if item.resent and not self._woken:
-            self._show(lines.resent(item.resent))
+            self._show(say.resent(item.resent))
         self._woken = False
 
     def _arrived(self, event: Fields) -> None:
-        line = lines.event(event, self._wall(), self._times)
-        if line is not None:
-            self._show(line)
+        self._show(book.event(event, self._wall(), self._times))
         for field in ("from", "user"):
             self.names.see(event.get(field))
         self._shown.append(event)
@@ -210,7 +209,7 @@ class Dialogue:
             self._questions.name_is_free()
             return
         offered = action == "login" and status == "NO_SUCH_USER" and not self._script
-        for line in [] if offered else lines.answer(action, fields, reply, self._wall()):
+        for line in [] if offered else book.answer(action, fields, reply, self._wall()):
             self._show(line)
         self._refused |= status != "OK"
         self._see_names(fields, reply)
@@ -233,42 +232,47 @@ class Dialogue:
         if item.status == "LOGGED_OUT":
             self.status = 1 if self._script and (self._refused or self._files.refused) else 0
             return
-        self._show(lines.error(item.text))
+        self._show(error(item.text))
         pending = len(self._conversation.outbox.pending)
         if pending:
-            self._show(lines.unsent(pending))
+            self._show(say.unsent(pending))
         self.status = 1
 
     # Commands.
 
     def _command(self, text: str, now: float) -> None:
         try:
-            command, fields = parse(text, *lines.ROLES)
+            command, fields = parse(text, *ROLES)
         except UsageError as wrong:
             self._refused = True
             for each in str(wrong).split("\n"):
-                self._show(lines.error(each))
+                self._show(error(each))
             return
         if command.role is Role.LOCAL:
-            self._local(command, fields)
+            LOCAL[command.name](self, fields)
         elif command.name == "logout":
             self.leave(now)
         elif command.name == "password":
             self._questions.changing = True
             self._conversation.change_password(now)
-        elif command.name in FILES:
+        elif command.name in COMMANDS:
             self._files.command(command.name, fields, now)
         else:
             self._conversation.request(command.name, fields, now)
 
-    def _local(self, command: Row, fields: Fields) -> None:
-        if command.name == "help":
-            found = lines.help_lines(str(fields.get("command", "")))
-            self._refused |= found == [lines.no_help(str(fields.get("command")))]
-            for line in found:
-                self._show(line)
-        elif command.name == "break":
-            self._drop()
+    def _help(self, fields: Fields) -> None:
+        name = str(fields.get("command", ""))
+        found = help_lines(name)
+        self._refused |= found == [no_help(name)]
+        for line in found:
+            self._show(line)
+
+    def _break(self, _fields: Fields) -> None:
+        self._drop()
 
     def _show(self, line: Line) -> None:
         self._write(*line)
+
+
+# What never leaves the client, by the name of its row.
+LOCAL: dict[str, Callable[[Dialogue, Fields], None]] = {"help": Dialogue._help, "break": Dialogue._break}

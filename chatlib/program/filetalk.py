@@ -1,7 +1,7 @@
 """Files in a person's words: commands → transfers, transfers → sentences and bars.
 
-Must not know connections or keys. Legal order: ``command`` and ``heard`` while the conversation lasts, ``show`` once a
-tick, ``leave`` before the end. Invariant: each transfer that a person asked for has one last sentence.
+Must not know connections or keys. Legal order: ``command`` and ``heard`` while the conversation lasts, ``status`` once
+a tick, ``leave`` before the end. Invariant: each transfer that a person asked for has one last sentence.
 """
 
 from __future__ import annotations
@@ -12,16 +12,27 @@ from pathlib import Path
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Sending, Transfer, TransferQueue
+from chatlib.client.files import Fetching, Sending, Stage, Transfer, TransferQueue
 from chatlib.client.localfiles import TransferError, remove_part
 from chatlib.client.news import Fields, News, Request
-from chatlib.program import lines
-from chatlib.program.completion import complete_file
-from chatlib.program.lines import Line
-from chatlib.program.progress import Bars, percent
-from chatlib.program.waiting import Waiting, counted
-from chatlib.protocol.words import BadQuotes, readable_size, split_words
+from chatlib.program.sentences import files as say
+from chatlib.program.sentences.book import Line, error
+from chatlib.program.waiting import WaitingFiles, counted
+from chatlib.protocol.words import BadQuotes, split_words
+from chatlib.terminal.progress import Bars, Progress
 from chatlib.terminal.screen import Part
+
+COMMANDS = frozenset({"file", "fileget", "filedecline"})
+_NAME = 32  # characters of a name that a bar shows
+_COUNTED = (Stage.READING, Stage.MOVING, Stage.CHECKING)
+
+
+def progress(transfer: Transfer) -> Progress:
+    """How far it is, and what it is called: ``report.pdf from ann``."""
+    name = transfer.name if len(transfer.name) <= _NAME else transfer.name[: _NAME - 1] + "…"
+    label = f"{name} {'from' if isinstance(transfer, Fetching) else 'to'} {transfer.peer}"
+    state = "" if transfer.stage is Stage.MOVING else transfer.stage.value
+    return Progress(label, transfer.position, transfer.size, state, transfer.stage in _COUNTED)
 
 
 class FileTalk:
@@ -36,14 +47,14 @@ class FileTalk:
         downloads: Path,
         bars: bool = False,
     ) -> None:
-        self.waiting = Waiting()
+        self.waiting = WaitingFiles()
         self.refused = False  # something could not be done
         self._conversation = conversation
         self._transfers = transfers
         self._write = write
         self._downloads = downloads
         self._drawn = bars
-        self._bars = Bars()
+        self._bars = Bars(progress)
         self._wanted: list[tuple[Request, Callable[[], None]]] = []  # what to do once it is known what waits
         self._quiet: list[Request] = []  # lists that nobody wants to see
         self._begun: set[Transfer] = set()  # those whose beginning was told
@@ -59,7 +70,7 @@ class FileTalk:
     # What the person does.
 
     def command(self, name: str, fields: Fields, now: float) -> None:
-        """``file``, ``fileget`` or ``filedecline``."""
+        """One of COMMANDS."""
         try:
             if name == "file":
                 self._send(str(fields["to"]), split_words(str(fields["path"])))
@@ -83,7 +94,7 @@ class FileTalk:
                 upload = Sending(self._transfers, to, path)
                 self._transfers.add(upload)
                 if upload.renamed:
-                    self._show(lines.renamed(path, upload.name))
+                    self._show(say.renamed(path, upload.name))
             except TransferError as wrong:
                 self._refuse(wrong)
 
@@ -99,7 +110,7 @@ class FileTalk:
         try:
             sender, name = self.waiting.from_sender(sender, word)
         except TransferError as wrong:
-            self._show(lines.error(wrong))
+            self._show(error(wrong))
         else:
             self._conversation.request("filedecline", {"from": sender, "name": name}, self._transfers.loop.now)
 
@@ -107,15 +118,11 @@ class FileTalk:
         """Asks what waits, for completion."""
         self._quiet.append(self._conversation.request("fileget", {}, now))
 
-    def complete(self, before: str) -> list[str] | None:
-        """What the half-typed file command `before` may become; None when it is another."""
-        return complete_file(before, self.waiting)
-
     def leave(self) -> None:
         """Cuts what is under way, and says so."""
         self._left = True
         for transfer in self._transfers.all:
-            self._show(lines.cut(transfer.name, isinstance(transfer, Fetching), transfer.peer))
+            self._show(say.cut(transfer.name, isinstance(transfer, Fetching), transfer.peer))
         self._transfers.stop()
 
     # What happens.
@@ -162,8 +169,8 @@ class FileTalk:
         if not self._drawn and transfer not in self._begun:
             self._begun.add(transfer)
             receives = isinstance(transfer, Fetching)
-            begun = percent(transfer) if transfer.position else 0
-            self._show(lines.transfer_begun(transfer.name, receives, transfer.peer, transfer.size, begun))
+            begun = progress(transfer).percent if transfer.position else 0
+            self._show(say.transfer_begun(transfer.name, receives, transfer.peer, transfer.size, begun))
 
     def ended(self, transfer: Transfer) -> None:
         self._begun.discard(transfer)
@@ -174,24 +181,22 @@ class FileTalk:
             self._refuse(transfer.failure)
         elif isinstance(transfer, Fetching):
             self.waiting.remove(transfer.peer, transfer.name)
-            self._show(lines.fetched(transfer.name, transfer.peer, str(transfer.path)))
+            self._show(say.fetched(transfer.name, transfer.peer, str(transfer.path)))
         else:
-            self._show(lines.sent(transfer.name, transfer.peer, readable_size(transfer.size)))
+            self._show(say.sent(transfer.name, transfer.peer, transfer.size))
 
     def status(self, now: float) -> list[Part]:
         """The bars; without a place for them, plain lines are printed instead, few enough to be read."""
         active = self._transfers.active
         if self._drawn:
             return self._bars.lines(active, len(self._transfers.queued), now)
-        if self._bars.measure(active, now):
-            for transfer, meter in self._bars.meters.items():
-                if mark := meter.quarter(transfer, now):
-                    self._show((f'"{transfer.name}": {mark} %',))
+        for transfer, mark in self._bars.quarters(active, now):
+            self._show(say.passed(transfer.name, mark))
         return []
 
     def _refuse(self, why: object) -> None:
         self.refused = True
-        self._show(lines.error(why))
+        self._show(error(why))
 
     def _show(self, line: Line) -> None:
         self._write(*line)

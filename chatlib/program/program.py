@@ -24,12 +24,12 @@ from chatlib.client.conversation import Conversation
 from chatlib.client.files import TransferQueue
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
-from chatlib.program import lines
+from chatlib.program import commandline
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
-from chatlib.program.progress import STEP
 from chatlib.reactor.loop import Loop, Signals
 from chatlib.terminal.history import HistoryFile
+from chatlib.terminal.progress import STEP
 from chatlib.terminal.screen import style
 from chatlib.terminal.teletype import Operator, Prompt, Teletype
 
@@ -130,7 +130,7 @@ class Program(Operator):
     def _logged_in(self) -> None:
         history = self._memory.beside(".history") if self._keeps_history else None
         if history:
-            self._teletype.remember(HistoryFile(history, lines.without_text))
+            self._teletype.remember(HistoryFile(history, commandline.without_text))
         if self._teletype.drawn:
             self._files.refresh(self._loop.now)  # for completion
 
@@ -167,8 +167,7 @@ class Program(Operator):
         self._dialogue.line(line, self._loop.now)
 
     def complete(self, before: str) -> list[str]:
-        found = self._files.complete(before)
-        return lines.complete(before, self._dialogue.names) if found is None else found
+        return commandline.complete(before, self._dialogue.names, self._files.waiting.follow)
 
     def touched(self) -> None:
         self._conversation.active(self._loop.now)

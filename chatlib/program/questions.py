@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatlib.client.conversation import Conversation
-from chatlib.program import lines
-from chatlib.program.lines import Line
+from chatlib.program.sentences import entry as say
+from chatlib.program.sentences.book import Line, error
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import is_name
@@ -43,9 +43,9 @@ class Questions:
         self._text = ""  # what was asked
         self._secret = ""  # a new password, until it has been typed twice
         self._challenges: dict[str, tuple[str, Question]] = {
-            "login": (lines.PASSWORD, self._password_answered),
-            "deregister": (lines.PASSWORD, self._remove_password_answered),
-            "password": (lines.CURRENT_PASSWORD, self._current_password_answered),
+            "login": (say.PASSWORD, self._password_answered),
+            "deregister": (say.PASSWORD, self._remove_password_answered),
+            "password": (say.CURRENT_PASSWORD, self._current_password_answered),
         }
 
     @property
@@ -72,7 +72,7 @@ class Questions:
         self._conversation.cancel()
         if self.changing:
             self.drop()
-            self._show((lines.UNCHANGED,))
+            self._show((say.UNCHANGED,))
         else:
             self._ask_user()
         return True
@@ -106,7 +106,7 @@ class Questions:
 
     def proven(self) -> None:
         """The old password was right."""
-        self._ask(lines.NEW_PASSWORD, self._new_password_answered, secret=True)
+        self._ask(say.NEW_PASSWORD, self._new_password_answered, secret=True)
 
     def name_is_free(self) -> None:
         """The name may be registered."""
@@ -119,9 +119,9 @@ class Questions:
         elif action == "register" and status == "OK":
             self._conversation.login(self._user, now)
         elif action == "register" and status == "USER_EXISTS":
-            self._ask(lines.NEW_USERNAME, self._new_user_answered)
+            self._ask(say.NEW_USERNAME, self._new_user_answered)
         elif action == "login" and status == "NO_SUCH_USER":
-            self._ask(lines.unknown_user(self._user), self._offer_answered)
+            self._ask(say.unknown_user(self._user), self._offer_answered)
         elif action in ("login", "deregister") and status == "WRONG_PASSWORD":
             self._prove(action, now)
         else:
@@ -140,7 +140,7 @@ class Questions:
     def _again(self, wrong: object, text: str, question: Question, secret: bool = False) -> None:
         """The answer cannot be one: says why, and asks once more."""
         if wrong:
-            self._show(lines.error(wrong))
+            self._show(error(wrong))
         if self._script:
             self.failed = True
         else:
@@ -151,14 +151,14 @@ class Questions:
         word = text.strip().lower()
         if word in ("yes", "y", "no", "n"):
             return word[0] == "y"
-        self._again(lines.YES_OR_NO if self._script else "", lines.YES_OR_NO, question)
+        self._again(say.YES_OR_NO if self._script else "", say.YES_OR_NO, question)
         return None
 
     # Who one is.
 
     def _ask_user(self) -> None:
         self._secret = ""
-        self._ask(lines.USERNAME, self._user_answered)
+        self._ask(say.USERNAME, self._user_answered)
 
     def _user_answered(self, text: str, now: float) -> None:
         word = text.strip()
@@ -166,11 +166,11 @@ class Questions:
             case "quit" | "exit" | "logout":
                 self._leave(now)
             case "register":
-                self._ask(lines.NEW_USERNAME, self._new_user_answered)
+                self._ask(say.NEW_USERNAME, self._new_user_answered)
             case "de-register" | "deregister":
-                self._ask(lines.REMOVE_USERNAME, self._remove_answered)
+                self._ask(say.REMOVE_USERNAME, self._remove_answered)
             case _:
-                if self._named(word, lines.USERNAME, self._user_answered):
+                if self._named(word, say.USERNAME, self._user_answered):
                     self._prove("login", now)
 
     def _named(self, word: str, text: str, question: Question) -> bool:
@@ -195,7 +195,7 @@ class Questions:
         return True
 
     def _password_answered(self, text: str, now: float) -> None:
-        if self._given(text, lines.PASSWORD, self._password_answered):
+        if self._given(text, say.PASSWORD, self._password_answered):
             self._conversation.prove(now)
 
     # A new account, or a new password.
@@ -208,16 +208,16 @@ class Questions:
             self._ask_user()
 
     def _new_user_answered(self, text: str, now: float) -> None:
-        if self._named(text.strip(), lines.NEW_USERNAME, self._new_user_answered):
+        if self._named(text.strip(), say.NEW_USERNAME, self._new_user_answered):
             self._conversation.ask_name(self._user, now)
 
     def _new_password_answered(self, text: str, _now: float) -> None:
         self._secret = text
-        self._ask(lines.AGAIN, self._again_answered, secret=True)
+        self._ask(say.AGAIN, self._again_answered, secret=True)
 
     def _again_answered(self, text: str, now: float) -> None:
         first, self._secret = self._secret, ""
-        wrong: object = "The two passwords differ."
+        wrong: object = say.DIFFERENT
         if text == first:
             try:
                 if self.changing:
@@ -227,21 +227,21 @@ class Questions:
                 return
             except ScramError as error:
                 wrong = error
-        self._again(wrong, lines.NEW_PASSWORD, self._new_password_answered, secret=True)
+        self._again(wrong, say.NEW_PASSWORD, self._new_password_answered, secret=True)
 
     def _current_password_answered(self, text: str, now: float) -> None:
-        if self._given(text, lines.CURRENT_PASSWORD, self._current_password_answered):
+        if self._given(text, say.CURRENT_PASSWORD, self._current_password_answered):
             self._conversation.prove(now)
 
     # An account to be removed.
 
     def _remove_answered(self, text: str, now: float) -> None:
-        if self._named(text.strip(), lines.REMOVE_USERNAME, self._remove_answered):
+        if self._named(text.strip(), say.REMOVE_USERNAME, self._remove_answered):
             self._prove("deregister", now)
 
     def _remove_password_answered(self, text: str, _now: float) -> None:
-        if self._given(text, lines.PASSWORD, self._remove_password_answered):
-            self._ask(lines.remove_user(self._user), self._confirm_answered)
+        if self._given(text, say.PASSWORD, self._remove_password_answered):
+            self._ask(say.remove_user(self._user), self._confirm_answered)
 
     def _confirm_answered(self, text: str, now: float) -> None:
         answer = self._yes(text, self._confirm_answered)

@@ -1,6 +1,7 @@
 """The files that wait for a person, and what that person means by a few words.
 
-Must not know connections. Pure operations on the list that the server gave, and on the words of a typed line.
+Must not know connections or screens. Operations on the list that the server gave, and on the words of a typed line;
+of the disk only what paths there are.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from chatlib.client.localfiles import TransferError
 from chatlib.client.news import Fields
 from chatlib.protocol.text import fold, visible
-from chatlib.protocol.words import quoted, readable_size
+from chatlib.protocol.words import last_word, quoted, readable_size
+from chatlib.terminal.completion import paths, words
 
 File = tuple[str, str]  # sender and name, as the server knows them
 
 
-class Waiting:
+class WaitingFiles:
     """What is known of them: senders and names, newest first."""
 
     def __init__(self) -> None:
@@ -66,6 +68,24 @@ class Waiting:
             if not self._named(first):
                 raise TransferError(f'No file "{missing}" from "{first}" waits for you.')
         return [self._only(name) for name in names]
+
+    def follow(self, command: str, rest: str) -> list[str] | None:
+        """What the rest of a file command may become; None: not for this class."""
+        behind = last_word(rest)[0] > 0  # whether the word being typed is not the first
+        match command:
+            case "file" if behind:
+                return paths(rest)
+            case "fileget":
+                first = rest.split(None, 1)[0] if behind else ""
+                sender = first if fold(first) in map(fold, self.senders()) else ""
+                return words(rest, self.names(sender) if first else self.senders() + self.names())
+            case "filedecline":
+                sender, blank, begun = rest.partition(" ")
+                if not blank:
+                    return words(rest, self.senders())
+                head = rest[: len(rest) - len(begun.lstrip())]
+                return [head + name for name in self.names(sender) if name.startswith(begun.lstrip())]
+        return None
 
     def knows(self, sender: str, name: str) -> bool:
         """Whether exactly this one waits."""

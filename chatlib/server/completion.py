@@ -1,38 +1,29 @@
-"""What a half-typed line at the console may become: commands, parameters, users, files' numbers.
-
-Only reads the world. A result is the whole line up to the cursor; what cannot be completed has none.
-"""
+"""Which words may follow at the console: parameters, users, files' numbers. Only reads the world."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from chatlib.core.world import World
 from chatlib.protocol.commands import Role, find, typed_by
 from chatlib.storage import parameters
 from chatlib.storage.parameters import PARAMETERS
+from chatlib.terminal import completion
+from chatlib.terminal.completion import starting
 
 
 def complete(before: str, world: World, now: float) -> list[str]:
     """The likeliest first. `now`: seconds since the epoch, for lockouts that are over."""
+    commands = [row.name + (" " if row.typed else "") for row in typed_by(Role.ADMIN)]
     found = find(before, Role.ADMIN)
-    if found is None or not (found[2] or before.endswith(" ")):
-        return _starting(before, [*_commands(), *PARAMETERS])
-    command, _, rest = found
-    head = before[: len(before) - len(rest)]
-    return _starting(before, [head + each for each in _arguments(command.name, rest, world, now)])
+    return completion.complete(
+        before,
+        [*commands, *PARAMETERS],
+        (found[0].name, found[2]) if found else None,
+        lambda command, rest: starting(rest, _words(command, rest, world, now)),
+    )
 
 
-def _commands() -> list[str]:
-    return [command.name + (" " if command.typed else "") for command in typed_by(Role.ADMIN)]
-
-
-def _starting(before: str, candidates: Iterable[str]) -> list[str]:
-    return [each for each in candidates if each.lower().startswith(before.lower()) and each != before]
-
-
-def _arguments(name: str, rest: str, world: World, now: float) -> list[str]:
-    match name:
+def _words(command: str, rest: str, world: World, now: float) -> list[str]:
+    match command:
         case "help":
             return [command.name for command in typed_by(Role.ADMIN)]
         case "kick":

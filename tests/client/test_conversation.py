@@ -452,7 +452,7 @@ def test_the_waiting_room() -> None:
     wire.connect()
     wire.server.say({"event": "waiting", "position": 1})
     wire.run()
-    assert wire.news == [n.Waiting(2), n.Waiting(1)]
+    assert wire.news == [n.Queued(2), n.Queued(1)]
     wire.server.say({"event": "admitted"})
     assert wire.run() == [n.Greeted()]
     assert isinstance(wire.log_in()[0], n.LoggedIn)

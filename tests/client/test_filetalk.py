@@ -11,12 +11,15 @@ import pytest
 from chatlib.client.filelinks import FileLink
 from chatlib.client.files import Fetching, Stage, TransferQueue
 from chatlib.client.localfiles import TransferError
-from chatlib.program import lines
-from chatlib.program.completion import complete_file
-from chatlib.program.progress import Bars, Meter
-from chatlib.program.waiting import Waiting, counted
+from chatlib.program import commandline
+from chatlib.program.filetalk import progress
+from chatlib.program.sentences import book
+from chatlib.program.waiting import WaitingFiles, counted
+from chatlib.terminal.completion import Names
+from chatlib.terminal.progress import Bars, Meter
+from chatlib.terminal.screen import style
 from tests.client.test_dialogue import Person, is_shown, logged_in
-from tests.client.test_lines import NOON, plain
+from tests.client.test_sentences import NOON, plain
 
 FILES: list[dict[str, Any]] = [
     {"from": "Ann", "name": "report.pdf", "size": 1_234_567, "time": NOON, "seq": 9},
@@ -27,8 +30,8 @@ FILES: list[dict[str, Any]] = [
 ]
 
 
-def waiting() -> Waiting:
-    known = Waiting()
+def waiting() -> WaitingFiles:
+    known = WaitingFiles()
     known.see(FILES)
     return known
 
@@ -154,7 +157,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("file ann ~", ["file ann ~/"]),
     ("file ann ~/min", ["file ann ~/mine "]),
     ("fileget ", ["fileget Ann ", "fileget carl ", "fileget dan ", "fileget report.pdf ", "fileget my\\ photo.jpg ",
-                  "fileget 2 ", "fileget carl "]),
+                  "fileget 2 "]),
     ("fileget a", ["fileget Ann "]),
     ("fileget carl m", ["fileget carl my\\ photo.jpg "]),
     ("getfile 2 my\\ photo.jpg re", ["getfile 2 my\\ photo.jpg report.pdf "]),
@@ -163,12 +166,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("filedecline nobody ", []),
 ])  # fmt: skip
 def test_completion(folder: Path, before: str, after: list[str]) -> None:
-    assert complete_file(before, waiting()) == after
+    assert commandline.complete(before, Names(), waiting().follow) == after
 
 
-@pytest.mark.parametrize("before", ["", "file", "file a", "message ann x", "nonsense x", "fileg"])
-def test_what_is_completed_elsewhere(before: str) -> None:
-    assert complete_file(before, waiting()) is None
+@pytest.mark.parametrize(("command", "rest"), [("file", "a"), ("message", "ann x"), ("whoelse", "")])
+def test_what_is_completed_elsewhere(command: str, rest: str) -> None:
+    assert waiting().follow(command, rest) is None
 
 
 # Sentences.
@@ -185,20 +188,19 @@ def test_what_is_completed_elsewhere(before: str) -> None:
      'columbia has declined your file "report.pdf".'),
     ({"event": "file_gone", "to": "columbia", "name": "report.pdf", "outcome": "dropped"},
      'The administrator removed your file "report.pdf" for columbia.'),
-    ({"event": "file_gone", "outcome": "something new"}, None),
 ])  # fmt: skip
-def test_events(event: dict[str, object], shown: str | None) -> None:
-    assert plain(lines.event(event, NOON, False)) == shown
+def test_events(event: dict[str, object], shown: str) -> None:
+    assert plain(book.event(event, NOON, False)) == shown
 
 
 def test_the_list() -> None:
-    shown = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "items": [*FILES[:3], 7]}, NOON)]
+    shown = [plain(line) for line in book.answer("fileget", {}, {"status": "OK", "items": [*FILES[:3], 7]}, NOON)]
     assert shown == [
         "[12:00] Ann   report.pdf    1.2 MB",
         "[12:00] carl  report.pdf    0 bytes",
         "[12:00] carl  my photo.jpg  1 byte",
     ]
-    odd = [plain(line) for line in lines.answer("fileget", {}, {"status": "OK", "items": [*ODD, FILES[0]]}, NOON)]
+    odd = [plain(line) for line in book.answer("fileget", {}, {"status": "OK", "items": [*ODD, FILES[0]]}, NOON)]
     assert odd == [
         "[12:00] carl  a.txt       1 byte  number 12",
         "[12:00] carl  a.txt       2.0 kB  number 11",
@@ -206,7 +208,7 @@ def test_the_list() -> None:
         "[12:00] Ann   report.pdf  1.2 MB",
     ]
     for nothing in ([], None):
-        assert lines.answer("fileget", {}, {"status": "OK", "items": nothing}, NOON) == [("No files wait for you.",)]
+        assert book.answer("fileget", {}, {"status": "OK", "items": nothing}, NOON) == [("No files wait for you.",)]
 
 
 def test_a_list_of_many_pages() -> None:
@@ -219,7 +221,7 @@ def test_a_list_of_many_pages() -> None:
     person.types("fileget")
     assert len(person.read().splitlines()) == 4
     assert person.wire.server.requests[-1]["before"] == 8
-    assert person.files.complete("filedecline c") == ["filedecline carl "]
+    assert person.files.waiting.follow("filedecline", "c") == ["carl "]
     person.wire.server.scripted["filedecline"] = [{"status": "OK"}]
     person.types('filedecline carl "my photo.jpg"')
     assert 'You have declined "my photo.jpg" from carl.\n' in person.read()
@@ -295,26 +297,26 @@ def moving(name: str = "report.pdf", size: int = 10_000_000) -> tuple[TransferQu
 
 def test_a_bar() -> None:
     transfers, transfer = moving()
-    bars = Bars()
+    bars = Bars(progress)
     assert bars.lines(transfers.active, 0, 100.0) == ["report.pdf from ann  [--------------------]   0 %  0 bytes/s"]
     transfer.position = 2_500_000
     assert bars.lines(transfers.active, 0, 100.05)[0].endswith("  0 %  0 bytes/s"), "not more than ten times a second"
     assert bars.lines(transfers.active, 1, 101.0) == [
-        "report.pdf from ann  [#####---------------]  25 %  2.5 MB/s  0:03 left", lines.style("1 more waits", "dim")
+        "report.pdf from ann  [#####---------------]  25 %  2.5 MB/s  0:03 left", style("1 more waits", "dim")
     ]  # fmt: skip
     transfer.stage, transfer.position = Stage.CHECKING, 5_000_000
     assert bars.lines(transfers.active, 0, 102.0) == ["report.pdf from ann  [##########----------]  50 %  checking"]
     transfer.stage = Stage.INTERRUPTED
-    assert bars.lines(transfers.active, 0, 103.0) == [lines.style("report.pdf from ann  interrupted", "dim")]
+    assert bars.lines(transfers.active, 0, 103.0) == [style("report.pdf from ann  interrupted", "dim")]
     transfer.end()
     assert bars.lines(transfers.active, 0, 103.01) == []
 
 
 def test_a_long_name_an_empty_file_and_a_long_time() -> None:
     transfers, transfer = moving("x" * 200, 0)
-    assert "100 %" in str(Bars().lines(transfers.active, 0, 1.0)[0])
+    assert "100 %" in str(Bars(progress).lines(transfers.active, 0, 1.0)[0])
     transfer.size = 10**9
-    bars = Bars()
+    bars = Bars(progress)
     bars.lines(transfers.active, 0, 1.0)
     transfer.position = 100_000
     assert bars.lines(transfers.active, 0, 2.0) == [
@@ -327,7 +329,7 @@ def test_a_rate_is_that_of_the_last_seconds() -> None:
     meter = Meter()
     for second in range(20):
         transfer.position = second * 1_000 if second < 10 else 10_000 + (second - 10) * 5_000
-        meter.at(transfer, float(second))
+        meter.at(progress(transfer), float(second))
     assert meter.rate == 5_000
 
 
@@ -336,7 +338,7 @@ def test_plain_lines_are_few() -> None:
     meter, told = Meter(), []
     for step in range(101):
         transfer.position = step
-        if mark := meter.quarter(transfer, 100.0 + step / 10):
+        if mark := meter.quarter(progress(transfer), 100.0 + step / 10):
             told.append((step, mark))
     assert told == [(25, 25), (50, 50), (75, 75)]
-    assert not any(Meter().quarter(transfer, now) for now in (1.0, 1.5))
+    assert not any(Meter().quarter(progress(transfer), now) for now in (1.0, 1.5))

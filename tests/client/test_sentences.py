@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -10,15 +11,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatlib.program import lines
-from chatlib.program.lines import Line, Names, without_text
+from chatlib.client.news import Fields
+from chatlib.program import commandline
+from chatlib.program.commandline import without_text
+from chatlib.program.dialogue import LOCAL
+from chatlib.program.sentences import book
+from chatlib.program.sentences.book import Line, Sentences
+from chatlib.protocol.commands import TABLE, Role
+from chatlib.terminal.completion import Names
 from chatlib.terminal.history import HistoryFile
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
 
 
-def plain(line: Line | None) -> str | None:
-    return None if line is None else "".join(part if isinstance(part, str) else part.text for part in line)
+def plain(line: Line) -> str:
+    return "".join(part if isinstance(part, str) else part.text for part in line)
 
 
 @pytest.mark.parametrize(("event", "shown"), [
@@ -28,19 +35,22 @@ def plain(line: Line | None) -> str | None:
     ({"event": "presence", "user": "Columbia", "online": True}, 'System(broadcast): "Columbia" has just logged in.'),
     ({"event": "presence", "user": "Columbia", "online": False}, 'System(broadcast): "Columbia" has just logged out.'),
     ({"event": "notice", "text": "Tea!"}, "System(broadcast): Tea!"),
-    ({"event": "something new"}, None),
+    ({"event": "file_gone", "to": "ann", "name": "x", "outcome": "eaten"},
+     'Your file "x" for ann waits no longer (eaten).'),
+    ({"event": "something new", "seq": 7}, "This client has no words for what happened: something new."),
+    ({"event": "payment", "from": "ann", "amount": 5},
+     "This client has no words for what happened: payment (from: ann, amount: 5)."),
 ])  # fmt: skip
-def test_events(event: dict[str, object], shown: str | None) -> None:
-    assert plain(lines.event(event, NOON, False)) == shown
-    if shown is not None:
-        assert plain(lines.event({**event, "time": NOON + 60}, NOON, True)) == "[12:01] " + shown
-        assert plain(lines.event({**event, "time": NOON, "offline": True}, NOON, False)) == "[12:00] " + shown
+def test_events(event: dict[str, object], shown: str) -> None:
+    assert plain(book.event(event, NOON, False)) == shown
+    assert plain(book.event({**event, "time": NOON + 60}, NOON, True)) == "[12:01] " + shown
+    assert plain(book.event({**event, "time": NOON, "offline": True}, NOON, False)) == "[12:00] " + shown
 
 
 def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
-    assert plain(lines.stamp(NOON - 86_400, NOON)) == "[2024-05-16 12:00] "
+    assert plain(book.stamp(NOON - 86_400, NOON)) == "[2024-05-16 12:00] "
     for nonsense in (1e300, float("nan"), "12:00", None, -1e18):
-        assert lines.stamp(nonsense, NOON) == ()
+        assert book.stamp(nonsense, NOON) == ()
 
 
 @pytest.mark.parametrize(("action", "asked", "reply", "shown"), [
@@ -60,20 +70,63 @@ def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
     ("history", {"count": 0}, {"status": "OK", "items": []}, ["Nothing came while you were away."]),
     ("history", {"count": 1}, {"status": "OK", "items": [
         {"event": "message", "from": "a", "text": "x", "time": NOON}, 7]}, ["[12:00] a: x"]),
-    ("something new", {}, {"status": "OK", "text": "Done."}, ["Done."]),
+    ("something new", {}, {"status": "OK", "text": "It works."}, ["It works."]),
+    ("something new", {}, {"status": "OK"}, ["Done: something new."]),
+    ("unblock", {}, {"status": "OK"}, ['You have unblocked "?".']),
     ("something new", {}, {"status": "ODD"}, ["Error! ODD"]),
 ])  # fmt: skip
 def test_answers(action: str, asked: dict[str, object], reply: dict[str, object], shown: list[str]) -> None:
-    assert [plain(line) for line in lines.answer(action, asked, reply, NOON)] == shown
+    assert [plain(line) for line in book.answer(action, asked, reply, NOON)] == shown
+
+
+# Nothing is without a sentence.
+
+HEARD = {"bye", "waiting", "admitted"}  # a conversation understands these itself: they are news of their own
+
+
+def sent_by_the_server() -> set[str]:
+    """The kinds of events that its code makes."""
+    root = Path(__file__).resolve().parents[2] / "chatlib"
+    found = [re.findall(r'"event": ?"(\w+)"', path.read_text()) for room in ("core", "server")
+             for path in (root / room).rglob("*.py")]  # fmt: skip
+    return {kind for kinds in found for kind in kinds}
+
+
+def test_every_event_that_the_server_sends_has_a_sentence() -> None:
+    sent = sent_by_the_server()
+    assert {"message", "presence", "file_gone"} < sent, "this test finds them"
+    assert sent - HEARD == book.EVENTS.keys()
+
+
+def test_every_command_that_people_give_has_a_sentence() -> None:
+    given = {row.name for row in TABLE.rows if row.role is Role.USER} | {"register", "login", "deregister"}
+    assert given == book.REPLIES.keys(), "commands, and what the questions before the login ask of the server"
+    assert {row.name for row in TABLE.rows if row.role is Role.LOCAL} == LOCAL.keys()
+
+
+def test_a_feature_brings_its_sentences_under_its_own_names() -> None:
+    def pinned(fields: Fields) -> Line:
+        return (f"{fields['from']} has pinned a note.",)
+
+    toy = Sentences(replies={"pin": book.says('"{name}" is on the board.')}, events={"pin": pinned})
+    book.add(toy)
+    assert plain(book.event({"event": "pin", "from": "ann"}, NOON, False)) == "ann has pinned a note."
+    (said,) = book.answer("pin", {"name": "rules"}, {"status": "OK"}, NOON)
+    assert plain(said) == '"rules" is on the board.'
+    with pytest.raises(ValueError, match="pin: there are such sentences already"):
+        book.add(toy)
+    book.remove(toy)
+    assert "pin" not in book.REPLIES and "pin" not in book.EVENTS
 
 
 def test_help_is_made_from_the_table() -> None:
-    everything = [plain(line) or "" for line in lines.help_lines("")]
+    everything = [plain(line) for line in commandline.help_lines("")]
     assert any(line.startswith("message <to> <text> ") for line in everything)
     assert any(line.startswith("break ") for line in everything)
     assert not any(line.startswith(("hello", "kick")) for line in everything)
-    assert plain(lines.help_lines("blacklist add")[1]) == "The same: block <user>"
-    assert plain(lines.help_lines("what")[0]) == 'Error! There is no command "what". Type "help" for what there is.'
+    assert plain(commandline.help_lines("blacklist add")[1]) == "The same: block <user>"
+    (unknown,) = commandline.help_lines("what")
+    assert plain(unknown) == 'Error! There is no command "what". Type "help" for what there is.'
 
 
 def names(*seen: str) -> Names:
@@ -98,12 +151,23 @@ def names(*seen: str) -> Names:
     ("nonsense x", []),
 ])  # fmt: skip
 def test_completion(before: str, after: list[str]) -> None:
-    assert [each.rstrip() if "help" in before else each for each in lines.complete(before, names("bob", "carl", "Bob",
-                                                                                   "carl"))] == after  # fmt: skip
+    assert complete(before, names("bob", "carl", "Bob", "carl")) == after
+
+
+def complete(before: str, names: Names) -> list[str]:
+    return commandline.complete(before, names, lambda command, rest: None)
 
 
 def test_completion_offers_every_command_and_alias() -> None:
-    assert {"message ", "send ", "logout", "blacklist add ", "help "} <= set(lines.complete("", names()))
+    assert {"message ", "send ", "logout", "blacklist add ", "help "} <= set(complete("", names()))
+
+
+def test_a_feature_says_what_follows_its_own_commands() -> None:
+    def follow(command: str, rest: str) -> list[str] | None:
+        return [rest + "ing"] if command == "broadcast" else None
+
+    assert commandline.complete("broadcast someth", names(), follow) == ["broadcast something"]
+    assert commandline.complete("message b", names("bob"), follow) == ["message bob "]
 
 
 @pytest.mark.parametrize(("line", "kept"), [

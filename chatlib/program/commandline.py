@@ -1,0 +1,101 @@
+"""What people type: help for it, what a half-typed line may become, and what may be kept of a line.
+
+All of it is made from the command table. Pure functions. Must not know screens, connections, or what was typed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chatlib.program.sentences.book import Line, error
+from chatlib.protocol import kinds
+from chatlib.protocol.commands import Role, Row, UsageError, find, parse, typed_by, usage
+from chatlib.terminal import completion
+from chatlib.terminal.completion import Names, starting
+from chatlib.terminal.screen import style
+
+ROLES = (Role.USER, Role.LOCAL)
+
+
+# Help.
+
+
+def no_help(name: str) -> Line:
+    return error(f'There is no command "{name}". Type "help" for what there is.')
+
+
+def help_lines(name: str) -> list[Line]:
+    """All commands, or how the one called `name` is used."""
+    rows = typed_by(*ROLES)
+    if not name:
+        width = max(len(usage(row)) for row in rows)
+        return [(style(usage(row).ljust(width), "bold"), f"  {row.help}") for row in rows]
+    found = find(name, *ROLES)
+    if found is None or found[2]:
+        return [no_help(name)]
+    row, called, _ = found
+    lines: list[Line] = [(style(usage(row, called), "bold"), f"  {row.help}")]
+    lines += [(f"The same: {usage(row, other)}",) for other in row.names if other != called]
+    lines += [(f"<{field.name}> is {field.kind.allowed}.",) for field in row.typed]
+    return lines
+
+
+# The history on disk.
+
+
+def without_text(line: str) -> str:
+    """A command as the input history on disk keeps it: nothing of a message's text, and nothing that is no command.
+
+    Of a line that is not understood only the command's name is kept, since any other word may be part of a text, or a
+    password.
+    """
+    found = find(line, *ROLES)
+    if found is None:
+        return ""
+    row, called, rest = found
+    try:
+        _, fields = parse(line, *ROLES)
+    except UsageError:
+        return called
+    if all(field.kind is not kinds.TEXT for field in row.typed):
+        return f"{called} {rest.strip()}".rstrip()
+    words = [str(fields[each.name]) for each in row.typed if each.name in fields and each.kind is not kinds.TEXT]
+    return " ".join([called, *words])
+
+
+# Completion.
+
+# What the rest of a feature's own command may become; None: the feature leaves it to the kinds of its fields.
+Follow = Callable[[str, str], Iterable[str] | None]
+
+
+def complete(before: str, names: Names, follow: Follow) -> list[str]:
+    """What the half-typed line `before` may become, the likeliest first. `names`: of users."""
+    rows = typed_by(*ROLES)
+    found = find(before, *ROLES)
+
+    def words(command: str, rest: str) -> Iterable[str]:
+        own = follow(command, rest)
+        if own is not None:
+            return own
+        if command == "help":
+            return starting(rest, [name for row in rows for name in row.names])
+        assert found is not None
+        return _by_kind(found[0], rest, names)
+
+    return completion.complete(
+        before,
+        [name + (" " if row.typed else "") for row in rows for name in row.names],
+        (found[0].name, found[2]) if found else None,
+        words,
+    )
+
+
+def _by_kind(row: Row, rest: str, names: Names) -> list[str]:
+    words = rest.split(" ")
+    index = len(words) - 1
+    if index >= len(row.typed) or row.typed[index].kind is not kinds.NAME:
+        return []
+    head = rest[: len(rest) - len(words[-1])]
+    more = " " if index + 1 < len(row.typed) else ""
+    return [head + name + more for name in names.beginning(words[-1])]

@@ -1,0 +1,10 @@
+"""What people read. Each feature has a module of sentences; they are listed here, and nowhere else.
+
+What can be done with them is in :mod:`.book`. A test fails when a command that people give, or an event that the
+server sends, has no sentence.
+"""
+
+from chatlib.program.sentences import book, entry, files, talk
+
+for _feature in (entry, talk, files):
+    book.add(_feature.SENTENCES)

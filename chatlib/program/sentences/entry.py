@@ -1,0 +1,93 @@
+"""Sentences about accounts, passwords, coming and going, and the connection."""
+
+from __future__ import annotations
+
+from chatlib.client.news import Fields
+from chatlib.program.sentences.book import Line, Sentences, quiet, says, system
+from chatlib.protocol.text import counted
+from chatlib.terminal.screen import style
+
+# Questions.
+
+USERNAME = 'Please enter your username: (or "register", "de-register", "quit")'
+PASSWORD = "Please enter your password:"
+NEW_USERNAME = "Please choose a username:"
+NEW_PASSWORD = "Please choose a password:"
+CURRENT_PASSWORD = "Please enter your current password:"
+AGAIN = "Please type it again:"
+REMOVE_USERNAME = "Please enter the username to remove:"
+YES_OR_NO = 'Please type "yes" or "no".'
+UNCHANGED = "Your password stays as it was."
+DIFFERENT = "The two passwords differ."
+
+
+def unknown_user(user: str) -> str:
+    return f'There is no user "{user}". Do you want to register it? (yes/no)'
+
+
+def remove_user(user: str) -> str:
+    return f'Do you really want to remove the user "{user}", with all messages? (yes/no)'
+
+
+# Coming and going.
+
+LOGGED_OFF = "(logged off)"
+
+
+def welcome(user: str) -> Line:
+    return (f'Welcome to the Chatting room user "{user}"! Now you have successfully logged in!',)
+
+
+def queued(position: int) -> Line:
+    return (style(f"The server is full. You are number {position} in the queue.", "dim"),)
+
+
+def away(count: int) -> Line:
+    return (style(f"While you were away ({counted(count, 'message')}):", "dim"),)
+
+
+def resent(count: int) -> Line:
+    return (style(f"Sent again, because they had no answer: {counted(count, 'command')}.", "dim"),)
+
+
+def unsent(count: int) -> Line:
+    return (f"Without an answer: {counted(count, 'command')}.",)
+
+
+def lost(text: str, logged_in: bool) -> Line:
+    return (style(f"{text} Trying to come back" + ("; what you type is sent then." if logged_in else "."), "yellow"),)
+
+
+def back() -> Line:
+    return (style("You are back online.", "green"),)
+
+
+def server_back() -> Line:
+    return (style("The server is back.", "green"),)
+
+
+def idle(text: str) -> Line:
+    return (style(f"{text} The next line you type logs you in again.", "yellow"),)
+
+
+def offline_note(seconds: float) -> str:
+    return f"(offline, retrying in {max(1, round(seconds))} s)" if seconds > 0.5 else "(offline, retrying)"
+
+
+# Replies and events.
+
+
+def _presence(fields: Fields) -> Line:
+    return system(f'"{fields.get("user")}" has just logged {"in" if fields.get("online") else "out"}.')
+
+
+SENTENCES = Sentences(
+    replies={
+        "register": says('The user "{user}" has been registered.'),
+        "login": quiet,  # a welcome is said when the session begins
+        "deregister": says('The user "{user}" has been removed.'),
+        "password": says("Your password has been changed."),
+        "logout": quiet,  # the program ends
+    },
+    events={"presence": _presence, "notice": lambda fields: system(str(fields.get("text")))},
+)

@@ -1,0 +1,55 @@
+"""Sentences about messages, broadcasts, who is there to talk to, and blocks."""
+
+from __future__ import annotations
+
+from chatlib.client.news import Fields
+from chatlib.program.sentences.book import Line, Sentences, event, items, lists, says
+from chatlib.protocol.text import counted
+from chatlib.terminal.screen import style
+
+
+def _sent(asked: Fields, reply: Fields, _now: float) -> list[Line]:
+    if reply.get("delivered") is not False:
+        return []
+    return [(f'The user "{asked.get("to")}" is not online. The server has stored your message.',)]
+
+
+def _undelivered(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
+    blocked = reply.get("undelivered")
+    return [(f"Not delivered to {counted(blocked, 'user')} who blocked you.",)] if blocked else []
+
+
+def _user(user: object) -> str:
+    if isinstance(user, dict):
+        return f"{user.get('user')} ({'online' if user.get('online') else 'offline'})"
+    return str(user)
+
+
+def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
+    lines = [event(each, now, True) for each in items(reply) if isinstance(each, dict)]
+    nothing = "Nothing came while you were away." if asked.get("count") == 0 else "There are no messages yet."
+    return lines or [(nothing,)]
+
+
+def _message(fields: Fields) -> Line:
+    return (style(f"{fields.get('from')}:", "cyan"), f" {fields.get('text')}")
+
+
+def _broadcast(fields: Fields) -> Line:
+    return (style(f"{fields.get('from')}(broadcast):", "magenta"), f" {fields.get('text')}")
+
+
+SENTENCES = Sentences(
+    replies={
+        "message": _sent,
+        "broadcast": _undelivered,
+        "whoelse": lists(_user, "Nobody else is online."),
+        "wholasthr": lists(_user, "Nobody else was online in that time."),
+        "list_users": lists(_user, "There are no users."),
+        "blacklist": lists(_user, "You block nobody."),
+        "history": _history,
+        "block": says('You have blocked "{user}".'),
+        "unblock": says('You have unblocked "{user}".'),
+    },
+    events={"message": _message, "broadcast": _broadcast},
+)
