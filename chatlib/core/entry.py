@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatlib.core.accounts import Account, Presence, folded
-from chatlib.core.effects import ANNOUNCE, END
+from chatlib.core.effects import ANNOUNCE, END, PARAMETERS
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.lockouts import Failures
 from chatlib.core.replies import Reply, no_such_user, refusal
@@ -238,7 +238,9 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
     """A person changed para.txt, credentials.txt or, at the console, a parameter. A verifier of None: removed."""
     if "written" in command:  # not with `change`
         world.by_hand.take_in(lsn, command)
-    world.parameters.update(command.get("parameters", {}))
+    if command.get("parameters"):
+        world.parameters.update(command["parameters"])
+        world.effects.append((PARAMETERS, None, None))
     for name, verifier in command.get("accounts", {}).items():
         user = fold(name)
         account = world.accounts.get(user)

@@ -45,14 +45,13 @@ class Console(Operator):
         delivery: Delivery,
         saver: Saver,
         pipeline: Pipeline,
-        parameters_changed: Callable[[], None],
         figures: Callable[[], dict[str, object]],
         stop: Callable[[], None],
         stopping: Callable[[], bool],
     ) -> None:
         self._write, self._columns = write, columns
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
-        self._pipeline, self._parameters_changed, self._figures = pipeline, parameters_changed, figures
+        self._pipeline, self._figures = pipeline, figures
         self._end, self._stopping = stop, stopping
         self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
         self._warned = False  # that people are online: Ctrl+C once more stops the server
@@ -145,7 +144,6 @@ class Console(Operator):
         if reply["status"] != "OK":
             self.say(f"Error! {reply['text']}")
         elif command["action"] == "edit":
-            self._parameters_changed()
             self._saver.rewrite()
             for name, value in command["parameters"].items():
                 self.say(f"{name} is now {PARAMETERS[name].show(value)}.")

@@ -42,7 +42,8 @@ class Effects:
     """
 
     def __init__(self, journal: Log, messages: MessageStore, blobs: Blobs, speaker: Speaker,
-                 announce: Callable[[str, Any], None], on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
+                 announce: Callable[[str, Any], None], parameters_changed: Callable[[], None],
+                 on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
         self._lsn = 0  # of the command whose effects are carried out
@@ -60,7 +61,7 @@ class Effects:
             kinds.STORE: lambda line, _: store(line), kinds.POST: post, kinds.BROADCAST: broadcast,
             kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
-            kinds.UNLINK: self._unlink,
+            kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),
         }  # fmt: skip
 
     def carry_out(self, lsn: int, effects: Iterable[Effect]) -> None:

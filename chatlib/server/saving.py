@@ -62,14 +62,12 @@ class Saver:
 
     def __init__(
         self, *, home: Home, edited: EditedFiles, loop: Loop, world: World, journal: Log, messages: MessageStore,
-        effects: Effects, pipeline: Pipeline, tell: Tell, note: Tell, parameters_changed: Callable[[], None],
-        retention: Retention,
+        effects: Effects, pipeline: Pipeline, retention: Retention, tell: Tell, note: Tell,
     ) -> None:  # fmt: skip
-        """`tell`: the administrator is told; `note`: the server log. Edits may have changed parameters."""
+        """`tell`: the administrator is told; `note`: the server log."""
         self._home, self._edited, self._loop, self._world = home, edited, loop, world
         self._journal, self._messages, self._effects, self._pipeline = journal, messages, effects, pipeline
-        self._tell, self._note, self._parameters_changed = tell, note, parameters_changed
-        self._retention = retention
+        self._retention, self._tell, self._note = retention, tell, note
         self._job: Job | None = None
         self._wishes: deque[Wish] = deque()
         self._taking = False  # edits, or what lets old messages go, are on their way into the world
@@ -175,7 +173,6 @@ class Saver:
                 wish.tell("Read: " + ", ".join(shown) + ".")
             else:
                 wish.warn(f"Not taken in: {reply['text']}")
-            self._parameters_changed()
             self._write, wish.lsn = wish, self._world.lsn  # at once, so that no plain password stays in the file
 
         self._taking = True

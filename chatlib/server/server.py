@@ -96,7 +96,8 @@ class Server:
         self.delivery = Delivery()
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
         self.effects = Effects(
-            self.journal, self.messages, self.blobs, self.delivery, self.announcer.changed, self.fault
+            self.journal, self.messages, self.blobs, self.delivery, self.announcer.changed, self.parameters_changed,
+            self.fault,
         )
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self.fault)
 
@@ -130,8 +131,7 @@ class Server:
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
-            effects=self.effects, pipeline=self.pipeline, tell=self.tell, note=self.log.write,
-            parameters_changed=self.parameters_changed, retention=self.retention,
+            effects=self.effects, pipeline=self.pipeline, retention=self.retention, tell=self.tell, note=self.log.write,
         )  # fmt: skip
 
     def _take_in(self) -> None:
@@ -274,8 +274,7 @@ class Server:
         """A console, whose lines go to `write`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            pipeline=self.pipeline, parameters_changed=self.parameters_changed, figures=self.figures, stop=self.stop,
-            stopping=lambda: self.stopping,
+            pipeline=self.pipeline, figures=self.figures, stop=self.stop, stopping=lambda: self.stopping,
         )  # fmt: skip
 
     def figures(self) -> dict[str, object]:

@@ -94,6 +94,9 @@ class Recorder:
     def _unlink(self, blob: str, _: None) -> None:
         self.said.append(("unlinked", blob))
 
+    def _parameters(self, _a: None, _b: None) -> None:
+        """Nobody hears of it."""
+
     # What a world reads.
 
     def event(self, _seq: int, offset: int, _user: str) -> bytes:

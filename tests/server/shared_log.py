@@ -49,6 +49,7 @@ class Seat:
         agreement.seats.append(self)
         self.proposed: deque[tuple[int, bytes]] = deque()
         self.given = self.durable = self.size = 0
+        self.sync_always = True
         self.failure = ""
         self.cuts: list[int] = []  # the LSNs where a checkpoint began
         self.truncated = 0

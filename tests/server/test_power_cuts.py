@@ -73,7 +73,8 @@ class Small:
         self.journal = Journal(self.home.data, self.syncer)  # type: ignore[arg-type]
         self.world, self.messages = recover(self.home, self.journal, self.said.append, self._fault)
         blobs = Blobs(self.home.data / "files")
-        self.effects = Effects(self.journal, self.messages, blobs, Delivery(), lambda user, news: None, self._fault)
+        self.effects = Effects(self.journal, self.messages, blobs, Delivery(), lambda user, news: None,
+                               lambda: None, self._fault)  # fmt: skip
         self.home.epoch()
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self._fault)

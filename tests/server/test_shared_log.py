@@ -86,6 +86,19 @@ def test_what_comes_of_others_alone_is_executed_without_anything_of_ours(
     assert google.ask("whoelse")["status"] == "OK"
 
 
+def test_what_another_server_makes_of_the_parameters_holds_here_too(
+    agreement: Agreement, build: Callable[..., House]
+) -> None:
+    house = build()
+    columbia = house.login("Columbia")
+    agreement.others({"action": "edit", "parameters": {"TIME_OUT": 5.0, "FSYNC": "second"}})
+    agreement.agree()
+    house.settle()
+    assert agreement.seats[0].sync_always is False
+    house.pass_time(6.0)
+    assert columbia.closed
+
+
 def test_a_log_that_fails_stops_the_server_and_answers_nothing(
     agreement: Agreement, build: Callable[..., House]
 ) -> None:
