@@ -17,7 +17,7 @@ from chatlib.client.localfiles import TransferError, remove_part
 from chatlib.client.news import Fields, News, Request
 from chatlib.program.sentences import files as say
 from chatlib.program.sentences.book import Line, error
-from chatlib.program.waiting import WaitingFiles, counted
+from chatlib.program.waiting import Offers, counted
 from chatlib.protocol.words import BadQuotes, split_words
 from chatlib.terminal.progress import Bars, Progress
 from chatlib.terminal.screen import Part
@@ -47,7 +47,7 @@ class FileTalk:
         downloads: Path,
         bars: bool = False,
     ) -> None:
-        self.waiting = WaitingFiles()
+        self.waiting = Offers()
         self.refused = False  # something could not be done
         self._conversation = conversation
         self._transfers = transfers

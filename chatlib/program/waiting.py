@@ -17,7 +17,7 @@ from chatlib.terminal.completion import paths, words
 File = tuple[str, str]  # sender and name, as the server knows them
 
 
-class WaitingFiles:
+class Offers:
     """What is known of them: senders and names, newest first."""
 
     def __init__(self) -> None:

@@ -17,8 +17,9 @@ from chatlib.protocol.commands import Role, UsageError
 from chatlib.protocol.framing import encode
 from chatlib.protocol.text import counted, printable
 from chatlib.reactor.loop import Loop
-from chatlib.server import completion
+from chatlib.server import completion, listings
 from chatlib.server.delivery import Delivery
+from chatlib.server.listings import Listings
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
 from chatlib.storage.parameters import PARAMETERS, Parameter, find
@@ -53,6 +54,7 @@ class Console(Operator):
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
         self._pipeline, self._figures = pipeline, figures
         self._end, self._stopping = stop, stopping
+        self._listings = Listings(loop, self.say)
         self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
         self._warned = False  # that people are online: Ctrl+C once more stops the server
         self.outlives_terminal = False  # the server goes on when the terminal is gone (nohup)
@@ -75,6 +77,11 @@ class Console(Operator):
         if self._stopping():
             return Prompt("")
         return Prompt(f"{self._asked.name}> ", question=True) if self._asked else Prompt("server> ")
+
+    @property
+    def ready(self) -> bool:
+        """A command waits until the list before it has been said."""
+        return not self._listings.busy
 
     def complete(self, before: str) -> list[str]:
         return [] if self._asked else completion.complete(before, self._world, self._loop.wall)
@@ -100,9 +107,12 @@ class Console(Operator):
         _CARRY_OUT[command.name](self, fields)
 
     def interrupted(self) -> None:
-        """Ctrl+C: out of a question; else the server's end, if nobody is online or it comes twice."""
+        """Ctrl+C: out of a list, or a question; else the server's end, if nobody is online or it comes twice."""
         online = len(self._world.online)
-        if self._asked:
+        if self._listings.busy:
+            self._listings.end()
+            self.say("(The list ends here.)")
+        elif self._asked:
             self._answer(self._asked, "")
         elif self._stopping():
             self.say("The server is stopping; it saves everything first.")
@@ -163,31 +173,13 @@ class Console(Operator):
         self.say(f"{parameter.name} is {value} ({parameter.help}; {parameter.allowed}).")
 
     def _online_users(self, _fields: Fields) -> None:
-        world = self._world
-        self.say(f"{len(world.online)} online:")
-        for user, presence in sorted(world.online.items()):
-            self.say(f"  {world.accounts[user].name} from {presence.address} since {_clock(presence.since)}")
+        self._listings.begin(listings.online(self._world))
 
     def _blocked_users(self, _fields: Fields) -> None:
-        world, now = self._world, self._loop.wall
-        locked = [(user, where, seconds) for (user, where), entry in world.lockouts.entries.items()
-                  if (seconds := entry.seconds_left(now))]  # fmt: skip
-        self.say(f"{len(locked)} locked out:")
-        for user, where, seconds in sorted(locked):
-            origin = "every address" if where == "*" else where
-            self.say(f"  {world.accounts[user].name} from {origin} for another {counted(round(seconds), 'second')}")
-        blocks = [(account.name, world.name_of(other)) for account in world.accounts.values()
-                  for other in account.blocks or ()]  # fmt: skip
-        self.say(f"{len(blocks)} blocked by other users:")
-        for blocker, blocked in sorted(blocks):
-            self.say(f"  {blocker} blocks {blocked}")
+        self._listings.begin(listings.blocked(self._world, self._loop.wall))
 
     def _all_users(self, _fields: Fields) -> None:
-        world = self._world
-        self.say(f"{len(world.accounts)} registered:")
-        for user, account in sorted(world.accounts.items()):
-            left = f"last here {_clock(account.left)}" if account.left else "never here"
-            self.say(f"  {account.name}: {'online' if user in world.online else left}, {world.unread(account)} unread")
+        self._listings.begin(listings.accounts(self._world))
 
     def _ask_change(self, fields: Fields) -> None:
         parameter = find(fields["name"])
@@ -229,13 +221,7 @@ class Console(Operator):
         self.say(f"Told {counted(len(self._delivery.listeners), 'user')}.")
 
     def _files(self, _fields: Fields) -> None:
-        waiting = [(file, account.name) for account in self._world.accounts.values()
-                   for _, file in account.files or ()]  # fmt: skip
-        self.say(f"{len(waiting)} waiting:")
-        for file, receiver in sorted(waiting, key=lambda pair: pair[0].number):
-            size = counted(file.size, "byte")
-            self.say(f'  {file.number}: "{file.name}" ({size}) from {file.sender} for {receiver},'
-                     f" since {_clock(file.at)}")  # fmt: skip
+        self._listings.begin(listings.files(self._world))
 
     def _drop(self, fields: Fields) -> None:
         self._submit("drop", number=fields["number"])
@@ -277,10 +263,6 @@ class Console(Operator):
     def _stop(self, _fields: Fields) -> None:
         self.say("Stopping.")
         self._end()
-
-
-def _clock(when: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
 _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {

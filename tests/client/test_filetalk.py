@@ -14,7 +14,7 @@ from chatlib.client.localfiles import TransferError
 from chatlib.program import commandline
 from chatlib.program.filetalk import progress
 from chatlib.program.sentences import book
-from chatlib.program.waiting import WaitingFiles, counted
+from chatlib.program.waiting import Offers, counted
 from chatlib.terminal.completion import Names
 from chatlib.terminal.progress import Bars, Meter
 from chatlib.terminal.screen import style
@@ -30,8 +30,8 @@ FILES: list[dict[str, Any]] = [
 ]
 
 
-def waiting() -> WaitingFiles:
-    known = WaitingFiles()
+def waiting() -> Offers:
+    known = Offers()
     known.see(FILES)
     return known
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from chatlib.core.accounts import Account, Presence
 from chatlib.core.files import WaitingFile, WaitingFiles
+from chatlib.core.lockouts import Failures
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role
 from chatlib.server import console as server_console
+from chatlib.server.listings import PORTION
 from chatlib.server.presence import QUIET
 from chatlib.storage.parameters import PARAMETERS
 from chatlib.terminal.screen import Part
@@ -127,6 +130,58 @@ def test_a_changed_parameter_outlives_crash_and_stop(house: House) -> None:
     assert "MAX_FAILURES 8\n" in house.read("para.txt") and "JOURNAL_LIMIT 2 MiB\n" in house.read("para.txt")
     house.restart()
     assert house.admin("MAX_FAILURES")[0].startswith("MAX_FAILURES is 8 ")
+
+
+def test_a_long_list_is_said_in_portions_and_the_next_command_waits_for_its_end(house: House) -> None:
+    house.register(*(f"user{number:03}" for number in range(250)))
+    house.heard_by_admin()
+    console = house.console
+    console.line("all users")
+    said = house.heard_by_admin()
+    assert said[:2] == ["254 registered:", "  Columbia: never here, 0 unread"]
+    portions = [said]
+    while not console.ready:
+        house.tick()
+        portions.append(house.heard_by_admin())
+    assert [len(each) for each in portions] == [PORTION, PORTION, 55]
+    assert portions[-1][-1] == "  user249: never here, 0 unread"
+    assert said[2:5] == [f"  {name}: never here, 0 unread" for name in ("facebook", "Google", "SEAS")]
+
+
+def test_ctrl_c_ends_a_list_and_an_account_that_goes_meanwhile_is_passed_over(house: House) -> None:
+    house.register(*(f"user{number:03}" for number in range(250)))
+    house.heard_by_admin()
+    console = house.console
+    console.line("all users")
+    del house.server.world.accounts["user120"]
+    house.tick()
+    said = house.heard_by_admin()
+    assert not console.ready
+    assert "  user119: never here, 0 unread" in said and "  user120: never here, 0 unread" not in said
+    console.interrupted()
+    assert house.heard_by_admin() == ["(The list ends here.)"] and console.ready and not house.server.stopping
+    house.settle()
+    assert house.heard_by_admin() == []
+
+
+@pytest.mark.parametrize("line", ["online users", "blocked users", "all users", "files"])
+def test_no_list_of_very_many_is_said_or_made_in_one_tick(house: House, line: str) -> None:
+    world, count = house.server.world, 1_000
+    for number in range(count):
+        user = f"user{number:04}"
+        world.accounts.load(user, Account(user, user, "", 0))
+        world.accounts[user].blocks = ["seas"]
+        world.online[user] = Presence(1, 0.0, "10.0.0.1", None, 0)
+        world.lockouts.add(user, "10.0.0.1", Failures(3, 0.0, 1e12))
+        files = world.accounts[user].files = WaitingFiles()
+        files.add("seas", WaitingFile(number, 0.0, "SEAS", "a.txt", 1, "0" * 64, "blob"))
+    house.heard_by_admin()
+    house.console.line(line)
+    counts = [len(house.heard_by_admin())]
+    while not house.console.ready:
+        house.tick()
+        counts.append(len(house.heard_by_admin()))
+    assert sum(counts) >= count and max(counts) <= PORTION
 
 
 # What an administrator at a terminal is asked, told, and saved from.

@@ -1,0 +1,152 @@
+"""Long lists at the console: their lines, and how they are said in portions, so that none holds the loop up.
+
+Only reads the world, which may change while a list goes on: each portion is of the world as it is by then. Must not
+know who reads the lines. A list is an iterator of lines, with None now and then for work that said nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from itertools import chain, islice
+
+from chatlib.core.files import WaitingFile
+from chatlib.core.world import Account, World
+from chatlib.protocol.text import counted
+from chatlib.reactor.loop import Loop
+
+PORTION = 100  # lines said in a tick: about a millisecond
+LOOKED_AT = 10  # what is looked at without a line counts as one
+
+Lines = Iterator[str | None]
+
+
+class Listings:
+    """Says lists one after the other. `say` gets a line."""
+
+    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+        self._loop, self._say = loop, say
+        self._lines: Lines | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a list goes on."""
+        return self._lines is not None
+
+    def begin(self, lines: Lines) -> None:
+        """Says the first portion now, and the others in the ticks that follow."""
+        if self._lines is not None:
+            self._lines = chain(self._lines, lines)
+            return
+        self._lines = lines
+        self.again()
+
+    def end(self) -> None:
+        """Says no more."""
+        self._lines = None
+
+    def again(self) -> None:
+        if self._lines is None:
+            return
+        count = 0
+        for line in islice(self._lines, PORTION):
+            count += 1
+            if line is not None:
+                self._say(line)
+        if count < PORTION:
+            self._lines = None
+        else:
+            self._loop.again(self)
+
+    def broken(self) -> None:
+        """What is left of a list that has failed is not said."""
+        self._lines = None
+
+
+def online(world: World) -> Lines:
+    """Who is online, from where, since when."""
+    yield f"{len(world.online)} online:"
+    for user in _in_order(world.online.after):
+        presence = world.online.get(user)
+        if presence:
+            yield f"  {world.accounts[user].name} from {presence.address} since {_clock(presence.since)}"
+
+
+def accounts(world: World) -> Lines:
+    """Every registered user."""
+    yield f"{len(world.accounts)} registered:"
+    for account in filter(None, _looked_at(world)):
+        left = f"last here {_clock(account.left)}" if account.left else "never here"
+        here = "online" if account.user in world.online else left
+        yield f"  {account.name}: {here}, {world.unread(account)} unread"
+
+
+def blocked(world: World, now: float) -> Lines:
+    """Who is locked out, from where, for how long; and who blocks whom."""
+    locked: list[tuple[str, str, float]] = []  # the latest at the end
+    for number, ((user, where), entry) in enumerate(list(world.lockouts.entries.items())):
+        if number % LOOKED_AT == 0:
+            yield None
+        if seconds := entry.seconds_left(now):
+            locked.append((user, where, seconds))
+    yield f"{len(locked)} locked out:"
+    for user, where, seconds in locked:
+        origin = "every address" if where == "*" else where
+        if user in world.accounts:
+            yield f"  {world.accounts[user].name} from {origin} for another {counted(round(seconds), 'second')}"
+    count = 0
+    for account in _looked_at(world):
+        if account is None:
+            yield None
+        else:
+            count += len(account.blocks or ())
+    yield f"{count} blocked by other users:"
+    for account in _looked_at(world):
+        if account is None:
+            yield None
+        else:
+            for other in list(account.blocks or ()):
+                yield f"  {account.name} blocks {world.name_of(other)}"
+
+
+def files(world: World) -> Lines:
+    """The files that wait, oldest first, with their numbers."""
+    runs: list[list[tuple[int, WaitingFile, str]]] = [[]]  # each short enough to be sorted at once
+    for account in _looked_at(world):
+        if account is None:
+            yield None
+            continue
+        for _, file in account.files or ():
+            runs[-1].append((file.number, file, account.name))
+            if len(runs[-1]) == PORTION:
+                runs[-1].sort()
+                runs.append([])
+                yield None
+    runs[-1].sort()
+    yield f"{sum(map(len, runs))} waiting:"
+    for number, file, receiver in merge(*runs):
+        size = counted(file.size, "byte")
+        yield f'  {number}: "{file.name}" ({size}) from {file.sender} for {receiver}, since {_clock(file.at)}'
+
+
+def _looked_at(world: World) -> Iterator[Account | None]:
+    """All accounts in order, with a None behind so many."""
+    for number, user in enumerate(_in_order(world.accounts.after), 1):
+        account = world.accounts.get(user)
+        if account:
+            yield account
+        if number % LOOKED_AT == 0:
+            yield None
+
+
+def _in_order(after: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """The keys of a directory that may change meanwhile."""
+    last = ""
+    while portion := list(islice(after(last), LOOKED_AT)):
+        yield from portion
+        last = portion[-1]
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
