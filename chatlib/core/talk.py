@@ -63,14 +63,8 @@ def broadcast(world: World, lsn: int, command: Command) -> Reply:
         f' all {{"event":"broadcast","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}\n'
     ).encode()
-    stream = world.broadcasts
-    is_long = stream.add_from(account.user, lsn, world.store_end)
-    world.said[account.user] = lsn
-    world.store_end += CHECKSUM + len(line)
     excluded = account.blocked_by or ()
-    world.effects.append((BROADCAST, line, excluded))
-    if is_long:
-        world.seal(stream, "all")
+    world.say_in("all", account.user, line, (BROADCAST, line, excluded))
     undelivered = len(excluded)
     text = f'{{"status":"OK","seq":{lsn},"undelivered":{undelivered}}}'
     return encoded(text, {"status": "OK", "seq": lsn, "undelivered": undelivered})

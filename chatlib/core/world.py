@@ -110,6 +110,18 @@ class World:
             feature.forget(self, account)
         del self.accounts[account.user]
 
+    def say_in(self, name: str, sender: str, line: bytes, effect: Effect) -> None:
+        """`sender` says something to all who follow the shared stream `name`: `line`, which `effect` stores."""
+        stream = self.streams.get(name)
+        if stream is None:
+            stream = self.streams[name] = SharedStream()
+        is_long = stream.add_from(sender, self.lsn, self.store_end)
+        self.said[sender] = self.lsn
+        self.store_end += CHECKSUM + len(line)
+        self.effects.append(effect)
+        if is_long:
+            self.seal(stream, name)
+
     def seal(self, stream: Stream, name: str) -> None:
         """The tail of `stream` is long: its oldest positions go into the message store."""
         for line in stream.seal(name, self.store_end):

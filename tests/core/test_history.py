@@ -16,7 +16,7 @@ from chatlib.core import features
 from chatlib.core.effects import STORE
 from chatlib.core.feature import Command, Feature
 from chatlib.core.replies import Reply
-from chatlib.core.streams import CHECKSUM, SharedStream
+from chatlib.core.streams import CHECKSUM
 from chatlib.core.world import World
 from tests.core.stage import HOST, Stage, picture
 
@@ -30,13 +30,7 @@ def _say_in(world: World, lsn: int, command: Command) -> Reply:
     """A toy feature's post, for whoever follows the thread."""
     name, sender = command["thread"], command["by"]
     line = f' {name} {{"event":"post","seq":{lsn},"from":"{sender}","text":"{command["text"]}"}}\n'.encode()
-    stream = world.streams.setdefault(name, SharedStream())
-    is_long = stream.add_from(sender, lsn, world.store_end)
-    world.said[sender] = lsn
-    world.store_end += CHECKSUM + len(line)
-    world.effects.append((STORE, line, None))
-    if is_long:
-        world.seal(stream, name)
+    world.say_in(name, sender, line, (STORE, line, None))
     return {"status": "OK"}
 
 
