@@ -17,7 +17,7 @@ from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check
 from chatlib.protocol.framing import BadLine
 from chatlib.protocol.kinds import ID
-from chatlib.protocol.text import printable
+from chatlib.protocol.text import counted, printable
 from chatlib.reactor.loop import Loop
 from chatlib.server import dialects
 from chatlib.server.acknowledged import Acknowledged
@@ -176,8 +176,20 @@ class Requests:
 
     def _after_account(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         what = command["action"].replace("_", " ")
-        self._note(f"{what} {command['user']} from {session.address}: {reply['status']}")
+        self._note(f"{what} {command['user']} from {session.address}{_outcome(reply)}")
         self._after_proof(session, echo, request_id, command, reply)
+
+
+def _outcome(reply: Reply) -> str:
+    """What came of it, for the administrator."""
+    match reply["status"]:
+        case "OK":
+            return ""
+        case "WRONG_PASSWORD":
+            return ": 1 try is left" if reply["tries_left"] == 1 else f": {reply['tries_left']} tries are left"
+        case "LOCKED_OUT":
+            return f": locked out for {counted(reply['seconds'], 'second')}"
+    return f": {reply['status']}"
 
 
 def _not_allowed(command: Row, state: State) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -112,6 +116,37 @@ def test_an_output_that_cannot_be_written(server: Server, tmp_path: Path) -> Non
         done = subprocess.run(command(server), input=b"bob\n", stdout=full, stderr=subprocess.PIPE, timeout=LIMIT,
                               env=environment(tmp_path))  # fmt: skip
     assert (done.stderr, done.returncode) == (b"Error! Standard output: No space left on device.\n", 1)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_nobody_reads_is_not_acknowledged(server: Server, tmp_path: Path, killed: bool) -> None:
+    bob = subprocess.Popen(command(server), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(tmp_path))
+    assert bob.stdin is not None and bob.stdout is not None
+    bob.stdin.write(b"bob\nbob-password\n")
+    bob.stdin.flush()
+    with Client("127.0.0.1", server.port, timeout=LIMIT) as ann:
+        ann.login("ann", USERS["ann"])
+        until(lambda: "bob" in ann.whoelse())
+        for number in range(60):
+            ann.message("bob", f"number {number}." + "x" * 4_000)
+        until(lambda: _readable(bob.stdout) > 60_000)  # nobody reads
+        if killed:
+            bob.kill()
+        else:
+            bob.stdin.close()
+        read = bob.stdout.read().decode()
+        bob.stdout.close()
+        bob.wait()
+        ann.message("bob", "number 60.")
+    again, _ = script(server, tmp_path, "bob\nbob-password\n")
+    first, second = ([int(number) for number in re.findall(r"number (\d+)\.", said)] for said in (read, again))
+    assert first == list(range(len(first))) and second == list(range(second[0], 61)), "in order, and none left out"
+    assert second[0] <= len(first) if killed else second == [60]
+
+
+def _readable(file: IO[bytes]) -> int:
+    """How many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(file.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize("words", [["127.0.0.1"], ["127.0.0.1", "0"], ["127.0.0.1", "x"], ["127.0.0.1", "65536"],

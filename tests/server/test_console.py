@@ -262,8 +262,8 @@ def test_what_happens_is_shown_with_its_time(house: House) -> None:
     stamp = time.strftime("[%H:%M:%S] ", time.localtime(house.clock.wall()))
     assert shown(house, happen) == [stamp + text for text in (
         "login Columbia from 10.0.0.1", "logout Columbia from 10.0.0.1",
-        "wrong password seas from 10.0.0.1: WRONG_PASSWORD", "wrong password seas from 10.0.0.1: WRONG_PASSWORD",
-        "wrong password seas from 10.0.0.1: LOCKED_OUT", "register dora from 10.0.0.1: OK",
+        "wrong password seas from 10.0.0.1: 2 tries are left", "wrong password seas from 10.0.0.1: 1 try is left",
+        "wrong password seas from 10.0.0.1: locked out for 60 seconds", "register dora from 10.0.0.1",
     )]  # fmt: skip
 
 
