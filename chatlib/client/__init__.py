@@ -2,8 +2,8 @@
 
 Must not know the server's insides, nor people (that is ``chatlib.program``). Read in this order: ``news`` (what
 happens), ``conversation`` (the wire), ``entrance`` (who one is), ``link`` (the socket, and coming back), ``library``
-(for programs). Files: ``files`` (the queue, and the two ways), ``filelinks`` (their connections), ``localfiles`` (the
-disk).
+(for programs). Files: ``transfers`` (the queue), ``files`` (the two ways), ``filelinks`` (their connections),
+``localfiles`` (the disk).
 """
 
 from chatlib.client.conversation import Conversation

@@ -1,191 +1,72 @@
-"""One user's file transfers: four at once, the others queue; one that breaks goes on from where it stopped.
+"""A file on its way up and one on its way down, and whose files there are: a user's, or another feature's.
 
-A transfer asks for its ticket on the chat connection, and moves its bytes on a connection of its own
-(:mod:`.filelinks`). Must not know people: whoever wants to tell something of it listens (:class:`TransferListener`).
-
-A transfer's stages: QUEUED → READING (a file to be sent is hashed) → ASKING → MOVING → CHECKING → OVER. From ASKING it
-goes to FULL and back while the user's other programs have all places, from MOVING and CHECKING to INTERRUPTED and back
-to ASKING, from anywhere to OVER. Invariants: a transfer ends only when it is done, refused, or out of luck MAX_TRIES
-times in a row without one byte moved; the bytes sent are those that were hashed; a file that came is synced, then
-named, then ``received``, whereupon the server forgets its own.
+A feature says in a :class:`Place` what is asked for its files; all else is the same for all of them. Must not know
+people or screens. Invariants: the bytes sent are those that were hashed; a file that came is verified, synced, then
+named; only then the server is told, if it wants to be.
 """
 
 from __future__ import annotations
 
-import random
 import re
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from chatlib.client import news as n
-from chatlib.client.conversation import Conversation
 from chatlib.client.filelinks import Address, FetchLink, FileLink, SendLink
 from chatlib.client.localfiles import DownloadPart, Hashing, Source, TransferError, cannot_save, check_folder
-from chatlib.client.news import Fields, News, Request
+from chatlib.client.news import Fields, Request
+from chatlib.client.transfers import Stage, Transfer, TransferQueue
 from chatlib.protocol.text import fold
 from chatlib.protocol.words import quoted
-from chatlib.reactor.loop import Loop
 
-AT_ONCE = 4
-MAX_TRIES = 8
-_LONGEST = 10.0  # seconds between two tries, at most
-_LATER = frozenset({"BAD_TICKET", "BAD_REQUEST", "SHUTTING_DOWN", "SERVER_FULL"})  # refusals of a moment
 _DIGEST = re.compile("[0-9a-f]{64}")
 _NONSENSE = "The server does not speak this program's protocol."
 
 
-class Stage(Enum):
-    """Where a transfer stands."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where files are put and fetched from. `shown`: what people call it. The others are requests without what is the
+    file's own: `upload` and `download` ask for tickets, `receipt` says that a file is here, if that is wanted."""
 
-    QUEUED = "waits for its turn"
-    READING = "reading"
-    ASKING = "asking"
-    FULL = "waits for a free place"
-    MOVING = "moving"
-    CHECKING = "checking"
-    INTERRUPTED = "interrupted"
-    OVER = "over"
+    shown: str
+    upload: Fields
+    download: Fields
+    receipt: Fields | None = None
+
+    def has_had(self, event: Fields, name: str, user: str) -> bool:
+        """Whether `event` proves that what `user` has sent under `name` was here."""
+        return False
+
+    def once_more(self, name: str) -> str:
+        """What a person may do about a file that did not come as it was announced."""
+        return "The same command tries again."
 
 
-class Transfer(ABC):
-    """One file on its way to or from `peer`. `position` of `size` bytes are through the stage that it is in."""
+class UserFiles(Place):
+    """What waits on the server for `user`, or what `user` has sent."""
 
-    def __init__(self, queue: TransferQueue, peer: str, name: str, size: int) -> None:
-        self.peer, self.name, self.size = peer, name, size
-        self.stage = Stage.QUEUED
-        self.position = 0
-        self.failure = ""  # why it ended early: a sentence for people
-        self.refusal: Fields | None = None  # the server's, if that was why
-        self._queue, self._loop = queue, queue.loop
-        self._link: FileLink | None = None
-        self._request: Request | None = None
-        self._hashing: Hashing | None = None
-        self._tries = 0  # in a row without a byte
-        self._moved = True
+    def __init__(self, user: str) -> None:
+        download: Fields = {"action": "fileget", "from": user}
+        super().__init__(user, {"action": "file", "to": user}, download, {"action": "received", "from": user})
 
-    def is_of(self, peer: str, name: str) -> bool:
-        """Whether it is this file of this user, or for this user."""
-        return (fold(peer), name) == (fold(self.peer), self.name)
+    def has_had(self, event: Fields, name: str, user: str) -> bool:
+        gone = event.get("event") == "file_gone"
+        return gone and (fold(str(event.get("to"))), event.get("name")) == (fold(self.shown), name)
 
-    @property
-    def over(self) -> bool:
-        return self.stage is Stage.OVER
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Its turn has come. Raises TransferError."""
-
-    @abstractmethod
-    def _ask(self) -> None:
-        """Asks for a ticket, the first or another."""
-
-    @abstractmethod
-    def _granted(self, reply: Fields, ticket: str, address: Address) -> FileLink:
-        """A link that goes on from where the file stopped. Raises TransferError."""
-
-    @abstractmethod
-    def _release(self) -> None:
-        """Closes what is open."""
-
-    def _request_ticket(self, action: str, fields: Fields) -> None:
-        self.stage = Stage.ASKING
-        self._request = self._queue.ask(action, fields)
-
-    def answers(self, item: n.Answered) -> bool:
-        """Uses the answer to its own request; False when `item` answers another's."""
-        if item.request is not self._request:
-            return False
-        self._request = None
-        ticket, address = item.reply.get("ticket"), self._queue.address()
-        if item.status == "TOO_MANY_TRANSFERS":
-            self._later(Stage.FULL)
-        elif item.status != "OK":
-            self._refused(item.reply)
-        elif not isinstance(ticket, str) or address is None:
-            self.broken("the server gave no ticket")
-        else:
-            self._begin_link(item.reply, ticket, address)
-        return True
-
-    def _begin_link(self, reply: Fields, ticket: str, address: Address) -> None:
-        try:
-            self._link = self._granted(reply, ticket, address)
-        except TransferError as error:
-            self.end(str(error))
-            return
-        self.stage, self._moved = Stage.MOVING, False
-        if self._queue.listener:
-            self._queue.listener.begun(self)
-        self._link.begin()
-
-    def _refused(self, reply: Fields) -> None:
-        self.refusal = reply
-        self.end(str(reply.get("text") or reply.get("status")))
-
-    # What its link tells.
-
-    def moved(self, position: int) -> None:
-        """So much is through."""
-        self._moved = True
-        self.position = position
-
-    def replied(self, reply: Fields) -> None:
-        """The server's last word on the transfer's own connection."""
-        self._link = None
-        if reply.get("status") == "OK":
-            self.end()
-        elif reply.get("status") in _LATER:
-            self.broken(str(reply.get("text")))
-        else:
-            self._refused(reply)
-
-    def broken(self, why: str) -> None:
-        """Tries again: at once if something was moved, else later and later."""
-        self._link = None
-        if self._moved:
-            self._tries = 0
-        self._tries += 1
-        if self._tries > MAX_TRIES:
-            self.end(f'The transfer of "{self.name}" was given up: {why}. The same command goes on from there.')
-        else:
-            self._later(Stage.INTERRUPTED)
-
-    def _later(self, stage: Stage) -> None:
-        self.stage = stage
-        tries = self._tries if stage is Stage.INTERRUPTED else 3
-        delay = 0.0 if tries == 1 else self._queue.jitter() * min(_LONGEST, 0.2 * 2.0**tries)
-        self._moved = False
-        self._loop.call_later(delay, lambda: self.stage is stage and self._ask())
-
-    def end(self, failure: str = "") -> None:
-        """Done, or not: then `failure` says why."""
-        if self.over:
-            return
-        self.stage, self.failure = Stage.OVER, failure
-        if self._link:
-            self._link.end()
-            self._link = None
-        if self._request:
-            self._queue.conversation.outbox.drop(self._request)  # its answer does not matter any more
-        if self._hashing:
-            self._hashing.cancel()
-        self._release()
-        self._queue.ended(self)
+    def once_more(self, name: str) -> str:
+        command = f"{quoted(self.shown)} {quoted(name)}"
+        return f'It still waits: "fileget {command}" tries again, "filedecline {command}" refuses it.'
 
 
 class Sending(Transfer):
-    """The local file `path`, to `to`."""
+    """The local file `path`, to `place`."""
 
-    def __init__(self, queue: TransferQueue, to: str, path: str) -> None:
+    def __init__(self, queue: TransferQueue, place: Place, path: str) -> None:
         """Raises TransferError for a file that cannot be sent."""
-        if fold(to) == fold(queue.conversation.user):
+        if fold(place.shown) == fold(queue.conversation.user):
             raise TransferError("You cannot send a file to yourself!")
         self._source = Source(path)
-        super().__init__(queue, to, self._source.name, self._source.size)
+        super().__init__(queue, place.shown, self._source.name, self._source.size)
+        self._place = place
         self.renamed = self._source.renamed  # what cannot be seen is not sent in a name
         self._sha256 = ""
         self._all_sent = False  # once: the server may have the file, whatever happens to its reply
@@ -206,8 +87,8 @@ class Sending(Transfer):
 
     def _ask(self) -> None:
         if self._source.intact():
-            fields: Fields = {"to": self.peer, "name": self.name, "size": self.size, "sha256": self._sha256}
-            self._request_ticket("file", fields)
+            file: Fields = {"name": self.name, "size": self.size, "sha256": self._sha256}
+            self._request_ticket(self._place.upload, file)
         else:
             self.failed(None)
 
@@ -220,14 +101,17 @@ class Sending(Transfer):
         return SendLink(self._loop, address, ticket, offset, self._source, self)
 
     def _refused(self, reply: Fields) -> None:
-        if reply.get("status") == "FILE_EXISTS" and self._all_sent:
-            self.end()  # it is this one: only the reply was lost
+        # Asked again after all was sent: it is this one, unless the server says that it is another, and only the reply
+        # was lost. A last word on the bytes themselves means what it says.
+        lost = self._all_sent and self.stage is Stage.ASKING
+        if lost and reply.get("status") == "FILE_EXISTS" and reply.get("sha256", self._sha256) == self._sha256:
+            self.end()
         else:
             super()._refused(reply)
 
-    def gone(self, to: str, name: str) -> None:
-        """A file of that name is off the server: it was there, and only the reply was lost."""
-        if self._all_sent and self.is_of(to, name):
+    def heard(self, event: Fields) -> None:
+        """The file may have been there, and be gone by now; then only the reply was lost."""
+        if self._all_sent and self._place.has_had(event, self.name, self._queue.conversation.user):
             self.end()
 
     def moved(self, position: int) -> None:
@@ -245,10 +129,12 @@ class Sending(Transfer):
 
 
 class Fetching(Transfer):
-    """What `sender` has sent under `name`, into `folder`; afterwards it is at `path`, and `receipt` is on its way."""
+    """The file `name` of `place`, into `folder`; afterwards it is at `path`, and a `receipt` on its way, if one is
+    wanted."""
 
-    def __init__(self, queue: TransferQueue, sender: str, name: str, folder: Path, size: int = 0) -> None:
-        super().__init__(queue, sender, name, size)
+    def __init__(self, queue: TransferQueue, place: Place, name: str, folder: Path, size: int = 0) -> None:
+        super().__init__(queue, place.shown, name, size)
+        self._place = place
         self.path: Path | None = None
         self.receipt: Request | None = None
         self._folder = folder
@@ -260,7 +146,7 @@ class Fetching(Transfer):
         self._ask()
 
     def _ask(self) -> None:
-        self._request_ticket("fileget", {"from": self.peer, "name": self.name})
+        self._request_ticket(self._place.download, {"name": self.name})
 
     def _granted(self, reply: Fields, ticket: str, address: Address) -> FileLink:
         size, sha256 = reply.get("size"), reply.get("sha256")
@@ -274,6 +160,8 @@ class Fetching(Transfer):
         self._part = self._part or DownloadPart(self._folder, self.name, sha256)
         self.position = self._part.begin(size)
         return FetchLink(self._loop, address, ticket, self.position, self._part, size, self)
+
+    def heard(self, event: Fields) -> None: ...
 
     def whole(self) -> None:
         """All bytes are written."""
@@ -295,18 +183,17 @@ class Fetching(Transfer):
         except OSError as error:
             self.failed(error)
             return
-        self.receipt = self._queue.ask("received", {"from": self.peer, "name": self.name, "sha256": self._sha256})
+        if self._place.receipt is not None:
+            file: Fields = {"name": self.name, "sha256": self._sha256}
+            self.receipt = self._queue.ask({**self._place.receipt, **file})
         self.end()
 
     def lied(self) -> None:
         """What came is not what was announced."""
         if self._part:
             self._part.remove()
-        command = f"{quoted(self.peer)} {quoted(self.name)}"
-        self.end(
-            f'"{self.name}" from "{self.peer}" did not come as it was announced: what came was removed. '
-            f'It still waits: "fileget {command}" tries again, "filedecline {command}" refuses it.'
-        )
+        text = f'"{self.name}" from "{self.peer}" did not come as it was announced: what came was removed. '
+        self.end(text + self._place.once_more(self.name))
 
     def failed(self, error: OSError | None) -> None:
         """The disk does not take it."""
@@ -318,83 +205,3 @@ class Fetching(Transfer):
             self._part.close()
 
 
-class TransferListener(Protocol):
-    """Who wants to know."""
-
-    def begun(self, transfer: Transfer) -> None:
-        """Bytes begin to move, from ``transfer.position`` on; again after each interruption."""
-
-    def ended(self, transfer: Transfer) -> None:
-        """It is over; ``transfer.failure`` says whether it failed."""
-
-
-class TransferQueue:
-    """The queue. `address`: where the server is. ``heard`` must be told all news of the conversation."""
-
-    def __init__(
-        self, loop: Loop, conversation: Conversation, address: Callable[[], Address | None],
-        jitter: Callable[[], float] = random.random,
-    ) -> None:  # fmt: skip
-        self.loop, self.conversation, self.address, self.jitter = loop, conversation, address, jitter
-        self.listener: TransferListener | None = None
-        self.active: list[Transfer] = []
-        self.queued: deque[Transfer] = deque()
-        self._filling = False
-
-    @property
-    def all(self) -> list[Transfer]:
-        """Those that are not over, in order."""
-        return [*self.active, *self.queued]
-
-    def add(self, transfer: Transfer) -> None:
-        """Begins it, now or when others have ended. Raises TransferError for one that is under way already."""
-        if any(type(other) is type(transfer) and other.is_of(transfer.peer, transfer.name) for other in self.all):
-            raise TransferError(f'"{transfer.name}" is on its way already.')
-        self.queued.append(transfer)
-        self._fill()
-
-    def heard(self, item: News) -> bool:
-        """Any news of the conversation; whether it was about a transfer alone."""
-        match item:
-            case n.Answered():
-                return any(transfer.answers(item) for transfer in list(self.active))
-            case n.Arrived({"event": "file_gone", "to": str(to), "name": str(name)}):
-                for transfer in list(self.active):
-                    if isinstance(transfer, Sending):
-                        transfer.gone(to, name)
-            case n.Ended():
-                self.stop(item.text)
-        return False
-
-    def stop(self, why: str = "") -> None:
-        """Ends all at once; what was moved stays."""
-        self._filling = True  # no other begins
-        for transfer in self.all:
-            transfer.end(why or "The transfer was stopped.")
-        self.queued.clear()
-        self._filling = False
-
-    def _fill(self) -> None:
-        if self._filling:
-            return
-        self._filling = True
-        while self.queued and len(self.active) < AT_ONCE:
-            transfer = self.queued.popleft()
-            self.active.append(transfer)
-            try:
-                transfer.begin()
-            except TransferError as error:
-                transfer.end(str(error))
-        self._filling = False
-
-    def ask(self, action: str, fields: Fields) -> Request:
-        """Asks something of the server, now or when it is back."""
-        return self.conversation.request(action, fields, self.loop.now)
-
-    def ended(self, transfer: Transfer) -> None:
-        """`transfer` is over: the next one may begin."""
-        if transfer in self.active:
-            self.active.remove(transfer)
-        if self.listener:
-            self.listener.ended(transfer)
-        self._fill()

@@ -29,11 +29,12 @@ from typing import Self, cast
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Sending, Transfer, TransferQueue
+from chatlib.client.files import Fetching, Sending, UserFiles
 from chatlib.client.link import Alarm, Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News
+from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.reactor.loop import Loop
 
 MAX_PASSING = 10_000
@@ -215,7 +216,7 @@ class Client:
 
         Raises TransferError for a local file that cannot be sent; `timeout` counts from the last byte that moved.
         """
-        self._carry(Sending(self._transfers, to, str(path)))
+        self._carry(Sending(self._transfers, UserFiles(to), str(path)))
 
     def files(self) -> list[Fields]:
         """What waits to be fetched, newest first: ``from``, ``name``, ``size``, ``sha256``, ``time``."""
@@ -226,7 +227,7 @@ class Client:
 
         Goes on where an earlier try was cut. Raises TransferError for a folder or disk that does not take it.
         """
-        fetching = Fetching(self._transfers, sender, name, Path(folder))
+        fetching = Fetching(self._transfers, UserFiles(sender), name, Path(folder))
         self._carry(fetching)
         while fetching.receipt and fetching.receipt in self._conversation.outbox.pending.values():
             self._raise_if_over()

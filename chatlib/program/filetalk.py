@@ -12,9 +12,10 @@ from pathlib import Path
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Sending, Stage, Transfer, TransferQueue
+from chatlib.client.files import Fetching, Place, Sending, UserFiles
 from chatlib.client.localfiles import TransferError, remove_part
 from chatlib.client.news import Fields, News, Request
+from chatlib.client.transfers import Stage, Transfer, TransferQueue
 from chatlib.program.sentences import files as say
 from chatlib.program.sentences.book import Line, error
 from chatlib.program.waiting import Offers, counted
@@ -73,7 +74,7 @@ class FileTalk:
         """One of COMMANDS."""
         try:
             if name == "file":
-                self._send(str(fields["to"]), split_words(str(fields["path"])))
+                self._send(UserFiles(str(fields["to"])), split_words(str(fields["path"])))
             elif name == "fileget" and "file" in fields:
                 self._when_known(partial(self._fetch, split_words(str(fields["file"]))), now)
             elif name == "filedecline" and not self.waiting.knows(str(fields["from"]), str(fields["name"])):
@@ -88,10 +89,10 @@ class FileTalk:
     def _when_known(self, then: Callable[[], None], now: float) -> None:
         self._wanted.append((self._conversation.request("fileget", {}, now), then))
 
-    def _send(self, to: str, words: list[str]) -> None:
+    def _send(self, place: Place, words: list[str]) -> None:
         for path in counted(words, lambda word: Path(word).expanduser().exists()):
             try:
-                upload = Sending(self._transfers, to, path)
+                upload = Sending(self._transfers, place, path)
                 self._transfers.add(upload)
                 if upload.renamed:
                     self._show(say.renamed(path, upload.name))
@@ -100,9 +101,9 @@ class FileTalk:
 
     def _fetch(self, words: list[str]) -> None:
         try:
-            for file in self.waiting.meant(words):
-                size = self.waiting.size(file)
-                self._transfers.add(Fetching(self._transfers, *file, self._downloads, size))
+            for sender, name in self.waiting.meant(words):
+                size = self.waiting.size((sender, name))
+                self._transfers.add(Fetching(self._transfers, UserFiles(sender), name, self._downloads, size))
         except TransferError as wrong:
             self._refuse(wrong)
 

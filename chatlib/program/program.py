@@ -21,9 +21,9 @@ from pathlib import Path
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import TransferQueue
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
+from chatlib.client.transfers import TransferQueue
 from chatlib.program import commandline
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk

@@ -14,9 +14,10 @@ from typing import Any
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Sending, Transfer, TransferQueue
+from chatlib.client.files import Fetching, Sending, UserFiles
 from chatlib.client.link import Link
 from chatlib.client.outbox import Memory
+from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.reactor.loop import READ, WRITE, Loop
 from tests.chance import new_chance
 from tests.client.fake_server import FakeServer
@@ -68,12 +69,12 @@ class Rig:
             self.loop.tick()
 
     def send(self, to: str, path: Path) -> Sending:
-        upload = Sending(self.transfers, to, str(path))
+        upload = Sending(self.transfers, UserFiles(to), str(path))
         self.transfers.add(upload)
         return upload
 
     def fetch(self, sender: str, name: str, folder: Path) -> Fetching:
-        download = Fetching(self.transfers, sender, name, folder)
+        download = Fetching(self.transfers, UserFiles(sender), name, folder)
         self.transfers.add(download)
         return download
 

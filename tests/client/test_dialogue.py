@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import TransferQueue
+from chatlib.client.transfers import TransferQueue
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.reactor.loop import Loop

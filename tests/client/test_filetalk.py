@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from chatlib.client.filelinks import FileLink
-from chatlib.client.files import Fetching, Stage, TransferQueue
+from chatlib.client.files import Fetching, UserFiles
 from chatlib.client.localfiles import TransferError
+from chatlib.client.transfers import Stage, TransferQueue
 from chatlib.program import commandline
 from chatlib.program.filetalk import progress
 from chatlib.program.sentences import book
@@ -290,7 +291,7 @@ class Moving(Fetching):
 
 def moving(name: str = "report.pdf", size: int = 10_000_000) -> tuple[TransferQueue, Moving]:
     person = Person()
-    transfer = Moving(person.transfers, "ann", name, Path(), size)
+    transfer = Moving(person.transfers, UserFiles("ann"), name, Path(), size)
     person.transfers.add(transfer)
     return person.transfers, transfer
 

@@ -14,8 +14,8 @@ import pytest
 
 from chatlib.client import localfiles
 from chatlib.client.filelinks import SendLink
-from chatlib.client.files import Stage
 from chatlib.client.localfiles import DownloadPart
+from chatlib.client.transfers import Stage
 from tests.client.rig import LyingServer, Rig
 
 BYTES = b"what was sent" * 1_000

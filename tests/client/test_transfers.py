@@ -15,8 +15,8 @@ import pytest
 
 from chatlib.client import Client
 from chatlib.client import news as n
-from chatlib.client.files import AT_ONCE, MAX_TRIES, Stage
 from chatlib.client.localfiles import TransferError
+from chatlib.client.transfers import AT_ONCE, MAX_TRIES, Stage
 from tests.chance import new_chance
 from tests.client.conftest import USERS, Server
 from tests.client.rig import Proxy, Rig
@@ -97,10 +97,28 @@ def test_fetched_before_the_sender_knows_that_it_was_sent(rigs: Any, tmp_path: P
     bob = rigs("bob")
     upload = bob.send("ann", a_file(tmp_path))
     upload._all_sent = True
-    upload.gone("ANN", "other.pdf")
+    gone = {"event": "file_gone", "to": "ANN", "outcome": "fetched"}
+    upload.heard({**gone, "name": "other.pdf"})
     assert not upload.over
-    upload.gone("ANN", "report.pdf")
+    upload.heard({**gone, "name": "report.pdf"})
     assert upload.over and not upload.failure
+
+
+@pytest.mark.parametrize(("stage", "there", "failure"), [
+    (Stage.ASKING, {}, ""), (Stage.ASKING, {"sha256": "mine"}, ""),
+    (Stage.ASKING, {"sha256": "another's"}, "There is one."), (Stage.CHECKING, {}, "There is one."),
+])  # fmt: skip
+def test_a_file_that_is_there_already_is_this_one_only_if_it_may_be(
+    rigs: Any, tmp_path: Path, stage: Stage, there: dict[str, str], failure: str
+) -> None:
+    """A reply was lost, and the file is asked for again; or the server's word is on these very bytes."""
+    bob = rigs("bob")
+    bob.proxy.holds, bob.proxy.budget = True, lambda: 50_000
+    upload = bob.send("ann", a_file(tmp_path))
+    bob.until(lambda: upload.position)
+    upload.stage, upload._all_sent, upload._sha256 = stage, True, "mine"
+    upload._refused({"status": "FILE_EXISTS", "text": "There is one.", **there})
+    assert upload.over and upload.failure == failure
 
 
 def test_four_at_once_the_others_queue(rigs: Any, server: Server, tmp_path: Path) -> None:
