@@ -203,9 +203,9 @@ class SharedStream(Stream):
 
     def kept_after(self, seq: int, refused: Refused | None, chunks: Chunks) -> Iterator[Position]:
         """Those later than `seq` that no block hid, oldest first."""
-        if not refused:
-            yield from self.after(seq, chunks)
-            return
+        return self._kept_after(seq, refused, chunks) if refused else self.after(seq, chunks)
+
+    def _kept_after(self, seq: int, refused: Refused, chunks: Chunks) -> Iterator[Position]:
         for part in self._later(seq, chunks):
             for place in range(bisect_right(part.seqs, seq), len(part.seqs)):
                 if not hides(refused, part.senders[place], part.seqs[place]):
@@ -213,9 +213,9 @@ class SharedStream(Stream):
 
     def kept_before(self, seq: int, least: int, refused: Refused | None, chunks: Chunks) -> Iterator[Position]:
         """Those earlier than `seq` and not earlier than `least` that no block hid, newest first."""
-        if not refused:
-            yield from self.before(seq, least, chunks)
-            return
+        return self._kept_before(seq, least, refused, chunks) if refused else self.before(seq, least, chunks)
+
+    def _kept_before(self, seq: int, least: int, refused: Refused, chunks: Chunks) -> Iterator[Position]:
         for part in self._earlier(seq, chunks):
             start = bisect_left(part.seqs, least)
             for place in range(bisect_left(part.seqs, seq) - 1, start - 1, -1):

@@ -8,7 +8,6 @@ been given everything.
 from __future__ import annotations
 
 from functools import partial
-from itertools import islice
 from time import perf_counter
 
 from chatlib.core.world import World
@@ -19,6 +18,7 @@ from chatlib.server.stored import Stored
 
 BATCH = 256  # stored messages handed to one connection in one tick,
 BATCH_SIZE = 262_144  # or about so many bytes: far less than would make it a slow consumer
+_OFFLINE = b',"offline":true}\n'
 
 
 class CatchUp:
@@ -29,10 +29,10 @@ class CatchUp:
 
     def begin(self, session: Session) -> None:
         """`session` has logged in, and its reader knows what it has seen."""
-        if next(iter(self._world.waiting(session.user, session.reader.cursor)), None) is None:
-            self._delivery.listen(session)
-        else:
+        if self._world.waiting(session.user, session.reader.cursor, 1):
             self.go_on(session)
+        else:
+            self._delivery.listen(session)
 
     def go_on(self, session: Session) -> None:
         """Queues up for another batch."""
@@ -55,12 +55,14 @@ class CatchUp:
 
     def _hand_out(self, session: Session) -> bool:
         """The next stored messages; whether there are more."""
-        reader, size = session.reader, 0
-        positions = list(islice(self._world.waiting(session.user, reader.cursor), BATCH))
+        reader, login, size = session.reader, session.login, 0
+        positions, lines = self._world.waiting(session.user, reader.cursor, BATCH), list[bytes]()
         for (seq, _), event in zip(positions, self._stored.events(positions, session.user), strict=False):
-            reader.cursor = seq
+            lines.append(event[:-2] + _OFFLINE if seq < login else event)
             size += len(event)
-            self._delivery.to(session, event[:-2] + b',"offline":true}\n' if seq < session.login else event)
             if size > BATCH_SIZE:
-                return True
-        return len(positions) == BATCH
+                break
+        if lines:
+            reader.cursor = positions[len(lines) - 1][0]
+            self._delivery.all_to(session, lines)
+        return size > BATCH_SIZE or len(lines) == BATCH

@@ -72,6 +72,13 @@ class Delivery:
             pieces = self._pull(session)
         pieces.append(line)
 
+    def all_to(self, session: Session, lines: list[bytes]) -> None:
+        """Lines for one connection, after all that was said to it before."""
+        pieces = session.pieces
+        if pieces is None or session.mark != len(self._common):
+            pieces = self._pull(session)
+        pieces.extend(lines if session.translate is None else map(session.translate, lines))
+
     def _pull(self, session: Session) -> list[bytes]:
         """The session's own pieces, with all of `common` that it has a right to."""
         pieces = session.pieces

@@ -159,14 +159,16 @@ class MessageStore:
         Lines that stand near each other are read at once. Raises OSError when what is new cannot be written.
         """
         self.flush()
-        start, end = 0, 0  # of the offsets; of the segment
+        start, end, count = 0, 0, len(offsets)  # end: the segment's
         pread, crc32 = os.pread, zlib.crc32
-        while start < len(offsets):
+        while start < count:
             first = offsets[start]
             if first >= end:
                 end = self._end_of(first)
                 fd, shift = self._opened(first)
-            stop = _run(offsets, start, end)
+            stop = start + 1
+            if stop < count and offsets[stop] - first <= NEAR:
+                stop = _run(offsets, start, end)
             try:
                 piece = pread(fd, offsets[stop - 1] - first + _MOST, first + shift)
             except OSError:  # perhaps of one line only
