@@ -95,7 +95,7 @@ def test_the_text_files_do_not_depend_on_the_order_of_sets(tmp_path: Path) -> No
         }
     (first_said, first), *others = made.values()
     for name in ("block_rep.txt", "list_block.txt", "file_rep.txt", "replies.txt"):
-        assert len(first[f"data/{name}"].splitlines()) > 20, f"{name}: a life in which too little happened"
+        assert len(first[f"data/{name}"].splitlines()) > 5, f"{name}: a life in which too little happened"
     for said, files in others:
         assert said == first_said
         assert files.keys() == first.keys()
