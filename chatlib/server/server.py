@@ -319,7 +319,7 @@ class Server:
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)
         session = Session(
             connection, loop=self.loop, pipeline=self.pipeline, budgets=self.budgets, parameters=self.world.parameters,
-            desk=self.requests, host=self.sessions, voice=self.delivery.to,
+            desk=self.requests, keeper=self.sessions, voice=self.delivery.to,
         )  # fmt: skip
         connection.attach(session)
         self.sessions.come(session)

@@ -53,7 +53,7 @@ class Desk(Protocol):
         """A request was carried out."""
 
 
-class Host(Protocol):
+class Keeper(Protocol):
     """Who must know that sessions come to their ends. One for all of them."""
 
     def drained(self, session: Session) -> None:
@@ -79,7 +79,7 @@ class Session:
     """One connection's state. `user` (folded) and `login` (its LSN) are set while logged in."""
 
     __slots__ = (
-        "_desk", "_farewell", "_host", "_loop", "_mistakes", "_parameters", "_sent", "_timer", "_voice", "actions",
+        "_desk", "_farewell", "_keeper", "_loop", "_mistakes", "_parameters", "_sent", "_timer", "_voice", "actions",
         "address", "born", "catching_up", "client", "connection", "departed", "ended", "heartbeat", "intake",
         "last_command", "listening", "login", "mark", "over", "pieces", "position", "proof", "push", "reader",
         "received", "stamp", "state", "translate", "user", "wire",
@@ -87,10 +87,10 @@ class Session:
 
     def __init__(
         self, connection: Connection, *, loop: Loop, pipeline: Pipeline, budgets: Budgets,
-        parameters: Mapping[str, Any], desk: Desk, host: Host, voice: Voice,
+        parameters: Mapping[str, Any], desk: Desk, keeper: Keeper, voice: Voice,
     ) -> None:  # fmt: skip
         self.connection, self.push, self.address = connection, connection.push, connection.address
-        self._loop, self._parameters, self._desk, self._host, self._voice = loop, parameters, desk, host, voice
+        self._loop, self._parameters, self._desk, self._keeper, self._voice = loop, parameters, desk, keeper, voice
         self.state, self.actions = State.NEW, IN_STATE[State.NEW]
         self.client: str | None = None
         self.born = loop.ticks  # tells an older connection of the same client from a newer one
@@ -125,7 +125,7 @@ class Session:
         """The peer reads again, and has been given everything."""
         self.reader.drained(self.listening)
         self.intake.unblock()
-        self._host.drained(self)
+        self._keeper.drained(self)
 
     def overflowed(self) -> None:
         """A slow consumer: what it has not acknowledged waits for its next login."""
@@ -137,7 +137,7 @@ class Session:
         """The connection is gone, for whatever reason."""
         self._stop()
         self.depart()
-        self._host.closed(self)
+        self._keeper.closed(self)
         self.intake.let_go()
 
     # From the intake.
@@ -167,7 +167,7 @@ class Session:
         """The connection is another protocol's from now on: its socket, and every byte that it has said."""
         said = self.intake.rest()
         self._stop()
-        self._host.closed(self)
+        self._keeper.closed(self)
         self.intake.let_go()
         return self.connection.detach(), said
 
@@ -241,7 +241,7 @@ class Session:
         """Nobody's any more; the connection may live a little longer."""
         if self.login:
             self._timer.cancel()
-        self._host.leaves(self)
+        self._keeper.leaves(self)
 
     def end(self, status: str, text: str) -> None:
         """Says bye and closes, whoever wants it so."""
@@ -250,12 +250,12 @@ class Session:
         self.depart()
         self.event({"event": "bye", "status": status, "text": text})
         self._stop()
-        self._host.said_bye(self, status)
+        self._keeper.said_bye(self, status)
 
     def end_without_bye(self) -> None:
         """Closes; what was said last was the last word."""
         self._stop()
-        self._host.said_bye(self, "")
+        self._keeper.said_bye(self, "")
 
     def _stop(self) -> None:
         self.over = True

@@ -1,7 +1,7 @@
 """All sessions of a server: how many there may be, and what must happen when one comes to its end.
 
 Must not know what sessions ask for. Legal order: ``come`` once for each; then the calls of
-:class:`chatlib.server.session.Host`; ``reap`` once a tick, behind the flush.
+:class:`chatlib.server.session.Keeper`; ``reap`` once a tick, behind the flush.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Sessions:
         if session.over or not session.connection.open:
             session.depart()
 
-    # Going: what a session tells its host.
+    # Going: what a session tells its keeper.
 
     def drained(self, session: Session) -> None:
         """The peer has been given everything that was said; perhaps it is to be given more."""
