@@ -100,6 +100,12 @@ def test_only_the_wiring_holds_a_server() -> None:
             assert "chatlib.server.server" not in {module for _, module in _imports(path)}, _name(path)
 
 
+def test_no_two_public_classes_have_one_name() -> None:
+    names = [node.name for path in FILES for node in ast.walk(_tree(path)) if isinstance(node, ast.ClassDef)]
+    public = [name for name in names if not name.startswith("_")]
+    assert sorted({name for name in public if public.count(name) > 1}) == []
+
+
 def test_the_programs_do_not_know_each_other() -> None:
     for program, other in (
         ("server.py", ("chatlib.client", "chatlib.program")),

@@ -9,7 +9,7 @@ from chatlib.protocol.scram import ServerExchange
 
 
 @dataclass(slots=True)
-class PasswordProof:
+class ProofUnderWay:
     """For which action, as whom, against which account and verifier."""
 
     action: str

@@ -19,7 +19,7 @@ from chatlib.protocol.text import fold, is_name
 from chatlib.reactor.loop import Loop
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Seats
-from chatlib.server.proof import PasswordProof
+from chatlib.server.proof import ProofUnderWay
 from chatlib.server.session import Session
 
 PROVEN = 180.0  # seconds that a proven old password waits for the new one
@@ -64,7 +64,7 @@ class Proving:
         return {"status": "OK", "scram": answer}
 
     def _submit(
-        self, session: Session, echo: Any, request_id: Any, proof: PasswordProof, action: str, **fields: Any
+        self, session: Session, echo: Any, request_id: Any, proof: ProofUnderWay, action: str, **fields: Any
     ) -> Reply:
         command = {"action": action, "at": self._loop.wall, "address": session.address, **proof.against, **fields}
         if session.client is not None:
@@ -91,11 +91,11 @@ class Proving:
         if refused:
             return refused
         exchange = ServerExchange.begin(scram, parse_verifier(account.verifier), new_nonce())
-        session.proof = PasswordProof(action, user, entry.proof_of(account), exchange)
+        session.proof = ProofUnderWay(action, user, entry.proof_of(account), exchange)
         return {"status": "CONTINUE", "scram": exchange.challenge}
 
     def _login(
-        self, session: Session, echo: Any, request_id: Any, proof: PasswordProof, request: dict[str, Any]
+        self, session: Session, echo: Any, request_id: Any, proof: ProofUnderWay, request: dict[str, Any]
     ) -> Reply:
         if self._is_given_up(session, proof):
             session.proof = None
@@ -115,7 +115,7 @@ class Proving:
             fields["seen"] = max(fields.get("seen", 0), min(request["seen"], self._world.lsn))
         return self._submit(session, echo, request_id, proof, "login", **fields)
 
-    def _is_given_up(self, session: Session, proof: PasswordProof) -> bool:
+    def _is_given_up(self, session: Session, proof: ProofUnderWay) -> bool:
         """Whether this client has logged in on a newer connection: what arrives on this one was held up under way."""
         if session.client is None:
             return False

@@ -31,7 +31,7 @@ from chatlib.reactor.timers import Timer
 from chatlib.server.intake import Intake
 from chatlib.server.limits import Budgets
 from chatlib.server.pipeline import Pipeline
-from chatlib.server.proof import PasswordProof
+from chatlib.server.proof import ProofUnderWay
 from chatlib.server.reader import Reader
 
 LOGIN_TIME = 180.0  # seconds to log in
@@ -99,7 +99,7 @@ class Session:
         self.stamp = b""  # with what the record of a command of this user's begins
         self.departed = False  # the world has been told, or told us, that this session is over
         self.over = False
-        self.proof: PasswordProof | None = None  # a SCRAM conversation under way
+        self.proof: ProofUnderWay | None = None  # a SCRAM conversation under way
         self.position = 0  # in the queue for a seat, as it was last told
         self.wire: Dialect | None = None  # until it shows what the peer speaks
         self.intake = Intake(self, partial(desk.handle, self), connection, loop, pipeline, budgets, parameters)
