@@ -29,7 +29,7 @@ from chatlib.protocol.framing import decode, dumps
 Position = tuple[int, int]  # (seq, offset of the line in the store)
 UNKNOWN = "?"  # who sent a broadcast that an earlier version has kept; no name
 CHECKSUM = 8  # bytes that the message store puts before each line
-CHUNK = 64  # positions in a chunk
+CHUNK = 64  # positions in a chunk; homes are full of them, so it cannot be changed
 TAIL = 128  # positions at which a tail gives a chunk away
 COUNTED = 4_000  # of so many, the latest of a stream, it is counted which a block hides: a login must not take long
 _NONE: Sequence[int] = ()

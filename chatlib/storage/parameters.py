@@ -102,8 +102,8 @@ _ALL = (
     Parameter("FILE_QUOTA", 2**32, "what may wait for one receiver", "size", 0, 2**50),
     Parameter("FSYNC", "always", "sync before each answer, or once a second (a crash may then cost a second)", "choice",
               choices=("always", "second")),
-    Parameter("KEEP_MESSAGES", 0, "days that messages are kept (0: for ever); at a save go 64 MiB of them that are all "
-              "older", "int", 0, 36_500),
+    Parameter("KEEP_MESSAGES", 0, "days that messages are kept (0: for ever): a save lets go of older ones, 64 MiB "
+              "at a time", "int", 0, 36_500),
     Parameter("JOURNAL_LIMIT", 2**26, "the journal is folded into the text files beyond this", "size", 2**16, 2**50),
 )  # fmt: skip
 
