@@ -14,12 +14,12 @@ from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.news import Fields, News, Request, status_of
-from chatlib.client.proof import PasswordProof, Salt
+from chatlib.client.proof import ClientProof, Salt
 from chatlib.protocol.commands import State
 from chatlib.protocol.scram import MIN_ITERATIONS, salted_password, verifier_of
 
 
-class Host(Protocol):
+class EntranceHost(Protocol):
     """The conversation, as far as it concerns coming in."""
 
     state: State | None
@@ -45,11 +45,11 @@ class Host(Protocol):
 class Entrance:
     """One user's way in. `iterations`: what the server asks for."""
 
-    def __init__(self, host: Host, token: Callable[[], str], salt: Callable[[], bytes]) -> None:
+    def __init__(self, host: EntranceHost, token: Callable[[], str], salt: Callable[[], bytes]) -> None:
         self.iterations = MIN_ITERATIONS
         self._host, self._token, self._new_salt = host, token, salt
         self._keys: dict[Salt, bytes] = {}  # salted passwords, to log in again with
-        self._proof: PasswordProof | None = None
+        self._proof: ClientProof | None = None
         self._changing: Salt | None = None  # the salt of a new password that may have been taken
         self._registration: Request | None = None
 
@@ -57,7 +57,7 @@ class Entrance:
 
     def begin(self, action: str, user: str, now: float) -> None:
         """``login`` is proven as soon as it can be, the others when ``prove`` says so."""
-        self._proof = PasswordProof(action, user, self._token, confirmed=action == "login")
+        self._proof = ClientProof(action, user, self._token, confirmed=action == "login")
         self._host.wanted = True
         self._begin(now)
 
@@ -125,7 +125,7 @@ class Entrance:
             self._changing = proof.new_salt if proof.proving else None
             if not self._changing:
                 self.changed(False)
-        self._proof = PasswordProof("login", self._host.user, self._token)
+        self._proof = ClientProof("login", self._host.user, self._token)
 
     def forget(self) -> None:
         """The conversation is over: no password is kept."""
@@ -148,7 +148,7 @@ class Entrance:
         else:
             self._hear_verdict(proof, reply, again, now)
 
-    def _hear_challenge(self, proof: PasswordProof, reply: Fields, again: bool, now: float) -> None:
+    def _hear_challenge(self, proof: ClientProof, reply: Fields, again: bool, now: float) -> None:
         salt = proof.challenged(str(reply.get("scram")))
         if proof.action == "login":
             proof.salted = self._keys.get(salt, proof.salted)
@@ -159,7 +159,7 @@ class Entrance:
         elif not proof.ready:
             self._host.tell(n.Challenged(proof.action, proof.user))
 
-    def _hear_verdict(self, proof: PasswordProof, reply: Fields, again: bool, now: float) -> None:
+    def _hear_verdict(self, proof: ClientProof, reply: Fields, again: bool, now: float) -> None:
         if status_of(reply) == "OK":
             proof.check(str(reply.get("scram")))
             if proof.action == "login":
@@ -179,7 +179,7 @@ class Entrance:
         else:
             self._host.tell(n.Answered(Request(proof.action, {"user": proof.user}), reply))
 
-    def _enter(self, proof: PasswordProof, reply: Fields, now: float) -> None:
+    def _enter(self, proof: ClientProof, reply: Fields, now: float) -> None:
         assert proof.salt is not None and proof.salted is not None
         self._proof = None
         self._keys = {proof.salt: proof.salted}
@@ -196,7 +196,7 @@ class Entrance:
 
     # Inside.
 
-    def _finish(self, proof: PasswordProof, now: float) -> None:
+    def _finish(self, proof: ClientProof, now: float) -> None:
         request = proof.final()
         if proof.action == "login":
             # In the same line: else the server would take for seen what the kernel took, until it hears alive.

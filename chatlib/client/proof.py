@@ -14,7 +14,7 @@ Salt = tuple[bytes, int]  # the salt, and the iterations
 SALT_SIZE = 16
 
 
-class PasswordProof:
+class ClientProof:
     """One password to be proven.
 
     Legal order: ``begin → challenged → final → check`` on one connection; after a lost one from ``begin`` again.

@@ -2,9 +2,9 @@
 
 Must not know sockets, keys or escape sequences. A state machine: typed lines and news come in, lines go to `write`,
 requests to the conversation. Legal calls: ``line`` only while ``accepts()``; ``heard`` for each news, in order;
-``taken`` when the person can read all that was written; ``leave`` at any time. It is over when ``status`` is not None:
-that is the program's exit status. A script ends with its first wrong answer to a question, since its next lines are
-answers to others, and it fails when any of its commands was refused.
+``was_read`` when the person can read all that was written; ``leave`` at any time. It is over when ``status`` is not
+None: that is the program's exit status. A script ends with its first wrong answer to a question, since its next lines
+are answers to others, and it fails when any of its commands was refused.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ class Dialogue:
         note = say.LOGGED_OFF if self._idle else say.offline_note(retry_in) if self._down else ""
         return Prompt(f"{self._conversation.user}> ", note)
 
-    def taken(self, now: float) -> None:
-        """All that was written can be read: so the events among it need not come again."""
+    def was_read(self, now: float) -> None:
+        """All that was written has been read: the events among it need not come again."""
         for event in self._shown:
             self._conversation.shown(event, now)
         self._shown.clear()

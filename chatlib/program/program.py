@@ -121,7 +121,7 @@ class Program(Operator):
                     self._logged_in()
             self._teletype.flush()
             if self._teletype.idle:
-                self._dialogue.taken(self._loop.now)
+                self._dialogue.was_read(self._loop.now)
             self._teletype.proceed()
             self._dialogue.rest(self._loop.now)
             if not self._conversation.has_news:

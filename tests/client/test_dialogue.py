@@ -71,7 +71,7 @@ class Person:
             news += conversation.take_news()
             for item in news:
                 self.dialogue.heard(item, self.wire.now)
-            self.dialogue.taken(self.wire.now)
+            self.dialogue.was_read(self.wire.now)
             if not news:
                 self.dialogue.rest(self.wire.now)
                 if not self.wire.conversation.has_news:
