@@ -13,7 +13,6 @@ Must not know what a record means.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -130,11 +129,12 @@ class Journal:
         """Begins to commit what was appended, unless a commit is under way. Raises CommitFailed."""
         if not self._batch or (self.busy and self.sync_always):
             return
-        with self._fail_stop():
-            mark = self._mark() if self.durable > self._marked else b""
-            batch = b"".join([mark, *pack(self._written + 1, self._batch)])
+        try:
+            lines = pack(self._written + 1, self._batch)
+            if self.durable > self._marked:
+                lines.insert(0, self._mark())
             self._batch.clear()
-            self._write(batch)
+            self._write(b"".join(lines))
             self._written, self._bare = self.given, False
             if self.sync_always:
                 self._sync()
@@ -142,6 +142,8 @@ class Journal:
                 self._committed = max(self._committed, min(self._written, self._reserved))
                 if self._written + RESERVE // 2 > self._reserved and not self.busy:
                     self._sync()
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _sync(self) -> None:
         """Begins to make durable what is written; perhaps it is done at once."""
@@ -163,26 +165,26 @@ class Journal:
 
     def ready(self) -> None:
         """Hears of a sync that is done, and waits for it if none is. Raises CommitFailed."""
-        with self._fail_stop():
+        try:
             self._syncer.ready()
             self._done()
             if self._written > self._committed:  # FSYNC "second" has written more than was reserved
                 self._sync()
+        except OSError as error:
+            raise self._failed(error) from error
 
     def every_second(self) -> None:
         """With FSYNC ``second``, begins to sync what was written; and marks what is durable, which costs no sync."""
-        with self._fail_stop():
+        try:
             if self._written > self.durable and not self.busy:
                 self._sync()
             if self.durable > self._marked and not self._batch and not self.busy:
                 self._write_mark()
-
-    @contextlib.contextmanager
-    def _fail_stop(self) -> Iterator[None]:
-        try:
-            yield
         except OSError as error:
-            raise CommitFailed(f"{self.path}: {error.strerror or error}") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> CommitFailed:
+        return CommitFailed(f"{self.path}: {error.strerror or error}")
 
     def _mark(self, reserved: int = 0) -> bytes:
         self._marked = self.durable
@@ -192,10 +194,12 @@ class Journal:
         self._write(self._mark(reserved))
 
     def _write(self, data: bytes) -> None:
-        piece = memoryview(data)
-        while piece:
-            piece = piece[os.write(self._fd, piece) :]
-        self.size += len(data)
+        written = os.write(self._fd, data)
+        self.size += written
+        while written < len(data):
+            data = data[written:]
+            written = os.write(self._fd, data)
+            self.size += written
 
     @property
     def at_rest(self) -> bool:
