@@ -66,12 +66,12 @@ class MessageStore:
         self._pending.append(line)
 
     def flush(self) -> None:
-        """Writes what was appended. Raises OSError."""
+        """Writes what was appended. Raises OSError: then nothing is lost, and the next flush writes it all again."""
         if self._pending:
             self._write()
 
     def _write(self) -> None:
-        lines, self._pending = self._pending, []
+        lines = self._pending
         # All checksums at once: that costs less than one by one.
         sums = struct.pack(f">{len(lines)}I", *map(zlib.crc32, lines)).hex().encode()
         places = range(0, len(sums), 8)
@@ -80,11 +80,12 @@ class MessageStore:
         current = self._segments[-1]
         if self._end - current.base >= self._limit:
             current = self._begin_segment()
-        shift = current.head - current.base
+        end, shift = self._end, current.head - current.base
         while piece:
-            written = os.pwrite(self._fd, piece, self._end + shift)
-            self._end += written
+            written = os.pwrite(self._fd, piece, end + shift)
+            end += written
             piece = piece[written:]
+        self._end, self._pending = end, []
 
     def _begin_segment(self) -> Segment:
         new = messagefiles.segment(self._first, self._end)

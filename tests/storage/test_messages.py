@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +73,33 @@ def test_long_lines(store: MessageStore, size: int) -> None:
     store.append(said(b"all next"))
     assert store.read(START) == (b"bob", event + b"\n")
     assert store.read(START + 14 + size) == (b"all", b"next\n")
+
+
+def test_what_a_full_disk_did_not_take_is_written_by_the_next_flush(
+    store: MessageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read may meet the full disk first, and its fault costs one answer: later offsets must be right all the same."""
+    room, pwrite = [14], os.pwrite
+
+    def filling(fd: int, data: memoryview, at: int) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "full")
+        taken = pwrite(fd, data[: room[0]], at)
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr("chatlib.storage.messages.os.pwrite", filling)
+    store.append(said(b"bob one"))
+    store.append(said(b"all two"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="full"):
+            store.read(START)
+    room[0] = 1_000
+    store.append(said(b"bob three"))
+    length = len(line(b"bob one"))
+    assert [store.read(START + place * length) for place in range(3)] == [
+        (b"bob", b"one\n"), (b"all", b"two\n"), (b"bob", b"three\n"),
+    ]  # fmt: skip
 
 
 def test_where_no_line_is(store: MessageStore) -> None:
