@@ -142,12 +142,14 @@ class Delivery:
                 pieces = session.pieces
                 session.pieces = None
                 session.mark = 0
-                if pieces:
-                    self.delivered += len(pieces)
-                    if session.push(b"".join(pieces)):
-                        session.reader.current = session.listening
-                    else:
-                        self._fell_behind(session)
+                if not pieces:  # nothing was said to it, but it may have begun to listen
+                    session.reader.current = session.listening and not session.connection.backlog_size
+                    continue
+                self.delivered += len(pieces)
+                if session.push(b"".join(pieces)):
+                    session.reader.current = session.listening
+                else:
+                    self._fell_behind(session)
         self.flushed = lsn
 
     def _flush_common(self, common: list[bytes]) -> None:

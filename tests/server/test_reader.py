@@ -63,6 +63,24 @@ def test_mail_handed_out_and_not_pushed_does_not_count_as_taken(house: House) ->
     assert not missing
 
 
+def test_who_has_caught_up_with_a_whole_batch_has_seen_what_follows(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it begins to listen in a tick in which nothing is said to it."""
+    monkeypatch.setattr("chatlib.server.catchup.BATCH", 10)
+    columbia = house.login("Columbia")
+    for number in range(10):
+        columbia.ask("message", to="facebook", text=f"mail {number}")
+    facebook = house.login("facebook")
+    house.settle()
+    assert len(facebook.texts) == 10
+    columbia.ask("broadcast", text="to all")
+    assert facebook.texts[-1] == "to all"
+    facebook.hang_up()
+    house.settle()
+    assert house.login("facebook").texts == []
+
+
 def test_many_who_come_back_share_a_budget(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     house = build(users=("speaker", *(f"user{number}" for number in range(20))))
     speaker = house.login("speaker")
