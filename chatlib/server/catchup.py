@@ -47,7 +47,12 @@ class CatchUp:
             return  # with a backlog, it goes on when it is drained
         begun = perf_counter()
         session.reader.took_all()
-        if self._hand_out(session):
+        try:
+            more = self._hand_out(session)
+        except Exception:  # a session that heard nothing more would look alive for ever
+            session.broken()
+            raise
+        if more:
             self.go_on(session)
         else:
             self._delivery.listen(session)

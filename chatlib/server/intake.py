@@ -101,15 +101,9 @@ class Intake:
     )  # fmt: skip
 
     def __init__(
-        self,
-        owner: Owner,
-        handle: Callable[[bytes], None],
-        connection: Connection,
-        loop: Loop,
-        pipeline: Pipeline,
-        budgets: Budgets,
-        parameters: Mapping[str, Any],
-    ) -> None:
+        self, owner: Owner, handle: Callable[[bytes], None], connection: Connection, loop: Loop, pipeline: Pipeline,
+        budgets: Budgets, parameters: Mapping[str, Any],
+    ) -> None:  # fmt: skip
         """`handle` is the owner's, found once."""
         self._owner: Owner = owner
         self._handle = handle
@@ -248,7 +242,11 @@ class Intake:
 
     def _lift(self, flag: int) -> None:
         self.held &= ~flag
-        self.again()
+        try:
+            self.again()
+        except Exception:  # a timer or a budget calls, which knows nobody to blame
+            self._owner.broken()
+            raise
 
     def again(self) -> None:
         """Goes on with what waits, or with the end."""

@@ -84,3 +84,16 @@ def test_what_is_kept_has_a_limit(house: House, monkeypatch: pytest.MonkeyPatch)
         assert peer.texts == texts
     archive = house.server.archive
     assert len(archive._kept) == 2 and archive._size == sum(map(len, archive._kept.values())) <= 1_000
+
+
+def test_a_fault_of_ours_ends_the_connection_that_catches_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    columbia = house.login("Columbia")
+    columbia.ask("message", to="facebook", text="hi")
+    with monkeypatch.context() as broken:
+        broken.setattr(stored.Stored, "events", lambda *_: 1 // 0)
+        facebook = house.greet()
+        facebook.prove("login", "facebook")
+        facebook.read_until(lambda: facebook.closed)
+    assert "ZeroDivisionError" in "".join(house.heard_by_admin())
+    facebook = house.login("facebook")
+    assert facebook.texts == ["hi"], "nothing is lost by it"
