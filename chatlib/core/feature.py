@@ -38,13 +38,13 @@ class FlatFolder(NamedTuple):
 
     A file's name is what the feature makes of a title: not all that people write may be one, nor differ by capitals
     alone from another. A file has one line at least: the world hears of it when a line is read. Files are read in the
-    order in which `names` gave them.
+    order in which `names` gave them, each with a function of its own that takes its lines.
     """
 
     about: str
     names: Callable[[World], Iterable[tuple[str, int]]]  # of each file, and the LSN of the last change of its lines
     dump: Callable[[World, str], Iterator[str]]  # of a name
-    load: Callable[[World, str, str], None]  # a line of the file of that name, when world.lsn is that of its set
+    load: Callable[[World, str], Callable[[str], None]]  # of a name, when world.lsn is that of its set: takes a line
 
 
 class Coming(NamedTuple):

@@ -54,9 +54,9 @@ def page(items: list[Any], following: str | int | None) -> Reply:
     return reply
 
 
-def page_of_names(names: Iterator[str], show: Callable[[str], Any]) -> Reply:
+def page_of_names(names: Iterator[str], show: Callable[[str], Any], count: int = NAMES) -> Reply:
     """The first of `names`, which are sorted, each as `show` has it."""
-    first = list(islice(names, NAMES))
+    first = list(islice(names, count))
     return page([show(name) for name in first], first[-1] if next(names, None) is not None else None)
 
 

@@ -131,7 +131,7 @@ def load(world: World, lines: Mapping[str, Iterable[tuple[int, str]]]) -> None:
             _load_lines(name, file.about, lines.get(name, ()), partial(file.load, world))
         else:
             for full in (full for full in lines if full.startswith(name)):
-                _load_lines(full, file.about, lines[full], partial(file.load, world, full.removeprefix(name)))
+                _load_lines(full, file.about, lines[full], file.load(world, full.removeprefix(name)))
 
 
 def _load_lines(name: str, about: str, lines: Iterable[tuple[int, str]], load_line: Callable[[str], None]) -> None:

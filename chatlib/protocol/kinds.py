@@ -44,6 +44,10 @@ def _is_name(value: object) -> bool:
     return type(value) is str and words.is_name(value)
 
 
+def _is_title(value: object) -> bool:
+    return type(value) is str and words.is_title(value)
+
+
 def _is_text(value: object) -> bool:
     return (
         type(value) is str
@@ -59,6 +63,10 @@ def _is_token(value: object) -> bool:
 
 def _is_integer(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_INTEGER
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MAX_INTEGER
 
 
 def _is_minutes(value: object) -> bool:
@@ -113,6 +121,12 @@ NAME = Kind(
     _is_name,
     usual="type(value) is str and 0 < len(value) <= 32 and value.isalnum() and value.isascii()",
 )
+TITLE = Kind(
+    "title",
+    "a thread's title: one word of 1 to 64 letters, digits and !@#$%.?,",
+    _is_title,
+    usual="type(value) is str and 0 < len(value) <= 64 and value.isalnum() and value.isascii()",
+)
 TEXT = Kind(
     "text",
     "a text of 1 to 4,096 characters without control characters, with at most"
@@ -121,6 +135,7 @@ TEXT = Kind(
     rest_of_line=True,
     usual=f"type(value) is str and 0 < len(value) <= {words.MAX_TEXT} and value.isprintable() and value.isascii()",
 )
+NUMBER = Kind("number", "a whole number from 1", _is_number, int)
 COUNT = Kind("count", "a whole number from 0", _is_integer, int)
 MINUTES = Kind("minutes", "a number of minutes above 0, at most 1,000,000", _is_minutes, _minutes)
 SEQ = Kind("seq", "an event's number: a whole number from 0", _is_integer, int)

@@ -22,6 +22,7 @@ MAX_MARKS = 16  # combining marks and joiners in a row
 RESERVED = frozenset({"system", "all", "admin", "register", "de-register", "quit"})
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}", re.ASCII)
+_TITLE = re.compile(r"[A-Za-z0-9!@#$%.?,]{1,64}", re.ASCII)
 # Control characters (Unicode category Cc) and lone surrogates, which no UTF-8 can carry.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Besides those, and without the joiners: zero-width characters, line and paragraph separators, bidi marks, overrides
@@ -43,8 +44,13 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def is_title(title: str) -> bool:
+    """Whether a thread may be called so: 1 to 64 of ``A-Z a-z 0-9 ! @ # $ % . ? ,``. ``all`` is reserved."""
+    return _TITLE.fullmatch(title) is not None
+
+
 def fold(name: str) -> str:
-    """The form under which a name is unique: names differ by more than case (ASCII only, so lower() is enough)."""
+    """The form under which a name or a title is unique: by more than case (ASCII only, so lower() is enough)."""
     return name.lower()
 
 

@@ -158,7 +158,8 @@ class Console(Operator):
             for name, value in command["parameters"].items():
                 self.say(f"{name} is now {PARAMETERS[name].show(value)}.")
         else:
-            self.say(f'Done: {command["action"]} "{reply.get("file", reply["user"])}".')
+            done = next(reply[field] for field in ("file", "user", "thread") if field in reply)
+            self.say(f'Done: {command["action"].replace("_", " ")} "{done}".')
 
     def broken(self) -> None: ...
 
@@ -226,6 +227,9 @@ class Console(Operator):
     def _drop(self, fields: Fields) -> None:
         self._submit("drop", number=fields["number"])
 
+    def _remove_thread(self, fields: Fields) -> None:
+        self._submit("remove_thread", title=fields["title"])
+
     def _stats(self, _fields: Fields) -> None:
         for name, value in self._figures().items():
             self.say(f"  {name}: {value}")
@@ -275,6 +279,7 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "say": Console._say,
     "files": Console._files,
     "drop": Console._drop,
+    "remove thread": Console._remove_thread,
     "stats": Console._stats,
     "save": Console._save,
     "reload": Console._reload,

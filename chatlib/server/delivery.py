@@ -4,6 +4,9 @@ What one tick says to everyone online is a single list (`common`), encoded once,
 connection with one system call. Only a connection that was also told something of its own needs work of its own: its
 `mark` says how much of `common` it has in its `pieces` already. So a broadcast costs no Python per recipient.
 
+A line that is only for those who follow a stream stands in `common` as well, so that the order is one. Listeners who
+follow the same of this tick's streams get the same bytes, joined once (:mod:`.channels`).
+
 A dialect that says events in another way has a list like `common` of its own, filled once a tick, and only while
 somebody listens who speaks it.
 
@@ -12,17 +15,21 @@ Must not know what a line says. Legal order in a tick: any calls, then ``flush``
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 
 from chatlib.protocol.framing import Dialect
 from chatlib.reactor.connection import push_to_all
+from chatlib.server.channels import Channels
 from chatlib.server.session import Session
 
 
 class Delivery:
     """Who hears what. `listeners` are the sessions online that are up to date, by user."""
 
-    def __init__(self) -> None:
+    def __init__(self, follows: Callable[[str], Iterable[str]] = lambda user: ()) -> None:
+        """`follows`: the names of the streams that a user follows now."""
+        self._follows = follows
+        self._channels = Channels()
         self.sessions: dict[str, Session] = {}  # online, by user
         self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
@@ -43,12 +50,38 @@ class Delivery:
 
     def fan_out(self, line: bytes, excluded: Collection[str] = ()) -> None:
         """To all listeners but `excluded`."""
+        if excluded:
+            self._pass_over(excluded)
+        self._common.append(line)
+
+    def publish(self, stream: str, line: bytes, excluded: Collection[str] = ()) -> None:
+        """To the listeners who follow `stream`, but not to `excluded`."""
+        if self._channels.has(stream):
+            self._pass_over(excluded)
+            self._channels.mark(stream, len(self._common))
+            self._common.append(line)
+
+    def _pass_over(self, excluded: Collection[str]) -> None:
+        """They do not hear the line that is added next."""
         for user in excluded:
             session = self.listeners.get(user)
             if session is not None:
                 self._pull(session)
-                session.mark += 1  # passes over the line that is added now
-        self._common.append(line)
+                session.mark += 1
+
+    def follow(self, user: str, stream: str) -> None:
+        """`user` hears what is published in `stream` from now on,"""
+        session = self.listeners.get(user)
+        if session is not None:
+            self._pull(session)
+            self._channels.join(session, stream)
+
+    def unfollow(self, user: str, stream: str) -> None:
+        """or no longer."""
+        session = self.listeners.get(user)
+        if session is not None:
+            self._pull(session)
+            self._channels.part(session, stream)
 
     def end(self, user: str, ending: tuple[int, str, str]) -> None:
         """The world ended a session."""
@@ -88,7 +121,7 @@ class Delivery:
             self._touched.append(session)
         if session.listening and session.mark != len(self._common):
             common = self._common if session.translate is None else self._translate(self._foreign[session])
-            pieces.extend(common[session.mark :])
+            pieces.extend(self._channels.heard(session, common, session.mark))
             session.mark = len(self._common)
         return pieces
 
@@ -111,6 +144,8 @@ class Delivery:
         session.mark = len(self._common)
         session.listening = True
         self.listeners[session.user] = session
+        for stream in self._follows(session.user):
+            self._channels.join(session, stream)
         if session.translate is not None and session.wire is not None:
             self._foreign[session] = session.wire
 
@@ -119,6 +154,7 @@ class Delivery:
         if session.listening:
             self._pull(session)
             session.listening = False
+            self._channels.leave(session)
             del self.listeners[session.user]
             self._foreign.pop(session, None)
         if session.client is not None and self.clients.get(session.client) is session:
@@ -132,7 +168,7 @@ class Delivery:
         """Sends what this tick said; everything up to `lsn` has been executed."""
         common = self._common
         if common:
-            for session in self._foreign:
+            for session in [*self._foreign, *self._touched]:
                 self._pull(session)
             self._common, self._translated = [], {}
             self._flush_common(common)
@@ -153,15 +189,12 @@ class Delivery:
         self.flushed = lsn
 
     def _flush_common(self, common: list[bytes]) -> None:
-        everything = b"".join(common)
-        listeners = self.listeners.values()
-        for session in self._touched:
-            if session.listening and session.pieces is not None:
-                session.pieces.extend(common[session.mark :])
-        others = [session for session in listeners if session.pieces is None]
-        self.delivered += len(common) * len(others)
-        for place in push_to_all([session.connection for session in others], everything):
-            self._fell_behind(others[place])
+        """To all who were told nothing of their own."""
+        for sessions, lines in self._channels.split(self.listeners.values(), common):
+            self.delivered += len(lines) * len(sessions)
+            for place in push_to_all([session.connection for session in sessions], b"".join(lines)):
+                self._fell_behind(sessions[place])
+        self._channels.clear()
 
     def _fell_behind(self, session: Session) -> None:
         """The kernel did not take all of this tick; everything up to `flushed` it had taken before."""

@@ -32,6 +32,12 @@ class Speaker(Protocol):
 
     def fan_out(self, line: bytes, excluded: Any = ()) -> None: ...
 
+    def publish(self, stream: str, line: bytes, excluded: Any = ()) -> None: ...
+
+    def follow(self, user: str, stream: str) -> None: ...
+
+    def unfollow(self, user: str, stream: str) -> None: ...
+
     def end(self, user: str, ending: tuple[int, str, str]) -> None: ...
 
 
@@ -57,8 +63,14 @@ class Effects:
             store(line)
             fan_out(line[5:], excluded)
 
+        def publish(line: bytes, audience: tuple[str, Any]) -> None:
+            store(line)
+            stream, excluded = audience
+            speaker.publish(stream, line[len(stream) + 2 :], excluded)
+
         self._functions: dict[str, Callable[[Any, Any], None]] = {
             kinds.STORE: lambda line, _: store(line), kinds.POST: post, kinds.BROADCAST: broadcast,
+            kinds.PUBLISH: publish, kinds.FOLLOW: speaker.follow, kinds.UNFOLLOW: speaker.unfollow,
             kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
             kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),
@@ -125,6 +137,7 @@ class Replayed:
             kinds.STORE: lambda line, _: messages.append(line),
             kinds.POST: lambda user, line: messages.append(line),
             kinds.BROADCAST: lambda line, excluded: messages.append(line),
+            kinds.PUBLISH: lambda line, audience: messages.append(line),
             kinds.ERASE: lambda offsets, _: self._erased.append(offsets),
         }
 

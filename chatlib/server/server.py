@@ -93,7 +93,7 @@ class Server:
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
         self.world.archive = self.archive = Stored(self.messages, lambda: self.loop.wall, self.tell)
         self.journal.open()
-        self.delivery = Delivery()
+        self.delivery = Delivery(lambda user: self.world.accounts[user].follows or ())
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
         self.effects = Effects(
             self.journal, self.messages, self.blobs, self.delivery, self.announcer.changed, self.parameters_changed,

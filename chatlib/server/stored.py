@@ -1,6 +1,6 @@
 """Stored messages, as they are sent: one that the disk has lost costs its own line and nothing else.
 
-What was said to everyone is kept for a while once it was read: when a thousand people come back after a restart, what
+What was said to many is kept for a while once it was read: when a thousand people come back after a restart, what
 they all missed is read once.
 """
 
@@ -14,7 +14,7 @@ from chatlib.protocol.framing import encode
 from chatlib.storage.messages import Line, MessageStore
 from chatlib.storage.textfile import FileError
 
-KEPT = 4 << 20  # bytes of what was said to everyone
+KEPT = 4 << 20  # bytes of what was said to many
 CHUNKS = 256  # positions that were read lately: of so many chunks
 
 
@@ -59,7 +59,7 @@ class Stored:
     def _taken(self, seq: int, offset: int, user: str, found: Line | FileError | OSError) -> bytes:
         if isinstance(found, tuple):
             receiver, event = found
-            if receiver == b"all":
+            if receiver == b"all" or receiver.startswith(b"#"):  # a shared stream: others will want it, too
                 self._keep(offset, event)
             return event
         # It concerns this user, and nobody else.

@@ -100,6 +100,7 @@ _ALL = (
     Parameter("INITIAL_BALANCE", 10_000, "credits of a new account (payments are to come)", "int", 0, 10**12),
     Parameter("MAX_FILE_SIZE", 2**30, "the largest file", "size", 0, 2**50),
     Parameter("FILE_QUOTA", 2**32, "what may wait for one receiver", "size", 0, 2**50),
+    Parameter("THREAD_QUOTA", 2**32, "what the files of one thread may have in all", "size", 0, 2**50),
     Parameter("FSYNC", "always", "sync before each answer, or once a second (a crash may then cost a second)", "choice",
               choices=("always", "second")),
     Parameter("KEEP_MESSAGES", 0, "days that messages are kept (0: for ever): a save lets go of older ones, 64 MiB "

@@ -32,7 +32,7 @@ from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
-_JSON_FIELDS = ("session", "seen", "left", "before", "since", "id", "parameters", "accounts")
+_JSON_FIELDS = ("session", "number", "seq", "seen", "left", "before", "since", "id", "parameters", "accounts")
 
 
 class Recorder:
@@ -59,6 +59,19 @@ class Recorder:
     def _broadcast(self, line: bytes, excluded: Collection[str]) -> None:
         self._store(line)
         self._fan_out(line.split(b" ", 2)[2], excluded)
+
+    def _publish(self, line: bytes, audience: tuple[str, Collection[str]]) -> None:
+        self._store(line)
+        stream, excluded = audience
+        assert self.world is not None
+        followers = {one for one in self._online() if stream in (self.world.accounts[one].follows or ())}
+        self.said.append(("hears", tuple(sorted(followers - set(excluded))), line.split(b" ", 2)[2]))
+
+    def _follow(self, user: str, stream: str) -> None:
+        assert self.world is not None and stream in (self.world.accounts[user].follows or ())
+
+    def _unfollow(self, user: str, stream: str) -> None:
+        assert self.world is not None and stream not in (self.world.accounts[user].follows or ())
 
     def _tell(self, user: str, line: bytes) -> None:
         self.said.append(("hears", (user,), line))
@@ -268,6 +281,8 @@ class Stage:
             return f"  {', '.join(said[1]) or 'nobody'} <- {self._event(said[2])}"
         if said[0] == "ends":
             return f"  {said[1]} (login {said[2]}) ends: {said[3]}: {said[4]}"
+        if said[0] == "unlinked":
+            return f"  unlinked {said[1]}"
         return f"  erased {self._event(said[1])}"
 
     # What reads.

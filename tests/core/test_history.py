@@ -45,7 +45,7 @@ def _follow(world: World, lsn: int, command: Command) -> Reply:
 
 @pytest.fixture(scope="module", autouse=True)
 def _threads() -> Iterator[None]:
-    toy = Feature("threads", handlers={"say_in": _say_in, "follow": _follow})
+    toy = Feature("toy", handlers={"say_in": _say_in, "toy_follow": _follow})
     features.add(toy)
     yield
     features.remove(toy)
@@ -101,7 +101,7 @@ class Story:
             self.blocks[user] ^= {other}
 
     def follow(self, user: str, thread: str) -> None:
-        self.stage.do("follow", user, thread=thread)
+        self.stage.do("toy_follow", user, thread=thread)
         if self.follows[user].pop(thread, None) is None:
             self.follows[user][thread] = self.stage.lsn
 

@@ -17,6 +17,15 @@ KEPT = {
     ("unblock", "user=bob"): "4d55bc7c",
     ("received", "from=bob", "name=a.txt", "sha256=0"): "074c4c46",
     ("received", "from=bob", "name=a.txt"): "0815924e",  # of an earlier version, whose journal may be replayed
+    ("crt", "title=plans"): "961568ef",
+    ("msg", "title=plans", "text=hi"): "78c69e28",
+    ("dlt", "title=plans", "number=3"): "55390749",
+    ("dlt", "title=plans", "number=3", "seq=57"): "c0ab8aad",
+    ("edt", "title=plans", "number=3", "text=hi"): "fb859dd8",
+    ("rmv", "title=plans"): "3bf61199",
+    ("rmf", "title=plans", "name=a.txt"): "7c5d4417",
+    ("follow", "title=plans"): "dc640960",
+    ("unfollow", "title=plans"): "af135a2d",
     ("filedecline", "from=bob", "name=a.txt"): "6bd27c2a",
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chatlib.core import entry, features, files, talk
+from chatlib.core import entry, features, files, forum, talk
 from chatlib.core.effects import POST
 from chatlib.core.feature import Command, Feature
 from chatlib.core.replies import Encoded, Reply, page, page_of_names, text_of
@@ -133,7 +133,7 @@ def test_a_feature_comes_and_goes() -> None:
     tables = (features.HANDLERS, features.ANSWERS, features.UPLOADS, features.DOWNLOADS)
     before = [dict(table) for table in tables], list(features.FEATURES)
     kept_as = {name: recipe[0] for name, recipe in features.RECIPES.items()}
-    for feature in (VOTE, entry.FEATURE, talk.FEATURE, files.FEATURE):
+    for feature in (VOTE, entry.FEATURE, talk.FEATURE, files.FEATURE, forum.FEATURE):
         if feature is VOTE:
             features.add(feature)
             assert features.HANDLERS["vote"] is VOTE.handlers["vote"] and World(defaults()).state["vote"] == []

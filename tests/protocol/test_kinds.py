@@ -17,6 +17,9 @@ VERIFIER = str(make_verifier("pencil", 4096))
 
 BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.NAME, ["a", "x" * 32, "A-Z_0.9"], ["", "x" * 33, "a b", "é", 7, None, True, ["a"]]),
+    (kinds.TITLE, ["a", "x" * 64, "3331", "..", "%2e", "!@#$%.?,"],
+     ["", "x" * 65, "a b", "a-b", "a_b", "a/b", "é", "٣", "a\n", 7, None, ["a"]]),
+    (kinds.NUMBER, [1, 812, MAX_INTEGER], [0, -1, MAX_INTEGER + 1, 1.0, "1", True, None]),
     (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028", "👨\u200d⚕\ufe0f", "a" + "\u0301" * 16],
      ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", "a" + "\u0301" * 17, 7, None]),
     (kinds.COUNT, [0, 1, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.0, "1", True, False, None, 10**400]),
@@ -56,7 +59,8 @@ def test_every_kind_is_tried_here() -> None:
 
 
 USUAL: list[tuple[Kind, object]] = [
-    (kinds.NAME, "columbia"), (kinds.TEXT, "Hello, how are you? {}"), (kinds.KEY, "k-1"), (kinds.ID, 7),
+    (kinds.NAME, "columbia"), (kinds.TITLE, "plans"), (kinds.TEXT, "Hello, how are you? {}"), (kinds.KEY, "k-1"),
+    (kinds.ID, 7),
 ]  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70), st.lists, max_leaves=3
@@ -97,7 +101,7 @@ def test_a_typed_word_becomes_a_value(kind: Kind, word: str, value: object) -> N
 @given(st.sampled_from([kind for kind, _, _ in BOUNDS]), st.text(max_size=20) | st.from_regex(r"-?[0-9._e]{1,9}"))
 def test_what_is_typed_is_refused_or_arrives_as_it_was_typed(kind: Kind, word: str) -> None:
     """Whatever is typed: what the kind accepts goes over the wire, and is accepted there, too."""
-    numbers = (kinds.COUNT, kinds.SEQ, kinds.MINUTES)
+    numbers = (kinds.COUNT, kinds.NUMBER, kinds.SEQ, kinds.MINUTES)
     try:
         value = kind.parse(word)
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,48 +23,52 @@ class Thread:
 
 def post(world: World, lsn: int, command: Command) -> Reply:
     title = command["title"]
-    thread = world.state["forum"].setdefault(title.lower(), Thread(title, lsn))
+    thread = world.state["shelf"].setdefault(title.lower(), Thread(title, lsn))
     thread.posts.append(command["text"])
     thread.changed = lsn
     return {"status": "OK"}
 
 
 def remove(world: World, _lsn: int, command: Command) -> Reply:
-    del world.state["forum"][command["title"].lower()]
+    del world.state["shelf"][command["title"].lower()]
     return {"status": "OK"}
 
 
 def names(world: World) -> Iterator[tuple[str, int]]:
-    return ((name, thread.changed) for name, thread in world.state["forum"].items())
+    return ((name, thread.changed) for name, thread in world.state["shelf"].items())
 
 
 def dump(world: World, name: str) -> Iterator[str]:
-    thread = world.state["forum"][name]
+    thread = world.state["shelf"][name]
     yield thread.title
     yield from map(json.dumps, thread.posts)
 
 
-def load(world: World, name: str, line: str) -> None:
-    threads = world.state["forum"]
-    if name not in threads:
-        threads[name] = Thread(line, world.lsn)
-    else:
-        threads[name].posts.append(json.loads(line))
+def load(world: World, name: str) -> Callable[[str], None]:
+    threads = world.state["shelf"]
+
+    def take(line: str) -> None:
+        if name not in threads:
+            threads[name] = Thread(line, world.lsn)
+        else:
+            threads[name].posts.append(json.loads(line))
+
+    return take
 
 
-FORUM = Feature(
-    "forum", {"post": post, "remove": remove}, state=dict,
-    files={"threads/": FlatFolder("a thread's title, and its posts", names, dump, load)},
+SHELF = Feature(
+    "shelf", {"post": post, "remove": remove}, state=dict,
+    files={"shelf/": FlatFolder("a thread's title, and its posts", names, dump, load)},
 )  # fmt: skip
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    features.add(FORUM)
+    features.add(SHELF)
     house = House(tmp_path)
     yield house
     house.close()
-    features.remove(FORUM)
+    features.remove(SHELF)
 
 
 def say(house: House, title: str, text: str = "") -> None:
@@ -74,11 +78,11 @@ def say(house: House, title: str, text: str = "") -> None:
 
 
 def content(house: House) -> dict[str, tuple[str, list[str]]]:
-    return {name: (thread.title, thread.posts) for name, thread in house.server.world.state["forum"].items()}
+    return {name: (thread.title, thread.posts) for name, thread in house.server.world.state["shelf"].items()}
 
 
 def numbers(house: House) -> dict[str, int]:
-    return {path.name: path.stat().st_ino for path in (house.folder / "data" / "threads").iterdir()}
+    return {path.name: path.stat().st_ino for path in (house.folder / "data" / "shelf").iterdir()}
 
 
 def test_a_folder_of_files_lives_in_the_house(house: House) -> None:
@@ -100,7 +104,7 @@ def test_a_folder_of_files_lives_in_the_house(house: House) -> None:
         assert {name for name in after if there.get(name) != after[name]} == {
             "thread 7", f"new {len(before['thread 7'][1])}",
         }, "files that have not changed are not written again, after a start neither"  # fmt: skip
-    assert (house.folder / "data" / "threads" / "thread 7").read_text().splitlines() == [
+    assert (house.folder / "data" / "shelf" / "thread 7").read_text().splitlines() == [
         "# thread 7 2: a thread's title, and its posts", "Thread 7", '"first"', '"another"', '"another"', '"another"',
     ]  # fmt: skip
 
@@ -108,5 +112,5 @@ def test_a_folder_of_files_lives_in_the_house(house: House) -> None:
 def test_a_line_that_cannot_be_read_is_named(house: House) -> None:
     world = house.server.world
     say(house, "Rules", "be kind")
-    with pytest.raises(ValueError, match=r"^threads/rules, line 9: a thread's title, and its posts is expected"):
-        snapshot.load(world, {"threads/rules": [(9, "no JSON")]})
+    with pytest.raises(ValueError, match=r"^shelf/rules, line 9: a thread's title, and its posts is expected"):
+        snapshot.load(world, {"shelf/rules": [(9, "no JSON")]})

@@ -14,6 +14,7 @@ from chatlib.storage.textfile import FileError
 from tests.server.house import PASSWORD, House, Peer
 
 REMEDY = "Restore the whole folder data/ from one backup, or move it away to begin anew."
+FLAT = [name + "plans" if name.endswith("/") else name for name in snapshot.files()]  # in a home that was lived in
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -40,6 +41,7 @@ def lived_in(house: House) -> Peer:
     for number in range(5):
         columbia.ask("message", to="SEAS", text=f"saved {number}")
     columbia.ask("block", user="Google", key="k1")
+    columbia.ask("crt", title="plans")
     columbia.ask("broadcast", text="to all")
     assert house.save() == ["Saved."]
     for number in range(5):
@@ -62,7 +64,7 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", [*snapshot.files(), "manifest.txt", "epoch.txt", "message_rep.txt", "journal.txt"])
+@pytest.mark.parametrize("name", [*FLAT, "manifest.txt", "epoch.txt", "message_rep.txt", "journal.txt"])
 @pytest.mark.parametrize("how", ["stop", "crash"])
 def test_a_missing_file_is_never_taken_as_empty(house: House, name: str, how: str) -> None:
     lived_in(house)
@@ -76,7 +78,7 @@ def test_a_missing_file_is_never_taken_as_empty(house: House, name: str, how: st
     assert {"saved 0", "journaled 4"} <= set(mail(house))
 
 
-@pytest.mark.parametrize("name", [*snapshot.files(), "manifest.txt", "epoch.txt"])
+@pytest.mark.parametrize("name", [*FLAT, "manifest.txt", "epoch.txt"])
 def test_a_damaged_file_is_refused_and_named(house: House, name: str) -> None:
     lived_in(house)
     house.crash()
@@ -98,7 +100,7 @@ def test_a_file_of_an_earlier_save_is_refused(house: House) -> None:
 def test_text_files_of_an_earlier_save_are_refused_when_the_journal_knows_of_a_later_one(house: House) -> None:
     lived_in(house)
     data = house.folder / "data"
-    earlier = {name: (data / name).read_bytes() for name in (*snapshot.files(), "manifest.txt")}
+    earlier = {name: (data / name).read_bytes() for name in (*FLAT, "manifest.txt")}
     house.stop()
     for name, held in earlier.items():
         (data / name).write_bytes(held)
@@ -154,7 +156,7 @@ def test_messages_without_anything_that_knows_of_them_are_not_a_new_home(house: 
     lived_in(house)
     house.crash()
     data = house.folder / "data"
-    for name in (*snapshot.files(), "manifest.txt", "journal.txt"):
+    for name in (*FLAT, "manifest.txt", "journal.txt"):
         (data / name).unlink()
     assert refused(house).startswith(f"{data / 'manifest.txt'} is missing")
 

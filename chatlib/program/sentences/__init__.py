@@ -4,7 +4,7 @@ What can be done with them is in :mod:`.book`. A test fails when a command that 
 server sends, has no sentence.
 """
 
-from chatlib.program.sentences import book, entry, files, talk
+from chatlib.program.sentences import book, entry, files, forum, talk
 
-for _feature in (entry, talk, files):
+for _feature in (entry, talk, files, forum):
     book.add(_feature.SENTENCES)

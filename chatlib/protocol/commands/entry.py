@@ -24,7 +24,7 @@ ROWS = (
     Row("password", "change your password", runs=Runs.PROVES,
         fields=(Field("scram", kinds.SCRAM, required=False, typed=False), _VERIFIER)),
     # Not asked again: a connection that is gone has the same effect.
-    Row("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit"), runs=Runs.CHANGES, repeats=False),
+    Row("logout", "log out and leave", (_SEEN,), aliases=("exit", "quit", "xit"), runs=Runs.CHANGES, repeats=False),
     Row("break", "drop the connection; the client comes back by itself", role=Role.LOCAL),
     Row("help", "what you can type, or how one command is used",
         (Field("command", kinds.VALUE, required=False),), role=Role.LOCAL),
