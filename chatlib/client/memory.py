@@ -64,9 +64,9 @@ class FileMemory:
         try:
             return self._open(epoch, fold(user))
         except BlockingIOError:
-            self._fail(f'"{user}" has another client running here: this one remembers nothing after its end.')
+            self._fail(f'"{user}" has another client running here: this one will remember nothing when it has ended.')
         except OSError as error:
-            self._fail(f"This client remembers nothing after its end: {error.strerror} ({error.filename}).")
+            self._fail(f"This client will remember nothing when it has ended: {error.strerror} ({error.filename}).")
         return Remembered()
 
     def queued(self, request: Request) -> None:
@@ -95,7 +95,7 @@ class FileMemory:
             self._guard(lambda: os.pwrite(self._seen, b"%020d\n" % seq, 0))
 
     def beside(self, extension: str) -> Path | None:
-        """Where a program may keep a file of its own about this user; None: this one remembers nothing."""
+        """Where a program may keep a file of its own about this user; None: nothing is remembered."""
         return None if self._stem is None else self._stem.with_name(self._stem.name + extension)
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class FileMemory:
         try:
             write()
         except OSError as error:
-            self._fail(f"This client remembers nothing after its end: {error.strerror}.")
+            self._fail(f"This client will remember nothing when it has ended: {error.strerror}.")
 
     def _fail(self, why: str) -> None:
         self.close()

@@ -238,7 +238,7 @@ class Teletype:
 
     def _say_dropped(self) -> None:
         if self._dropped:
-            self._display.print(f"({counted(self._dropped, 'line')} dropped: nobody read on.)")
+            self._display.print(f"(Left out, because nobody was reading: {counted(self._dropped, 'line')}.)")
         self._dropped = 0
 
     # In: what Input says.

@@ -10,8 +10,13 @@ import pytest
 
 from chatlib.client.conversation import Conversation
 from chatlib.client.transfers import TransferQueue
+from chatlib.program import commandline
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
+from chatlib.program.sentences import book
+from chatlib.program.sentences.book import Sentences, says
+from chatlib.protocol import kinds
+from chatlib.protocol.commands import TABLE, Field, Row
 from chatlib.reactor.loop import Loop
 from chatlib.terminal.screen import Part
 from tests.client.fake_server import Wire
@@ -392,7 +397,7 @@ def test_leaving_while_offline_gives_up() -> None:
         The cable was pulled. Trying to come back; what you type is sent then.
         bob> (offline, retrying in 4 s) message ann one
         bob> (offline, retrying in 4 s) quit
-        Without an answer: 1 command.
+        Still without an answer: 1 command.
         """)
     assert person.dialogue.status == 0
 
@@ -432,7 +437,7 @@ def test_a_server_lost_after_the_end_of_a_script() -> None:
     is_shown(person, """
         bob> message ann hi
         Error! The cable was pulled.
-        Without an answer: 1 command.
+        Still without an answer: 1 command.
         """)
     assert person.dialogue.status == 1
 
@@ -448,3 +453,33 @@ def test_a_full_server_and_its_queue() -> None:
         The server is full. You are number 2 in the queue.
         The server is full. You are number 1 in the queue.
         """)
+
+
+def test_a_feature_that_is_added_is_typed_answered_told_and_completed() -> None:
+    rows = (Row("pin", "put a note on the board", (Field("name", kinds.NAME), Field("text", kinds.TEXT))),)
+    board = Sentences(
+        replies={"pin": says('"{name}" is on the board.')},
+        events={"pin": lambda event: (f"{event['from']} has pinned a note.",)},
+    )
+    TABLE.add(rows)
+    book.add(board)
+    try:
+        person = logged_in()
+        person.wire.server.scripted["pin"] = [{"status": "OK"}]
+        person.types("pin rules be kind", "pin rules")
+        person.wire.server.say({"event": "pin", "from": "ann"})
+        person._listen()
+        is_shown(person, """
+            bob> pin rules be kind
+            "rules" is on the board.
+            bob> pin rules
+            Error! Usage: pin <name> <text>
+            ann has pinned a note.
+            """)
+        assert person.wire.server.requests[-1]["text"] == "be kind"
+        assert commandline.complete("pi", person.dialogue.names, person.files.waiting.follow) == ["pin "]
+        assert commandline.complete("pin a", person.dialogue.names, person.files.waiting.follow) == ["pin ann "]
+        assert commandline.without_text("pin rules be kind") == "pin rules"
+    finally:
+        book.remove(board)
+        TABLE.remove(rows)

@@ -117,7 +117,7 @@ def test_a_file_is_sent_under_a_name_that_can_be_seen(folder: Path) -> None:
     (folder / "می\u200cخواهم.txt").touch()
     person = logged_in()
     person.types("file ann می\u200cخواهم.txt")
-    assert '"می\u200cخواهم.txt" is sent as "میخواهم.txt": what cannot be seen stays out of names.' in person.read()
+    assert '"می\u200cخواهم.txt" is sent as "میخواهم.txt": characters that cannot be seen are left out.' in person.read()
 
 
 def test_counts() -> None:

@@ -51,7 +51,7 @@ def resent(count: int) -> Line:
 
 
 def unsent(count: int) -> Line:
-    return (f"Without an answer: {counted(count, 'command')}.",)
+    return (f"Still without an answer: {counted(count, 'command')}.",)
 
 
 def lost(text: str, logged_in: bool) -> Line:

@@ -28,7 +28,7 @@ def sent(name: str, to: str, size: int) -> Line:
 
 
 def renamed(path: str, name: str) -> Line:
-    return (f'"{path}" is sent as "{name}": what cannot be seen stays out of names.',)
+    return (f'"{path}" is sent as "{name}": characters that cannot be seen are left out.',)
 
 
 def fetched(name: str, sender: str, path: str) -> Line:
