@@ -112,7 +112,7 @@ class Outbox:
 def _turn_page(request: Request, reply: Fields) -> bool:
     """Whether there is another page; then `request` asks for it from now on."""
     items, following = reply.get("items"), reply.get("next")
-    if not isinstance(items, list) or not items or type(following) not in (str, int):
+    if not isinstance(items, list) or type(following) not in (str, int):
         return False
     page: Fields = {"after" if type(following) is str else "before": following}
     asked = request.fields.get("count")

@@ -32,6 +32,8 @@ CHECKSUM = 8  # bytes that the message store puts before each line
 CHUNK = 64  # positions in a chunk; homes are full of them, so it cannot be changed
 TAIL = 128  # positions at which a tail gives a chunk away
 COUNTED = 4_000  # of so many, the latest of a stream, it is counted which a block hides: a login must not take long
+CHUNKS_AT_ONCE = 16  # chunks that are looked through at once for what no block hides
+MORE = 1 << 62  # in the place of an offset: what follows this seq was not looked at; ask again from there
 _NONE: Sequence[int] = ()
 
 
@@ -202,26 +204,33 @@ class SharedStream(Stream):
         del self._senders[:count]
 
     def kept_after(self, seq: int, refused: Refused | None, chunks: Chunks) -> Iterator[Position]:
-        """Those later than `seq` that no block hid, oldest first."""
+        """Those later than `seq` that no block hid, oldest first; or the first of them, then MORE."""
         return self._kept_after(seq, refused, chunks) if refused else self.after(seq, chunks)
 
     def _kept_after(self, seq: int, refused: Refused, chunks: Chunks) -> Iterator[Position]:
-        for part in self._later(seq, chunks):
+        for number, part in enumerate(self._later(seq, chunks), 1):
             for place in range(bisect_right(part.seqs, seq), len(part.seqs)):
                 if not hides(refused, part.senders[place], part.seqs[place]):
                     yield part.seqs[place], part.offsets[place]
+            if number >= CHUNKS_AT_ONCE and part is not self and part.seqs:
+                yield part.seqs[-1], MORE
+                return
 
     def kept_before(self, seq: int, least: int, refused: Refused | None, chunks: Chunks) -> Iterator[Position]:
-        """Those earlier than `seq` and not earlier than `least` that no block hid, newest first."""
+        """Those earlier than `seq` and not earlier than `least` that no block hid, newest first; or the first of them,
+        then MORE."""
         return self._kept_before(seq, least, refused, chunks) if refused else self.before(seq, least, chunks)
 
     def _kept_before(self, seq: int, least: int, refused: Refused, chunks: Chunks) -> Iterator[Position]:
-        for part in self._earlier(seq, chunks):
+        for number, part in enumerate(self._earlier(seq, chunks)):
             start = bisect_left(part.seqs, least)
             for place in range(bisect_left(part.seqs, seq) - 1, start - 1, -1):
                 if not hides(refused, part.senders[place], part.seqs[place]):
                     yield part.seqs[place], part.offsets[place]
             if start:
+                return
+            if number >= CHUNKS_AT_ONCE and part.seqs:
+                yield part.seqs[0], MORE
                 return
 
     def hidden_after(self, refused: Refused, seq: int, chunks: Chunks) -> int:

@@ -12,7 +12,7 @@ from chatlib.core.effects import BROADCAST, ERASE, POST
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.mailboxes import MAILBOXES, expire
 from chatlib.core.replies import Reply, encoded, no_such_user, page, page_of_names, refusal
-from chatlib.core.streams import CHECKSUM, NO_MAIL, Stream
+from chatlib.core.streams import CHECKSUM, MORE, NO_MAIL, Stream
 from chatlib.protocol.framing import MAX_LINE, decode, quote
 from chatlib.protocol.text import fold, is_name
 
@@ -193,6 +193,8 @@ def history(world: World, user: str, request: Request, _now: float) -> Reply:
     for seq, offset in world.history(user, before):
         if seq < least or count == 0:
             break
+        if offset == MORE:
+            return page(found[::-1], seq)
         line = world.archive.event(seq, offset, user)
         size += len(line)
         if size > PAGE:

@@ -27,7 +27,7 @@ from chatlib.core.features import FEATURES, HANDLERS, RECIPES
 from chatlib.core.lockouts import Lockouts
 from chatlib.core.ordered import Directory, Ordered
 from chatlib.core.replies import INTERNAL, Encoded, Reply, encoded, refusal, text_of
-from chatlib.core.streams import CHECKSUM, Chunks, Position, SharedStream, Stream
+from chatlib.core.streams import CHECKSUM, MORE, Chunks, Position, SharedStream, Stream
 
 _LAST = "\x7f"  # behind every name
 _FEW = 2_000  # who left lately are sorted for each page; beyond, all accounts are looked at until the page is full
@@ -145,7 +145,10 @@ class World:
                 yield stream, since
 
     def waiting(self, user: str, after: int, most: int | None = None) -> list[Position]:
-        """The positions of what `user` has not been given, later than `after`, oldest first; `most` of them."""
+        """The positions of what `user` has not been given, later than `after`, oldest first; `most` of them.
+
+        The last one may be MORE: blocks hide much of what was looked at.
+        """
         account, chunks = self.accounts[user], self.archive
         after = max(after, self.floor - 1)
         found = list(islice(account.mail.after(after, chunks), most))
@@ -154,6 +157,8 @@ class World:
             if more:
                 found += more
                 found.sort()  # two runs in order: that costs less than to merge them one by one
+                if more[-1][1] == MORE:
+                    del found[found.index(more[-1]) + 1 :]
         return found[:most]
 
     def unread(self, account: Account) -> int:
@@ -169,7 +174,7 @@ class World:
         return count
 
     def history(self, user: str, before: int) -> Iterable[Position]:
-        """The positions of what `user` was sent, earlier than `before`, newest first."""
+        """The positions of what `user` was sent, earlier than `before`, newest first; nothing behind a MORE counts."""
         account, chunks = self.accounts[user], self.archive
         streams = [account.mail.before(before, self.floor, chunks)]
         for stream, since in self._followed(account):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from time import perf_counter
 
+from chatlib.core.streams import MORE
 from chatlib.core.world import World
 from chatlib.reactor.budget import Budget
 from chatlib.server.delivery import Delivery
@@ -62,6 +63,7 @@ class CatchUp:
         """The next stored messages; whether there are more."""
         reader, login, size = session.reader, session.login, 0
         positions, lines = self._world.waiting(session.user, reader.cursor, BATCH), list[bytes]()
+        looked_at = positions.pop()[0] if positions and positions[-1][1] == MORE else 0
         for (seq, _), event in zip(positions, self._stored.events(positions, session.user), strict=False):
             lines.append(event[:-2] + _OFFLINE if seq < login else event)
             size += len(event)
@@ -70,4 +72,7 @@ class CatchUp:
         if lines:
             reader.cursor = positions[len(lines) - 1][0]
             self._delivery.all_to(session, lines)
-        return size > BATCH_SIZE or len(lines) == BATCH
+        if size > BATCH_SIZE:
+            return True
+        reader.cursor = looked_at or reader.cursor
+        return bool(looked_at) or len(lines) == BATCH

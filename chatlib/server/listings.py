@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import chain, islice
+from typing import Any
 
-from chatlib.core.files import WaitingFile
 from chatlib.core.world import Account, World
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
@@ -112,7 +112,7 @@ def blocked(world: World, now: float) -> Lines:
 
 def files(world: World) -> Lines:
     """The files that wait, oldest first, with their numbers."""
-    runs: list[list[tuple[int, WaitingFile, str]]] = [[]]  # each short enough to be sorted at once
+    runs: list[list[tuple[int, Any, str]]] = [[]]  # each short enough to be sorted at once
     for account in _looked_at(world):
         if account is None:
             yield None

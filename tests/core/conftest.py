@@ -16,6 +16,7 @@ def small_streams() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "CHUNK", 2)
         patch.setattr(streams, "TAIL", 4)
+        patch.setattr(streams, "CHUNKS_AT_ONCE", 3)
         patch.setattr(mailboxes, "AT_ONCE", 2)
         yield
 

@@ -26,13 +26,31 @@ from typing import Any
 from chatlib.core import entry, snapshot
 from chatlib.core.effects import Effect
 from chatlib.core.replies import text_of
-from chatlib.core.streams import Chunk, Stream
+from chatlib.core.streams import MORE, Chunk, Position, Stream
 from chatlib.core.world import Command, Reply, World
 from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
 _JSON_FIELDS = ("session", "number", "seq", "seen", "left", "before", "since", "id", "parameters", "accounts")
+
+
+def all_waiting(world: World, user: str, after: int) -> list[Position]:
+    """All that waits, asked for again where there is more to be looked at."""
+    found = world.waiting(user, after)
+    if found and found[-1][1] == MORE:
+        return found[:-1] + all_waiting(world, user, found[-1][0])
+    return found
+
+
+def whole_history(world: World, user: str, before: int) -> list[Position]:
+    """All of it, likewise."""
+    found = []
+    for position in world.history(user, before):
+        if position[1] == MORE:
+            return found + whole_history(world, user, position[0])
+        found.append(position)
+    return found
 
 
 class Recorder:
@@ -301,10 +319,10 @@ class Stage:
         return event, f"{fields['from']}: {fields['text']}"
 
     def gets(self, user: str) -> str:
-        return self._shown(self.world.waiting(user, self.world.accounts[user].seen))
+        return self._shown(all_waiting(self.world, user, self.world.accounts[user].seen))
 
     def history(self, user: str, before: int | None = None) -> str:
-        return self._shown(self.world.history(user, self.lsn + 1 if before is None else before))
+        return self._shown(whole_history(self.world, user, self.lsn + 1 if before is None else before))
 
     def unread(self, user: str) -> str:
         return str(self.world.unread(self.world.accounts[user]))

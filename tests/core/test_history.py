@@ -18,7 +18,7 @@ from chatlib.core.feature import Command, Feature
 from chatlib.core.replies import Reply
 from chatlib.core.streams import CHECKSUM
 from chatlib.core.world import World
-from tests.core.stage import HOST, Stage, picture
+from tests.core.stage import HOST, Stage, all_waiting, picture, whole_history
 
 USERS = ("ann", "bob", "cyd")
 THREADS = ("#one", "#two")  # streams of a feature's own
@@ -147,7 +147,7 @@ class Story:
         world = self.stage.world
         for user in USERS:
             plain, account = self.plain(user), world.accounts[user]
-            history = list(world.history(user, world.lsn + 1))
+            history = whole_history(world, user, world.lsn + 1)
             if world.expiring:  # some have lost what others have still
                 assert set(history) <= set(plain)
                 going = world.expiring[0]
@@ -155,12 +155,12 @@ class Story:
                 continue
             assert history == plain[::-1]
             unseen = [one for one in plain if one[0] > account.seen]
-            assert list(world.waiting(user, account.seen)) == unseen
+            assert all_waiting(world, user, account.seen) == unseen
             assert world.unread(account) == len(unseen)
             for seq, offset in plain[:: max(1, len(plain) // 3)]:
                 self.stage.recorder.event(seq, offset, user)
-                assert list(world.waiting(user, seq)) == [one for one in plain if one[0] > seq]
-                assert list(world.history(user, seq)) == [one for one in plain if one[0] < seq][::-1]
+                assert all_waiting(world, user, seq) == [one for one in plain if one[0] > seq]
+                assert whole_history(world, user, seq) == [one for one in plain if one[0] < seq][::-1]
 
 
 A_USER = st.sampled_from(USERS)

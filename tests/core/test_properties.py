@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatlib.storage.parameters import defaults
 from tests.chance import examples
-from tests.core.stage import Stage, loaded, new_world, picture, saved
+from tests.core.stage import Stage, all_waiting, loaded, new_world, picture, saved, whole_history
 
 pytestmark = pytest.mark.usefixtures("small_streams")
 USERS = ("ann", "bea", "cyd", "dan")
@@ -99,10 +99,10 @@ def consistent(stage: Stage) -> None:
         for empty in (account.blocks, account.blocked_by, account.refused):
             assert empty is None or empty
         assert account.blocks is None or account.blocks == sorted(set(account.blocks))
-        waiting = list(world.waiting(one, account.seen))
+        waiting = all_waiting(world, one, account.seen)
         assert [seq for seq, _ in waiting] == sorted({seq for seq, _ in waiting})
         assert world.unread(account) == len(waiting)
-        history = list(world.history(one, world.lsn + 1))
+        history = whole_history(world, one, world.lsn + 1)
         assert set(waiting) <= set(history)
         assert [seq for seq, _ in history] == sorted((seq for seq, _ in history), reverse=True)
         for seq, offset in history:
@@ -213,7 +213,7 @@ class Network:
         reply = self.do("login", user=one, address="10.0.0.1")
         assert reply["status"] == "OK"
         world = self.stage.world
-        waiting = list(world.waiting(one, world.accounts[one].seen))
+        waiting = all_waiting(world, one, world.accounts[one].seen)
         assert reply["unread"] == len(waiting)
         client.session = reply["seq"]
         client.on_the_way = [json.loads(self.stage.stored(*position)[0]) for position in waiting]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
+from chatlib.core.streams import Chunk
 from chatlib.server import stored
 from chatlib.storage import messages
 from tests.server.house import USERS, House
@@ -97,3 +100,41 @@ def test_a_fault_of_ours_ends_the_connection_that_catches_up(house: House, monke
     assert "ZeroDivisionError" in "".join(house.heard_by_admin())
     facebook = house.login("facebook")
     assert facebook.texts == ["hi"], "nothing is lost by it"
+
+
+def test_whom_blocks_hide_much_from_holds_nobody_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of what is hidden is looked through at once, by a login and by a page of the history."""
+    monkeypatch.setattr("chatlib.core.streams.CHUNKS_AT_ONCE", 2)
+    columbia, google, facebook = house.login("Columbia"), house.login("Google"), house.login("facebook")
+    google.ask("message", to="facebook", text="mail")
+    google.ask("broadcast", text="first")
+    facebook.ask("block", user="Columbia")
+    facebook.hang_up()
+    house.settle()
+    columbia.say(*({"action": "broadcast", "text": str(number)} for number in range(1_000)))
+    columbia.read_until(lambda: len(columbia.texts) >= 1_000)
+    google.ask("broadcast", text="last")
+    looked_at: Counter[int] = Counter()  # chunks, by tick
+    chunk = stored.Stored.chunk
+
+    def counted(self: stored.Stored, offset: int) -> Chunk:
+        looked_at[house.server.loop.ticks] += 1
+        return chunk(self, offset)
+
+    monkeypatch.setattr(stored.Stored, "chunk", counted)
+    facebook = house.login("facebook")
+    facebook.read_until(lambda: "last" in facebook.texts)
+    login, *others = [count for _, count in sorted(looked_at.items())]
+    assert facebook.texts == ["last"] and len(others) > 5
+    assert max(others) <= 2, "only the login counts all that it hides, up to a limit"
+    google.ask("broadcast", text="now")
+    assert facebook.texts == ["last", "now"], "events as they happen"
+    texts: list[str] = []
+    reply = facebook.ask("history", count=4)
+    pages = [reply]
+    while "next" in reply:
+        texts = [item["text"] for item in reply["items"]] + texts
+        reply = facebook.ask("history", count=4 - len(texts), before=reply["next"])
+        pages.append(reply)
+    assert [item["text"] for item in reply["items"]] + texts == ["mail", "first", "last", "now"]
+    assert len(pages) > 4 and [] in [page["items"] for page in pages]
