@@ -11,7 +11,7 @@ core         the world: a deterministic state machine              sockets, file
 storage      what is on disk: journal, text files, messages        sockets, what a command means
 server       the server's edge: sessions, fan-out, console         (everything meets here)
 client       a client as a library: what a bot imports             the server's insides, terminals
-terminal     a person's terminal: line editor, screen, keyboard    chat
+terminal     a person's terminal: keys, screen, completion, bars   chat
 program      the client for people: dialogue, sentences            the server's insides
 ===========  ====================================================  =========================================
 

@@ -114,6 +114,8 @@ class Program(Operator):
             self._link.turn()
 
     def _hear(self) -> None:
+        if self._waits:
+            self._teletype.proceed()  # no line is taken, but Ctrl+C is heard
         while not self._waits:
             for item in self._conversation.take_news():
                 self._dialogue.heard(item, self._loop.now)

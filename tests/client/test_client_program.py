@@ -144,9 +144,26 @@ def test_what_nobody_reads_is_not_acknowledged(server: Server, tmp_path: Path, k
     assert second[0] <= len(first) if killed else second == [60]
 
 
+def test_ctrl_c_leaves_also_when_nobody_reads(server: Server, terminal: Callable[..., Terminal]) -> None:
+    bob = terminal()
+    bob.log_in("bob")
+    with Client("127.0.0.1", server.port, timeout=LIMIT) as ann:
+        ann.login("ann", USERS["ann"])
+        for number in range(60):
+            ann.message("bob", f"number {number}." + "x" * 4_000)
+        until(lambda: _waiting(bob.fd) > 3_000)
+        bob.types("\x03")
+        until(lambda: not ann.whoelse())
+    assert bob.ends() == 0
+
+
 def _readable(file: IO[bytes]) -> int:
     """How many bytes wait in a pipe."""
-    return int.from_bytes(fcntl.ioctl(file.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    return _waiting(file.fileno())
+
+
+def _waiting(fd: int) -> int:
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize("words", [["127.0.0.1"], ["127.0.0.1", "0"], ["127.0.0.1", "x"], ["127.0.0.1", "65536"],
