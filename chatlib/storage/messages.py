@@ -48,12 +48,13 @@ class MessageStore:
         self._dirty: set[int] = set()  # bases of the segments written since the store was opened
         self._begun = False  # a segment is new since then
         self._pending: list[bytes] = []
+        self._unwritten = b""  # with checksums; usually all of it is written at once
         current = self._segments[-1]
         is_new = not current.path.exists()
         self._fd = os.open(current.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._fd, length - current.base + current.head)
         if length == START:  # a crash may have left anything there
-            os.pwrite(self._fd, HEADER, 0)
+            _put(self._fd, HEADER, 0)
         if is_new:
             sync_folder(path.parent)
         self._dirty.add(current.base)
@@ -68,36 +69,43 @@ class MessageStore:
     def flush(self) -> None:
         """Writes what was appended. Raises OSError: then nothing is lost, and the next flush writes it all again."""
         if self._pending:
+            lines, self._pending = self._pending, []
+            # All checksums at once: that costs less than one by one.
+            sums = struct.pack(f">{len(lines)}I", *map(zlib.crc32, lines)).hex().encode()
+            places = range(0, len(sums), 8)
+            self._unwritten += b"".join([part for at, line in zip(places, lines, strict=True)
+                                         for part in (sums[at : at + 8], line)])  # fmt: skip
+        while self._unwritten:
             self._write()
 
     def _write(self) -> None:
-        lines = self._pending
-        # All checksums at once: that costs less than one by one.
-        sums = struct.pack(f">{len(lines)}I", *map(zlib.crc32, lines)).hex().encode()
-        places = range(0, len(sums), 8)
-        piece = memoryview(b"".join([part for at, line in zip(places, lines, strict=True)
-                                     for part in (sums[at : at + 8], line)]))  # fmt: skip
+        """Writes what the segment has room for. It ends behind the line that fills it, however many there are."""
+        room = self._bases[-1] + self._limit - self._end
+        if room <= 0:
+            self._begin_segment()
+            return
+        piece = self._unwritten
+        if len(piece) > room:
+            piece = piece[: piece.index(b"\n", room - 1) + 1]
         current = self._segments[-1]
-        if self._end - current.base >= self._limit:
-            current = self._begin_segment()
-        end, shift = self._end, current.head - current.base
-        while piece:
-            written = os.pwrite(self._fd, piece, end + shift)
-            end += written
-            piece = piece[written:]
-        self._end, self._pending = end, []
+        _put(self._fd, piece, self._end - current.base + current.head)
+        self._end += len(piece)
+        self._unwritten = self._unwritten[len(piece) :]
 
-    def _begin_segment(self) -> Segment:
+    def _begin_segment(self) -> None:
         new = messagefiles.segment(self._first, self._end)
         fd = os.open(new.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.pwrite(fd, messagefiles.header(new.base), 0)
+        try:
+            _put(fd, messagefiles.header(new.base), 0)
+        except OSError:
+            os.close(fd)
+            raise
         os.close(self._fd)
         self._fd = fd
         self._segments.append(new)
         self._bases.append(new.base)
         self._dirty.add(new.base)
         self._begun = True
-        return new
 
     def erase(self, offsets: Iterable[int]) -> None:
         """Overwrites these lines with blanks, so that what a user was sent goes with the user. Cannot be undone."""
@@ -241,6 +249,15 @@ class MessageStore:
                 raise FileError(f"{self._segment_of(offset).path.name}: no line at byte {offset}")
             line += more
         return line + b"\n"
+
+
+def _put(fd: int, data: bytes, at: int) -> None:
+    """All of `data`, there. Raises OSError."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(fd, left, at)
+        at += written
+        left = left[written:]
 
 
 def _run(offsets: Sequence[int], start: int, end: int) -> int:

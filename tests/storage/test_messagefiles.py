@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -181,7 +184,8 @@ def test_any_lines_in_any_batches_come_back(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], every: int, data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "message_rep.txt"
-    store = MessageStore(path, START, segment=data.draw(st.integers(1, 400)))
+    segment = data.draw(st.integers(1, 400))
+    store = MessageStore(path, START, segment=segment)
     offsets, end, texts = [], START, [b"%d" % number * size + b"\n" for number, size in enumerate(sizes)]
     for number, text in enumerate(texts):
         store.append(b" bob " + text)
@@ -195,3 +199,36 @@ def test_any_lines_in_any_batches_come_back(
     store.sync()
     store.close()
     prove(path, 0, end)
+    bases = [START]
+    for offset in offsets:
+        bases += [offset] if offset >= bases[-1] + segment else []
+    assert [one.base for one in listing(path)] == bases, "however many lines were written at once"
+
+
+def test_a_full_disk_where_a_segment_begins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it did not take is written when there is room again, once, and in the same segments."""
+    whole = Filled(path)
+    held = {one.path.name: one.path.read_bytes() for one in listing(path)}
+    pwrite = os.pwrite
+    for room in range(0, 700, 7):
+        for one in listing(path):
+            one.path.unlink()
+        store, left = MessageStore(path, START, segment=LIMIT), [room]
+
+        def filling(fd: int, data: bytes, at: int, left: list[int] = left) -> int:
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "full")
+            taken = pwrite(fd, data[: left[0]], at)
+            left[0] -= taken
+            return taken
+
+        with monkeypatch.context() as patch:
+            patch.setattr(messages.os, "pwrite", filling)
+            for text in whole.texts:
+                store.append(b" bob " + text)
+            for _ in range(2):
+                with contextlib.suppress(OSError):
+                    store.flush()
+        store.sync()
+        store.close()
+        assert {one.path.name: one.path.read_bytes() for one in listing(path)} == held, f"room for {room} bytes"
