@@ -151,14 +151,16 @@ class World:
         """
         account, chunks = self.accounts[user], self.archive
         after = max(after, self.floor - 1)
-        found = list(islice(account.mail.after(after, chunks), most))
+        found, ends = list(islice(account.mail.after(after, chunks), most)), []
         for stream, since in self._followed(account):
             more = list(islice(stream.kept_after(max(after, since), account.refused, chunks), most))
             if more:
                 found += more
                 found.sort()  # two runs in order: that costs less than to merge them one by one
                 if more[-1][1] == MORE:
-                    del found[found.index(more[-1]) + 1 :]
+                    ends.append(more[-1])
+        if ends:  # the first of them: behind it, one stream was not looked at
+            del found[found.index(min(ends)) + 1 :]
         return found[:most]
 
     def unread(self, account: Account) -> int:

@@ -240,3 +240,16 @@ def test_blocks_need_no_more_than_the_last_thing_said(how: str) -> None:
     story.stage.save()
     story.say("bob", "all")
     story.check()
+
+
+@pytest.mark.parametrize("first", ["all", *THREADS])
+def test_what_many_blocks_hide_in_one_stream_loses_nothing_of_another(first: str) -> None:
+    story = Story()
+    for thread in THREADS:
+        story.follow("ann", thread)
+    story.block("ann", "bob")
+    for number in range(120):
+        story.say("bob" if number % 20 else "cyd", first)
+        story.say("cyd" if number % 2 else "bob", "all" if first == THREADS[0] else THREADS[0])
+        story.say("cyd" if number % 30 == 0 else "bob", THREADS[1])
+    story.check()
