@@ -77,9 +77,9 @@ class Driver:
         self.name, self.log = name, log
         self.says = Plan(name, everyone, int(seed), count).says
         self.next = log.last("Q", -1) + 1
-        self.memory: FileMemory = FileMemory(folder, history=False)
+        self.memory: FileMemory = FileMemory(folder)
         if mode == "own":
-            self.memory = LogMemory(folder, history=False)
+            self.memory = LogMemory(folder)
             self.memory.log = log
         self.loop = Loop(_raise)
         runs = log.lines.count("B")
