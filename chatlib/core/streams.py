@@ -124,8 +124,9 @@ class Stream:
     def forget(self, floor: int) -> None:
         """What is earlier than seq `floor` is gone."""
         if self.firsts:
-            following = [*self.firsts[1:], self.seqs[0]]
-            gone = bisect_right(following, floor)
+            gone = max(0, bisect_right(self.firsts, floor) - 1)  # of this one, something may be left
+            if gone == len(self.firsts) - 1 and self.seqs[0] <= floor:
+                gone += 1
             self.firsts = self.firsts[gone:] or _NONE
             self.places = self.places[gone:] or _NONE
         if self.seqs and self.seqs[0] < floor:
