@@ -13,10 +13,11 @@ raises: a refusal is a reply, and an exception, a fault of ours, is handed out w
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 from chatlib.core.accounts import Account, Presence
@@ -144,24 +145,26 @@ class World:
             if stream is not None:
                 yield stream, since
 
-    def waiting(self, user: str, after: int, most: int | None = None) -> list[Position]:
+    def waiting(self, user: str, after: int, most: int = sys.maxsize) -> list[Position]:
         """The positions of what `user` has not been given, later than `after`, oldest first; `most` of them.
 
         The last one may be MORE: blocks hide much of what was looked at.
         """
         account, chunks = self.accounts[user], self.archive
         after = max(after, self.floor - 1)
-        found, ends = list(islice(account.mail.after(after, chunks), most)), []
+        found = list(islice(account.mail.after(after, chunks), most))
         for stream, since in self._followed(account):
-            more = list(islice(stream.kept_after(max(after, since), account.refused, chunks), most))
+            kept: Iterable[Position] = stream.kept_after(max(after, since), account.refused, chunks)
+            if found and (len(found) == most or found[-1][1] == MORE):
+                kept = takewhile(found[-1].__ge__, kept)  # nothing later can be among them
+            more = list(islice(kept, most))
             if more:
                 found += more
                 found.sort()  # two runs in order: that costs less than to merge them one by one
                 if more[-1][1] == MORE:
-                    ends.append(more[-1])
-        if ends:  # the first of them: behind it, one stream was not looked at
-            del found[found.index(min(ends)) + 1 :]
-        return found[:most]
+                    del found[found.index(more[-1]) + 1 :]
+                del found[most:]
+        return found
 
     def unread(self, account: Account) -> int:
         """How many messages `account` has not seen. What a block hid counts among them when there is more than

@@ -15,7 +15,7 @@ from chatlib.storage.messages import Line, MessageStore
 from chatlib.storage.textfile import FileError
 
 KEPT = 4 << 20  # bytes of what was said to many
-CHUNKS = 256  # positions that were read lately: of so many chunks
+CHUNKS = 2_048  # positions that were read lately: of so many chunks, twice what one user may follow
 
 
 class Stored:

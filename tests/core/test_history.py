@@ -6,6 +6,7 @@ Streams are in chunks, saved, replayed and shortened from the front meanwhile; r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
@@ -253,3 +254,18 @@ def test_what_many_blocks_hide_in_one_stream_loses_nothing_of_another(first: str
         story.say("cyd" if number % 2 else "bob", "all" if first == THREADS[0] else THREADS[0])
         story.say("cyd" if number % 30 == 0 else "bob", THREADS[1])
     story.check()
+
+
+def test_who_follows_much_is_handed_the_first_of_all_of_it() -> None:
+    story = Story()
+    for thread in THREADS:
+        story.follow("ann", thread)
+    for number in range(60):
+        story.say("bob", ("all", *THREADS, "ann")[number * 7 % 4])
+    plain, waiting = story.plain("ann"), story.stage.world.waiting
+    assert [waiting("ann", 0, most) for most in range(1, 61)] == [plain[:most] for most in range(1, 61)]
+    reads = count()
+    chunk = story.stage.recorder.chunk
+    story.stage.recorder.chunk = lambda offset: (next(reads), chunk(offset))[1]  # type: ignore[method-assign]
+    assert waiting("ann", 0, 12) == plain[:12]
+    assert next(reads) <= 18, "of each stream no more than can be among them"
