@@ -4,6 +4,8 @@
 //
 //   broadcast   `senders` of the `users` online keep `inflight` broadcasts in flight in total, evenly; everybody
 //               receives each one, the sender too
+//   post        the same with messages in the `threads` threads of a forum, t0, t1 and so on, one after the other; all
+//               users follow them
 //   direct      user 2i sends to user 2i+1, each such pair keeps `inflight` messages in flight; `both`=1: also back
 //   latency     the same pairs, an open loop: `rate` messages a second altogether, timed from the moment each was
 //               due until it is received, so that a stall is charged to every message it held up
@@ -52,12 +54,13 @@
 #define NEVER UINT64_MAX
 
 static struct {
-    long users, senders, inflight, both, keys, rate, interval, count, seconds, concurrency, text, deadline;
-} opt = {.users = 100, .senders = 1, .inflight = 1, .rate = 1000, .interval = 5000, .seconds = 4,
+    long users, senders, inflight, threads, both, keys, rate, interval, count, seconds, concurrency, text, deadline;
+} opt = {.users = 100, .senders = 1, .inflight = 1, .threads = 1, .rate = 1000, .interval = 5000, .seconds = 4,
          .concurrency = 32, .text = 64, .deadline = 120};
 
 static const struct { const char *name; long *value; } OPTIONS[] = {
     {"users", &opt.users}, {"senders", &opt.senders}, {"inflight", &opt.inflight}, {"both", &opt.both},
+    {"threads", &opt.threads},
     {"keys", &opt.keys}, {"rate", &opt.rate}, {"interval", &opt.interval}, {"count", &opt.count},
     {"seconds", &opt.seconds}, {"concurrency", &opt.concurrency}, {"text", &opt.text}, {"deadline", &opt.deadline},
 };
@@ -398,6 +401,12 @@ static void send_text(Conn *c, const char *head, uint64_t due) {
 
 static void send_broadcast(Conn *c) { send_text(c, "\"action\":\"broadcast\"", clock_ns()); }
 
+static void send_post(Conn *c) {
+    char head[64];
+    snprintf(head, sizeof head, "\"action\":\"msg\",\"title\":\"t%llu\"", (unsigned long long)(sent % (uint64_t)opt.threads));
+    send_text(c, head, clock_ns());
+}
+
 static void send_direct(Conn *c, uint64_t due) {
     char head[64];
     snprintf(head, sizeof head, "\"action\":\"message\",\"to\":\"u%05ld\"", c->user ^ 1);
@@ -441,16 +450,18 @@ static uint64_t no_tick(void) { return stopping ? NEVER : stop_at; }
 // compared for the others; what it says is checked for each.
 static Delivery seen[RING];
 
+static void send_to_all(Conn *c) { (is((Span){scenario->name, strlen(scenario->name)}, "post") ? send_post : send_broadcast)(c); }
+
 static void broadcast_start(void) {
     if (opt.senders > opt.users || opt.inflight % opt.senders) die("inflight must be a multiple of senders");
     for (long s = 0; s < opt.senders; s++)
-        for (long i = 0; i < opt.inflight / opt.senders; i++) send_broadcast(&conns[s]);
+        for (long i = 0; i < opt.inflight / opt.senders; i++) send_to_all(&conns[s]);
 }
 
 static void broadcast_reply(Conn *c, const Line *line) {
     (void)line;
     replied++;
-    if (!enough()) send_broadcast(c);
+    if (!enough()) send_to_all(c);
 }
 
 static void broadcast_deliver(Conn *c, const Line *line) {
@@ -562,6 +573,7 @@ static bool probe_done(void) { return direct_done() && answered_probes == sent_p
 
 static const Scenario SCENARIOS[] = {
     {"broadcast", false, broadcast_start, no_tick, broadcast_reply, broadcast_deliver, broadcast_done},
+    {"post", false, broadcast_start, no_tick, broadcast_reply, broadcast_deliver, broadcast_done},
     {"direct", false, direct_start, no_tick, direct_reply, direct_deliver, direct_done},
     {"latency", false, latency_start, latency_tick, latency_reply, direct_deliver, direct_done},
     {"login", true, login_start, no_tick, NULL, NULL, login_done},
@@ -629,7 +641,7 @@ static void on_line(Conn *c, const char *p, const char *end) {
     Span event = line.field[EVENT];
     if (!event.at)
         on_reply(c, &line);
-    else if ((is(event, "message") || is(event, "broadcast")) && measuring && scenario->deliver)
+    else if ((is(event, "message") || is(event, "broadcast") || is(event, "post")) && measuring && scenario->deliver)
         scenario->deliver(c, &line);
     else if (!is(event, "presence") && !is(event, "notice") && !(is(event, "bye") && c->state == LEAVING))
         reject("not expected", line.whole);

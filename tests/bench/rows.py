@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from figures import KILOBYTES, MILLISECONDS, PERCENT, RATE, SECONDS, Aim, Figure, Row, Scale
 from files import FILES
+from forum import FORUM, POSTS
 from past import AT_REST, COME_BACK
 from testbed import Failure, Measurement, Server, Testbed
 
@@ -166,5 +167,7 @@ ROWS: tuple[Row, ...] = (
     ),
     COME_BACK,
     AT_REST,
+    POSTS,
+    FORUM,
     FILES,
 )

@@ -19,6 +19,7 @@ USERS = ("ann", "bea", "cyd", "dan")
 user = st.sampled_from(USERS)
 name = st.sampled_from([*USERS, "Ann", "BEA", "nobody"])
 text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+title = st.sampled_from(["plans", "Plans", "%"])
 key = st.sampled_from(["k1", "k2", "k3"])
 address = st.sampled_from(["10.0.0.1", "10.0.0.2"])
 
@@ -65,6 +66,15 @@ COMMANDS = st.one_of(
     maybe_keyed("block", user=name),
     maybe_keyed("unblock", user=name),
     maybe_keyed("password", verifier=st.just("w")),
+    maybe_keyed("crt", title=title),
+    maybe_keyed("msg", title=title, text=text),
+    maybe_keyed("msg", title=title, text=text),
+    maybe_keyed("edt", title=title, number=st.integers(1, 3), text=text),
+    maybe_keyed("dlt", title=title, number=st.integers(1, 3)),
+    maybe_keyed("rmv", title=title),
+    maybe_keyed("follow", title=title),
+    maybe_keyed("unfollow", title=title),
+    fields("remove_thread", title=title),
 )  # fmt: skip
 STEPS = st.lists(st.tuples(COMMANDS, st.sampled_from([0.0, 0.001, 7.0, 61.0])), min_size=10, max_size=60)
 
