@@ -91,7 +91,7 @@ def attached(world: World, lsn: int, command: Command) -> Reply:
     world.effects.append((ADOPT, file.blob, None))
     join(world, lsn, account, thread)
     event = head(world, lsn, thread, '"event":"upload"', account.name)
-    publish(world, lsn, thread, account, f'{event},"name":{quote(file.name)},"size":{file.size}}}')
+    publish(world, thread, account, f'{event},"name":{quote(file.name)},"size":{file.size}}}')
     return {"status": "OK", "seq": lsn}
 
 
@@ -110,7 +110,7 @@ def remove_file(world: World, lsn: int, command: Command) -> Reply:
     thread.changed = lsn
     world.effects.append((UNLINK, file.blob, None))
     event = head(world, lsn, thread, '"event":"file_removed"', account.name)
-    publish(world, lsn, thread, account, f'{event},"name":{quote(file.name)}}}')
+    publish(world, thread, account, f'{event},"name":{quote(file.name)}}}')
     return {"status": "OK", "seq": lsn}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from chatlib.core.effects import FOLLOW, PUBLISH, UNFOLLOW
 from chatlib.core.feature import Command, Request
 from chatlib.core.replies import Reply, page_of_names, refusal
-from chatlib.core.streams import CHECKSUM, UNKNOWN
+from chatlib.core.streams import UNKNOWN
 from chatlib.core.threads import Thread, forum_of
 from chatlib.protocol.text import fold
 
@@ -30,17 +30,11 @@ def no_such_thread(title: str) -> Reply:
     return refusal("NO_SUCH_THREAD", f'There is no thread "{title}".')
 
 
-def publish(world: World, lsn: int, thread: Thread, account: Account | None, event: str) -> None:
+def publish(world: World, thread: Thread, account: Account | None, event: str) -> None:
     """What `account` did in `thread` (None: what no block hides), for whoever follows it. `event` is JSON."""
-    name, stream = thread.stream, world.streams[thread.stream]
-    line = f" {name} {event}\n".encode()
-    is_long = stream.add_from(account.user if account else UNKNOWN, lsn, world.store_end)
-    if account is not None:
-        world.said[account.user] = lsn
-    world.store_end += CHECKSUM + len(line)
-    world.effects.append((PUBLISH, line, (name, account.blocked_by or () if account else ())))
-    if is_long:
-        world.seal(stream, name)
+    line = f" {thread.stream} {event}\n".encode()
+    sender, excluded = (account.user, account.blocked_by or ()) if account else (UNKNOWN, ())
+    world.say_in(thread.stream, sender, line, (PUBLISH, line, (thread.stream, excluded)))
 
 
 def head(world: World, lsn: int, thread: Thread, what: str, by: str) -> str:

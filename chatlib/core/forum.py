@@ -58,7 +58,7 @@ def write(world: World, lsn: int, command: Command) -> Reply:
     if account.follows is None or thread.stream not in account.follows:
         join(world, lsn, account, thread)
     event = head(world, lsn, thread, '"event":"post"', account.name)
-    publish(world, lsn, thread, account, f'{event},"number":{number},"text":{quote(text)}}}')
+    publish(world, thread, account, f'{event},"number":{number},"text":{quote(text)}}}')
     return encoded(f'{{"status":"OK","seq":{lsn},"number":{number}}}', {"status": "OK", "seq": lsn, "number": number})
 
 
@@ -90,7 +90,7 @@ def delete(world: World, lsn: int, command: Command) -> Reply:
     thread.delete(place)
     thread.changed = lsn
     event = head(world, lsn, thread, '"event":"delete"', account.name)
-    publish(world, lsn, thread, account, f'{event},"number":{place + 1},"of":{seq}}}')
+    publish(world, thread, account, f'{event},"number":{place + 1},"of":{seq}}}')
     return {"status": "OK", "seq": lsn, "number": place + 1}
 
 
@@ -104,7 +104,7 @@ def change(world: World, lsn: int, command: Command) -> Reply:
     thread.changed = lsn
     event = head(world, lsn, thread, '"event":"edit"', account.name)
     more = f'"number":{place + 1},"of":{thread.seqs[place]},"text":{quote(text)}'
-    publish(world, lsn, thread, account, f"{event},{more}}}")
+    publish(world, thread, account, f"{event},{more}}}")
     return {"status": "OK", "seq": lsn, "number": place + 1}
 
 
@@ -131,7 +131,7 @@ def remove_for_admin(world: World, lsn: int, command: Command) -> Reply:
 def _remove(world: World, lsn: int, thread: Thread, account: Account | None) -> None:
     """No block hides that a thread is gone. ``system`` is nobody's name."""
     event = head(world, lsn, thread, '"event":"thread_removed"', account.name if account else "system")
-    publish(world, lsn, thread, None, f"{event}}}")
+    publish(world, thread, None, f"{event}}}")
     del forum_of(world)[fold(thread.title)]
     world.effects += [(UNLINK, file.blob, None) for file in thread.attachments.values()]
     bury(world, thread)
