@@ -8,7 +8,7 @@ OFFER seconds. A connection that has not logged in holds no seat, and is told wh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from chatlib.core.replies import refusal
@@ -86,6 +86,8 @@ class Seats:
         """Why `session` may not log in as `user` now, or nothing: seats that are held for others are not to be had."""
         if user in self._world.online or session in self._offered:
             return {}
+        if self._left() > len(self._entering):  # nearly always: nobody need be counted
+            return {}
         entering = sum(1 for other in self._entering.values() if other is not session and other not in self._offered)
         return {} if self._left() > entering else refusal("SERVER_FULL", _FULL)
 
@@ -121,8 +123,8 @@ class Seats:
     def admit(self) -> None:
         """Lets in as many as there are seats, one for each seat. Called each tick after commands were carried out."""
         now = self._loop.now
-        if self._offered:
-            self._offered = {session: until for session, until in self._offered.items() if until > now}
+        for session, _ in list(takewhile(lambda offer: offer[1] <= now, self._offered.items())):  # oldest first
+            del self._offered[session]
         if self._queue and (seats := self._left()) > 0:
             for session in list(islice(self._queue, seats)):
                 self._offer(session, now + OFFER)

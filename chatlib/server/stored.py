@@ -6,6 +6,7 @@ they all missed is read once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 from chatlib.core import streams
@@ -23,9 +24,10 @@ class Stored:
 
     def __init__(self, messages: MessageStore, wall: Callable[[], float], tell: Callable[[str], None]) -> None:
         self._messages, self._wall, self._tell = messages, wall, tell
-        self._kept: dict[int, bytes] = {}  # by offset, the first read first
+        # Ordered ones, of which the first is found at once: a dict looks for it among all that were removed before it.
+        self._kept: OrderedDict[int, bytes] = OrderedDict()  # by offset, the first read first
         self._size = 0
-        self._chunks: dict[int, Chunk] = {}  # by offset, the latest used last
+        self._chunks: OrderedDict[int, Chunk] = OrderedDict()  # by offset, the latest used last
 
     def event(self, seq: int, offset: int, user: str) -> bytes:
         """The event line of a stored message; a notice in the place of one that the disk has lost."""
@@ -52,7 +54,7 @@ class Stored:
                 self._tell(f"Where {streams.CHUNK} messages stand cannot be read: {error}")
                 return LOST
             if len(self._chunks) >= CHUNKS:
-                del self._chunks[next(iter(self._chunks))]
+                self._chunks.popitem(last=False)
         self._chunks[offset] = chunk
         return chunk
 
@@ -71,4 +73,4 @@ class Stored:
         self._kept[offset] = event
         self._size += len(event)
         while self._size > KEPT:
-            self._size -= len(self._kept.pop(next(iter(self._kept))))
+            self._size -= len(self._kept.popitem(last=False)[1])
