@@ -125,7 +125,8 @@ class Program(Operator):
             if self._teletype.idle:
                 self._dialogue.was_read(self._loop.now)
             self._teletype.proceed()
-            self._dialogue.rest(self._loop.now)
+            if not self._teletype.clogged:  # who leaves now says what was read
+                self._dialogue.rest(self._loop.now)
             if not self._conversation.has_news:
                 break
 
