@@ -13,9 +13,8 @@ from chatlib.client.files import Fetching, UserFiles
 from chatlib.client.localfiles import TransferError
 from chatlib.client.transfers import Stage, TransferQueue
 from chatlib.program import commandline
-from chatlib.program.filetalk import progress
+from chatlib.program.filetalk import Offers, counted, progress
 from chatlib.program.sentences import book
-from chatlib.program.waiting import Offers, counted
 from chatlib.terminal.completion import Names
 from chatlib.terminal.progress import Bars, Meter
 from chatlib.terminal.screen import style
