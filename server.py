@@ -12,11 +12,14 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.reactor.loop import Signals
 from chatlib.server.server import Server
+from chatlib.server.setpassword import NoPassword, set_password
 from chatlib.storage.checker import Checker
+from chatlib.storage.ephemeral import Ephemeral
 from chatlib.storage.home import Home
 from chatlib.storage.log import CommitFailed
 from chatlib.storage.syncer import Syncer
@@ -28,12 +31,22 @@ from chatlib.terminal.teletype import Teletype
 def flags(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line. Exits with status 2 and a sentence for what is wrong with it."""
     parser = argparse.ArgumentParser(description="A group server: chat, mail for people who are away, and more.")
-    parser.add_argument("port", type=_port, help="TCP port to listen on, 1 to 65535 (0: any that is free)")
+    parser.add_argument("port", type=_port, nargs="?", help="TCP port to listen on, 1 to 65535 (0: any that is free)")
     parser.add_argument("--bind", default="", metavar="ADDRESS", help="listen on this address only (default: all)")
     parser.add_argument("--home", type=Path, metavar="FOLDER",
                         help="folder of para.txt, credentials.txt and data/ (default: the current one)")  # fmt: skip
+    parser.add_argument("--ephemeral", action="store_true",
+                        help="use a new home that a clean stop removes; credentials.txt and para.txt of FOLDER are"
+                             " copied into it, and FOLDER stays as it is")  # fmt: skip
+    parser.add_argument("--set-admin-password", action="store_true",
+                        help="ask for the password of SHT and of client.py --admin; start no server")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="plain lines at the console: for screen readers")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.set_admin_password and (options.ephemeral or options.port is not None):
+        parser.error("--set-admin-password starts no server: it takes --home FOLDER alone")
+    if options.port is None and not options.set_admin_password:
+        parser.error("the following arguments are required: port")
+    return options
 
 
 def _port(text: str) -> int:
@@ -113,10 +126,13 @@ def main(arguments: list[str] | None = None) -> int:
     raise_descriptor_limit()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop hears signals: as Ctrl+C
     try:
+        if options.set_admin_password:
+            set_password(home_folder(options.home), print_at_once)
+            return 0
         return serve(options)
     except KeyboardInterrupt:
         error: object = "It was stopped before it had started; nothing is lost."
-    except (NotStarted, FileError, CommitFailed) as failure:
+    except (NotStarted, NoPassword, FileError, CommitFailed) as failure:
         error = failure
     except OSError as failure:
         error = f"{failure.filename or 'The server'}: {failure.strerror or failure}."
@@ -126,23 +142,52 @@ def main(arguments: list[str] | None = None) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """From recovery to the clean stop; returns the exit status."""
-    say = print_at_once
-    survives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
-    home = Home(home_folder(options.home), say)
+    if not options.ephemeral:
+        return run(options, *begin(options, home_folder(options.home)), lambda: "Everything is saved. Goodbye!")
+    ephemeral = ephemeral_home(options.home or Path())
+    try:
+        server, listener = begin(options, ephemeral.path)
+    except BaseException:
+        ephemeral.remove()  # nothing happened in it
+        raise
+    status = run(options, server, listener, lambda: ephemeral.remove() or f"{ephemeral.path} is removed. Goodbye!")
+    if ephemeral.path.exists():
+        print(f"Error! {ephemeral.path} was not removed.", file=sys.stderr)
+        status = 1
+    return status
+
+
+def ephemeral_home(source: Path) -> Ephemeral:
+    """A new home, as --ephemeral says, with what is in `source`. Raises NotStarted, OSError."""
+    if not source.is_dir():
+        raise NotStarted(f"{source}: there is no such folder; --home must name one.")
+    ephemeral = Ephemeral(source)
+    copies = f"copies of {' and '.join(ephemeral.copied)} from {source.resolve()}" if ephemeral.copied else "nothing"
+    print_at_once(f"The home is {ephemeral.path}, a new one with {copies} in it. A clean stop removes all of it.")
+    return ephemeral
+
+
+def begin(options: argparse.Namespace, folder: Path) -> tuple[Server, socket.socket]:
+    """A server with the home at `folder`, recovered, and the socket that it is to listen on."""
+    home = Home(folder, print_at_once)
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
     syncer, checker = Syncer(slow), Checker(slow)
-    server = Server(home, syncer, checker, lambda text: say(text))
-    listener = listening_socket(options.bind, options.port)
+    server = Server(home, syncer, checker, print_at_once)
+    return server, listening_socket(options.bind, options.port)
 
+
+def run(options: argparse.Namespace, server: Server, listener: socket.socket, farewell: Callable[[], str]) -> int:
+    """Serves until the stop; returns the exit status. `farewell`: the last word of a clean one."""
+    survives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
     teletype = Teletype(server.loop, os.environ, plain=options.plain)
-    teletype.remember(HistoryFile(home.logs / "console_history.txt"))
+    teletype.remember(HistoryFile(server.home.logs / "console_history.txt"))
     console = server.console(teletype.print, lambda: teletype.columns)
     console.outlives_terminal = survives
     teletype.attach(console)
-    say = console.say
+    server.say = console.say
     if os.isatty(1):
-        say = server.watch = console.happened
+        server.say = server.watch = console.happened
     hear_signals(server, teletype, survives)
     server.open(listener)
     server.loop.phases.append(teletype.flush)
@@ -151,7 +196,7 @@ def serve(options: argparse.Namespace) -> int:
         teletype.flush()  # at once: the first tick may wait for a second
         server.run()
         failure = server.close()
-        console.say(f"Error! {failure}" if failure else "Everything is saved. Goodbye!")
+        console.say(f"Error! {failure}" if failure else farewell())
     return 1 if failure else 0
 
 

@@ -23,6 +23,7 @@ from chatlib.client.proof import SALT_SIZE
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
 from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, new_nonce
+from chatlib.protocol.text import ADMIN
 
 LEAVING = 3.0  # seconds that a logout may take
 
@@ -96,6 +97,13 @@ class Conversation:
             self._entrance.begin("password", self.user, now)
         else:
             self._entrance.changed(False)
+
+    def shut_down(self, now: float) -> None:
+        """Begins to stop the server → Challenged, for the administrator's password; after ``prove``, Answered."""
+        if self.state is State.ONLINE:
+            self._entrance.begin("sht", ADMIN, now)
+        else:
+            self.tell(n.Answered(Request("sht", {}), {"status": "LOST", "text": "There is no connection now."}))
 
     def give_password(self, password: str) -> None:
         """Answers Challenged: salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one."""
@@ -258,8 +266,10 @@ class Conversation:
         request, _ = self._sent.pop(number)
         if request.action == "hello":
             self._hear_hello(message, now)
-        elif request.action in ("login", "deregister", "password", "register"):
+        elif request.action in ("login", "deregister", "password", "register", "sht"):
             self._entrance.hear(request, message, now)
+            if request.action == "sht" and status_of(message) == "OK":
+                self._leave_at = now + LEAVING  # whoever has stopped the server does not wait for it
         elif number in self.outbox.pending:
             answer = self.outbox.answer(number, message)
             if answer is None:

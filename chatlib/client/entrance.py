@@ -125,6 +125,9 @@ class Entrance:
             self._changing = proof.new_salt if proof.proving else None
             if not self._changing:
                 self.changed(False)
+        elif proof and proof.action == "sht":
+            text = "The connection was lost before the server had answered."
+            self._host.tell(n.Answered(Request("sht", {}), {"status": "LOST", "text": text}))
         self._proof = ClientProof("login", self._host.user, self._token)
 
     def forget(self) -> None:

@@ -26,5 +26,5 @@ ANNOUNCE = "announce"  # user, News: came or went: the others may be told
 END = "end"  # user, (login, status, text): the session that began with `login` is over; its connection is told why
 ERASE = "erase"  # offsets (read as they are erased), None: the lines there in the message store are blanked, in place
 ADOPT = "adopt"  # blob, None: these bytes of an upload are the world's now
-PARAMETERS = "parameters"  # None, None: some have changed, and what is under way must follow
+PARAMETERS = "parameters"  # None, None: some, or the administrator's password, have changed; what goes on must follow
 UNLINK = "unlink"  # blob, None: nobody needs these bytes any more

@@ -17,7 +17,7 @@ from chatlib.core.lockouts import Failures
 from chatlib.core.replies import Reply, no_such_user, refusal
 from chatlib.protocol.framing import dumps, encode
 from chatlib.protocol.scram import fingerprint
-from chatlib.protocol.text import RESERVED, fold
+from chatlib.protocol.text import ADMIN, RESERVED, fold
 
 if TYPE_CHECKING:
     from chatlib.core.world import World
@@ -64,6 +64,11 @@ def add_account(world: World, lsn: int, name: str, verifier: str) -> None:
     """A new account. Blocks of its name hold already."""
     user = folded(name)
     world.accounts[user] = Account(name, user, verifier, lsn, lsn, blocked_by=world.shunned.pop(user, None))
+
+
+def holder(world: World, user: str) -> Account | None:
+    """Whose password is meant by `user`: an account's or, where there is no such user, the administrator's."""
+    return world.accounts.get(user) or (world.admin if user == ADMIN else None)
 
 
 def proof_of(account: Account) -> Command:
@@ -130,7 +135,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
 def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
     """The password was wrong. That counts, across connections and restarts."""
     user = command["user"]
-    account = world.accounts.get(user)
+    account = holder(world, user)
     if account is None:
         return no_such_user(user)
     refused = proof_refusal(world, account, command)
@@ -244,7 +249,9 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
     for name, verifier in command.get("accounts", {}).items():
         user = fold(name)
         account = world.accounts.get(user)
-        if account is None:
+        if user == ADMIN and account is None:
+            edit_admin(world, lsn, name, verifier)
+        elif account is None:
             if verifier is not None:
                 add_account(world, lsn, name, verifier)
         elif verifier is not None:
@@ -256,6 +263,18 @@ def edit(world: World, lsn: int, command: Command) -> Reply:
                 kick(world, lsn, {**command, "user": user})
             world.remove(account)
     return {"status": "OK"}
+
+
+def edit_admin(world: World, lsn: int, name: str, verifier: str | None) -> None:
+    """A person gave the administrator a password, or took it away. An ordinary user of that name keeps it."""
+    world.effects.append((PARAMETERS, None, None))
+    if verifier is None:
+        world.admin = None
+        world.lockouts.clear(ADMIN)
+    elif world.admin is None:
+        world.admin = Account(name, ADMIN, verifier, lsn)
+    elif verifier != world.admin.verifier:
+        world.admin.known, world.admin.verifier = (), verifier
 
 
 def kick(world: World, _lsn: int, command: Command) -> Reply:
@@ -273,7 +292,7 @@ def kick(world: World, _lsn: int, command: Command) -> Reply:
 
 def unlock(world: World, _lsn: int, command: Command) -> Reply:
     """The administrator lifts a lockout, from every address."""
-    account = world.accounts.get(fold(command["user"]))
+    account = holder(world, fold(command["user"]))
     if account is None:
         return no_such_user(command["user"])
     if not world.lockouts.clear(account.user):

@@ -54,6 +54,7 @@ class World:
         self.at = 0.0  # the latest time that a command brought: it never goes back
         self.at_text = "0.0"  # the same, in JSON
         self.accounts: Directory[Account] = Directory()
+        self.admin: Account | None = None  # the administrator's: not among the others, see core/admin.py
         self.shunned: dict[str, set[str]] = {}  # names without an account → who blocks them
         self.online: Directory[Presence] = Directory()
         self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one

@@ -213,9 +213,11 @@ class Dialogue:
             self._show(line)
         self._refused |= status != "OK"
         self._see_names(fields, reply)
-        if action in ("login", "register", "deregister", "password"):
+        if action in ("login", "register", "deregister", "password", "sht"):
             if self._script and status != "OK":
                 self._fail(now)
+            elif action == "sht" and status == "OK":
+                self.leave(now)
             else:
                 self._questions.answered(action, status, now)
 
@@ -255,6 +257,9 @@ class Dialogue:
         elif command.name == "password":
             self._questions.changing = True
             self._conversation.change_password(now)
+        elif command.name == "sht":
+            self._questions.changing = True
+            self._conversation.shut_down(now)
         elif command.name in COMMANDS:
             self._files.command(command.name, fields, now)
         else:

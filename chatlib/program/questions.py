@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatlib.client.conversation import Conversation
+from chatlib.program.sentences import admin
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences.book import Line, error
 from chatlib.protocol import kinds
@@ -34,7 +35,7 @@ class Questions:
         script: bool,
     ) -> None:
         self.failed = False
-        self.changing = False  # a change of password is under way
+        self.changing = False  # a change of password, or the server's end, is under way
         self.prompt = Prompt("", question=True)  # of the last question
         self._conversation, self._write, self._leave = conversation, write, leave
         self._user = user
@@ -46,6 +47,7 @@ class Questions:
             "login": (say.PASSWORD, self._password_answered),
             "deregister": (say.PASSWORD, self._remove_password_answered),
             "password": (say.CURRENT_PASSWORD, self._current_password_answered),
+            "sht": (admin.PASSWORD, self._admin_password_answered),
         }
 
     @property
@@ -71,8 +73,9 @@ class Questions:
             return False
         self._conversation.cancel()
         if self.changing:
+            goes_on = self._question == self._admin_password_answered
             self.drop()
-            self._show((say.UNCHANGED,))
+            self._show((admin.GOES_ON if goes_on else say.UNCHANGED,))
         else:
             self._ask_user()
         return True
@@ -114,7 +117,7 @@ class Questions:
 
     def answered(self, action: str, status: str, now: float) -> None:
         """The verdict on what was asked of the server; it has been shown, but for an unknown name."""
-        if action == "password":
+        if action in ("password", "sht"):
             self.drop()
         elif action == "register" and status == "OK":
             self._conversation.login(self._user, now)
@@ -231,6 +234,10 @@ class Questions:
 
     def _current_password_answered(self, text: str, now: float) -> None:
         if self._given(text, say.CURRENT_PASSWORD, self._current_password_answered):
+            self._conversation.prove(now)
+
+    def _admin_password_answered(self, text: str, now: float) -> None:
+        if self._given(text, admin.PASSWORD, self._admin_password_answered):
             self._conversation.prove(now)
 
     # An account to be removed.

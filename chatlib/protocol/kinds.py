@@ -14,6 +14,7 @@ from chatlib.protocol import text as words
 from chatlib.protocol.scram import ScramError, parse_verifier
 
 MAX_KEY = 64
+MAX_LINE = 16_384  # characters typed at a console from afar
 MAX_FILE_NAME = 255  # bytes
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 
@@ -55,6 +56,10 @@ def _is_text(value: object) -> bool:
         and not words.forbidden(value)
         and (value.isascii() or not words.heaped(value))
     )
+
+
+def _is_line(value: object) -> bool:
+    return type(value) is str and len(value) <= MAX_LINE and not words.forbidden(value)
 
 
 def _is_token(value: object) -> bool:
@@ -136,6 +141,7 @@ TEXT = Kind(
     usual=f"type(value) is str and 0 < len(value) <= {words.MAX_TEXT} and value.isprintable() and value.isascii()",
 )
 NUMBER = Kind("number", "a whole number from 1", _is_number, int)
+LINE = Kind("line", f"a line of at most {MAX_LINE:,} characters without control characters", _is_line)
 COUNT = Kind("count", "a whole number from 0", _is_integer, int)
 MINUTES = Kind("minutes", "a number of minutes above 0, at most 1,000,000", _is_minutes, _minutes)
 SEQ = Kind("seq", "an event's number: a whole number from 0", _is_integer, int)

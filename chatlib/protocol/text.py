@@ -19,7 +19,8 @@ from unicodedata import category
 
 MAX_TEXT = 4_096
 MAX_MARKS = 16  # combining marks and joiners in a row
-RESERVED = frozenset({"system", "all", "admin", "register", "de-register", "quit"})
+ADMIN = "admin"  # the administrator's name, which is no user's
+RESERVED = frozenset({"system", "all", ADMIN, "register", "de-register", "quit"})
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}", re.ASCII)
 _TITLE = re.compile(r"[A-Za-z0-9!@#$%.?,]{1,64}", re.ASCII)

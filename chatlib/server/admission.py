@@ -45,7 +45,8 @@ class Reception:
             "iterations": self._world.parameters["SCRAM_ITERATIONS"],
         }
         # A client that has a seat already comes back: its connection broke, and the server has not noticed.
-        if self._seats.free() or session.client in self._clients:
+        # Whoever comes for the administrator's console needs none.
+        if self._seats.free() or session.client in self._clients or request.get("console"):
             session.become(State.GREETED)
             return welcome
         position = self._seats.wait(session)

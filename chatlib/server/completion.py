@@ -30,7 +30,7 @@ def _words(command: str, rest: str, world: World, now: float) -> list[str]:
             return sorted(world.accounts[user].name for user in world.online)
         case "unlock":
             entries = world.lockouts.entries.items()
-            return sorted({world.accounts[user].name for (user, _), entry in entries if entry.seconds_left(now)})
+            return sorted({world.name_of(user) for (user, _), entry in entries if entry.seconds_left(now)})
         case "drop":
             numbers = sorted(file.number for account in world.accounts.values() for _, file in account.files or ())
             return list(map(str, numbers))

@@ -28,12 +28,16 @@ from chatlib.terminal.screen import style
 from chatlib.terminal.teletype import Operator, Prompt
 
 Fields = dict[str, Any]
+PROMPT = "server> "
 _NARROW = 72  # columns of a terminal below which help stands in one column
 _USAGE = 26  # columns of the first of two
 
 
 class Console(Operator):
-    """One administrator. `write` shows one line, in parts; `columns` are how wide help may be (0: as wide as it is)."""
+    """One administrator. `write` shows one line, in parts; `columns` are how wide help may be (0: as wide as it is).
+
+    `name`: what the server log calls it.
+    """
 
     def __init__(
         self,
@@ -49,11 +53,14 @@ class Console(Operator):
         figures: Callable[[], dict[str, object]],
         stop: Callable[[], None],
         stopping: Callable[[], bool],
+        name: str = "console",
     ) -> None:
         self._write, self._columns = write, columns
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
         self._pipeline, self._figures = pipeline, figures
-        self._end, self._stopping = stop, stopping
+        self._end, self._stopping, self._name = stop, stopping, name
+        self._submitted = 0  # commands that are on their way
+        self._saves = False  # it has asked for a save, or a reload
         self._listings = Listings(loop, self.say)
         self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
         self._warned = False  # that people are online: Ctrl+C once more stops the server
@@ -76,7 +83,7 @@ class Console(Operator):
     def prompt(self) -> Prompt:
         if self._stopping():
             return Prompt("")
-        return Prompt(f"{self._asked.name}> ", question=True) if self._asked else Prompt("server> ")
+        return Prompt(f"{self._asked.name}> ", question=True) if self._asked else Prompt(PROMPT)
 
     @property
     def ready(self) -> bool:
@@ -103,7 +110,7 @@ class Console(Operator):
         except UsageError as wrong:
             self.say(f"Error! {wrong}")
             return
-        self._log.write(f"console: {command.name}")
+        self._log.write(f"{self._name}: {command.name}")
         _CARRY_OUT[command.name](self, fields)
 
     def interrupted(self) -> None:
@@ -149,8 +156,15 @@ class Console(Operator):
 
     # What comes of a command.
 
+    @property
+    def busy(self) -> bool:
+        """Whether something that was asked for here is not done yet."""
+        self._saves = self._saves and self._saver.busy
+        return self._saves or self._submitted > 0 or self._listings.busy
+
     def answered(self, _echo: str, _request_id: Any, command: Fields, reply: Reply) -> None:
         """A command was carried out."""
+        self._submitted -= 1
         if reply["status"] != "OK":
             self.say(f"Error! {reply['text']}")
         elif command["action"] == "edit":
@@ -166,6 +180,7 @@ class Console(Operator):
     # Commands, by name in _CARRY_OUT.
 
     def _submit(self, action: str, **fields: Any) -> None:
+        self._submitted += 1
         command = {"action": action, "at": self._loop.wall, **fields}
         self._pipeline.submit(self, "", None, command)
 
@@ -207,7 +222,7 @@ class Console(Operator):
         except ValueError as wrong:
             self.say(f"Error! {wrong}.")
             return
-        self._log.write(f"console: {parameter.name} becomes {parameter.show(value)}")
+        self._log.write(f"{self._name}: {parameter.name} becomes {parameter.show(value)}")
         self._submit("edit", parameters={parameter.name: value})
 
     def _kick(self, fields: Fields) -> None:
@@ -235,9 +250,11 @@ class Console(Operator):
             self.say(f"  {name}: {value}")
 
     def _save(self, _fields: Fields) -> None:
+        self._saves = True
         self._saver.save(self.say)
 
     def _reload(self, _fields: Fields) -> None:
+        self._saves = True
         self._saver.reload(self.say)
 
     def _help(self, fields: Fields) -> None:

@@ -10,14 +10,14 @@ import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from chatlib.core.byhand import ByHand
 from chatlib.core.world import Command, World
 from chatlib.protocol.scram import MECHANISM, ScramError, make_verifier, parse_verifier, saslprep
-from chatlib.protocol.text import RESERVED, counted, fold, is_name
+from chatlib.protocol.text import ADMIN, RESERVED, counted, fold, is_name
 from chatlib.storage.edited import EditedFile, Line
-from chatlib.storage.home import Home
 from chatlib.storage.parameters import PARAMETERS, defaults, find, template
 from chatlib.storage.textfile import FileError
 
@@ -69,13 +69,14 @@ class Changes:
 
 
 class EditedFiles:
-    """Both files of a home."""
+    """Both files of the home at `folder`."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, folder: Path) -> None:
+        data = folder / "data"
         self.parameters = EditedFile(
-            home.parameters, home.data / "para.base", str.lower, lambda name: find(name) is not None
+            folder / "para.txt", data / "para.base", str.lower, lambda name: find(name) is not None
         )
-        self.credentials = EditedFile(home.credentials, home.data / "credentials.base", fold, lambda name: True)
+        self.credentials = EditedFile(folder / "credentials.txt", data / "credentials.base", fold, lambda name: True)
 
     def recall(self, by_hand: ByHand) -> None:
         """At the start: remembers edits that the world has already, though a crash kept the files from being written.
@@ -138,8 +139,9 @@ class EditedFiles:
             if line is None:
                 continue
             place = f"{self.credentials.path}, line {line.number}"
-            if not is_name(name) or fold(name) in RESERVED:
-                allowed = f"1 to 32 of A-Z a-z 0-9 _ . - and none of {', '.join(sorted(RESERVED))}"
+            reserved = RESERVED - {ADMIN}  # whose password stands in this file, too
+            if not is_name(name) or fold(name) in reserved:
+                allowed = f"1 to 32 of A-Z a-z 0-9 _ . - and none of {', '.join(sorted(reserved))}"
                 raise FileError(f"{place}: a name is {allowed}; not {name[:64]!r}")
             try:
                 if line.value.startswith(MECHANISM + "$"):
@@ -173,7 +175,10 @@ class EditedFiles:
         self.parameters.write(self._parameter_lines(world), world.lsn)
 
     def _write_credentials(self, world: World) -> None:
-        self.credentials.write({account.name: account.verifier for account in world.accounts.values()}, world.lsn)
+        wanted = {account.name: account.verifier for account in world.accounts.values()}
+        if world.admin:
+            wanted[world.admin.name] = world.admin.verifier
+        self.credentials.write(wanted, world.lsn)
 
     def _parameter_lines(self, world: World) -> dict[str, str]:
         """The lines for what the file names already, and for what is not the default. Looks are left to people."""
@@ -188,6 +193,19 @@ class EditedFiles:
             elif value != parameter.default:
                 wanted[name] = parameter.show(value)
         return wanted
+
+    def give_admin(self, password: str) -> list[str]:
+        """Writes the administrator's password, as a verifier, as a person would. Takes 0.1 to 1 s.
+
+        Returns what people must know. Raises OSError, ScramError for what cannot be a password, FileError.
+        """
+        parameter = PARAMETERS["SCRAM_ITERATIONS"]
+        line = self.parameters.read()[1].get(parameter.name.lower())
+        try:
+            iterations = parameter.parse(line.value) if line else parameter.default
+        except ValueError as wrong:
+            raise FileError(f"{self.parameters.path}, line {line.number if line else 0}: {wrong}") from None
+        return self.credentials.put(ADMIN, str(make_verifier(password, iterations)))
 
     def refresh(self) -> None:
         """Another process of this server may have written the files. Raises FileError."""

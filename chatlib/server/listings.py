@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from chatlib.core.world import Account, World
-from chatlib.protocol.text import counted
+from chatlib.protocol.text import ADMIN, counted
 from chatlib.reactor.loop import Loop
 
 PORTION = 100  # lines said in a tick: about a millisecond
@@ -93,8 +93,8 @@ def blocked(world: World, now: float) -> Lines:
     yield f"{len(locked)} locked out:"
     for user, where, seconds in locked:
         origin = "every address" if where == "*" else where
-        if user in world.accounts:
-            yield f"  {world.accounts[user].name} from {origin} for another {counted(round(seconds), 'second')}"
+        if user in world.accounts or user == ADMIN:
+            yield f"  {world.name_of(user)} from {origin} for another {counted(round(seconds), 'second')}"
     count = 0
     for account in _looked_at(world):
         if account is None:

@@ -1,4 +1,5 @@
-"""Proving a password, in two requests (RFC 5802): login, deregister, password. The costly hashing is the client's.
+"""Proving a password, in two requests (RFC 5802): login, deregister, password; and the administrator's: sht, admin.
+The costly hashing is the client's.
 
 The first request finds the verifier and answers a challenge; the second is checked here, and becomes a command that
 says whether the password was proven, and of which account and verifier: whoever registers the name meanwhile is
@@ -11,17 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chatlib.core import entry
+from chatlib.core import admin, entry
 from chatlib.core.replies import no_such_user, refusal
 from chatlib.core.world import Reply, World
 from chatlib.protocol.scram import ScramError, ServerExchange, new_nonce, parse_verifier
-from chatlib.protocol.text import fold, is_name
+from chatlib.protocol.text import ADMIN, fold, is_name
 from chatlib.reactor.loop import Loop
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Seats
 from chatlib.server.proof import ProofUnderWay
 from chatlib.server.session import Session
 
+_AS_ADMIN = ("sht", "admin")  # what takes the administrator's password
+_ANYONE = ("password", "sht")  # whoever sits at a client that is logged in may be somebody else by now
 PROVEN = 180.0  # seconds that a proven old password waits for the new one
 
 
@@ -56,7 +59,7 @@ class Proving:
         proof.answer = answer
         if action == "login":
             return self._login(session, echo, request_id, proof, request)
-        if action == "deregister":
+        if action == "deregister" or action in _AS_ADMIN:
             return self._submit(session, echo, request_id, proof, action, user=proof.user)
         if "verifier" in request:
             return self._submit(session, echo, request_id, proof, action, by=proof.user, verifier=request["verifier"])
@@ -67,7 +70,7 @@ class Proving:
         self, session: Session, echo: Any, request_id: Any, proof: ProofUnderWay, action: str, **fields: Any
     ) -> Reply:
         command = {"action": action, "at": self._loop.wall, "address": session.address, **proof.against, **fields}
-        if session.client is not None:
+        if session.client is not None and proof.action != "sht":
             command["client"] = session.client
         session.intake.submit(echo, request_id, command, None, barrier=True)
         return {}
@@ -83,10 +86,12 @@ class Proving:
         user = fold(name)
         if action == "password" and user != session.user:
             return refusal("BAD_REQUEST", 'Field "scram": you may change your own password only.')
-        account = self._world.accounts.get(user)
+        if action in _AS_ADMIN and user != ADMIN:
+            return refusal("BAD_REQUEST", f'Field "scram": this is proven as "{ADMIN}".')
+        account = self._world.admin if action in _AS_ADMIN else self._world.accounts.get(user)
         if account is None:
-            return no_such_user(name)
-        client = session.client if action != "password" else None  # whoever sits there now may be somebody else
+            return admin.no_password(self._world) if action in _AS_ADMIN else no_such_user(name)
+        client = session.client if action not in _ANYONE else None
         refused = entry.lockout_refusal(self._world, account, session.address, client, self._loop.wall)
         if refused:
             return refused

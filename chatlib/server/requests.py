@@ -21,6 +21,7 @@ from chatlib.protocol.text import counted, printable
 from chatlib.reactor.loop import Loop
 from chatlib.server import dialects
 from chatlib.server.acknowledged import Acknowledged
+from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Seats
 from chatlib.server.dialects import Opening
 from chatlib.server.proving import Proving
@@ -39,11 +40,13 @@ class Requests:
 
     def __init__(
         self, *, openings: Sequence[Opening], world: World, loop: Loop, log: ServerLog, seats: Seats, proving: Proving,
-        sessions: Sessions, acknowledged: Acknowledged, edge: Mapping[str, EdgeAnswer], note: Callable[[str], None],
+        sessions: Sessions, acknowledged: Acknowledged, administrators: Administrators,
+        edge: Mapping[str, EdgeAnswer], note: Callable[[str], None],
     ) -> None:  # fmt: skip
         """`openings`: the dialects, in the order in which they are asked."""
         self._openings, self._world, self._loop, self._log, self._seats = openings, world, loop, log, seats
         self._proving, self._sessions, self._acknowledged, self._note = proving, sessions, acknowledged, note
+        self._administrators = administrators
         self._counts = log.counts
         self._edge = {"alive": self._alive, **edge}
         # What follows when a command was carried out, in place of just its reply.
@@ -54,6 +57,8 @@ class Requests:
             "deregister": self._after_account,
             "password": self._after_proof,
             "depart": self._after_depart,
+            "sht": self._after_sht,
+            "admin": self._after_admin,
         }
 
     def begin(self, session: Session, data: bytes) -> None:
@@ -92,7 +97,7 @@ class Requests:
         """Whatever is not a user's ordinary change."""
         intake, echo, request_id = session.intake, request["action"], request.get("id")
         name, runs = row.name, row.runs
-        if session.user and (name != "alive" or request.get("active")):
+        if name != "alive" or request.get("active"):
             session.last_command = self._loop.now
         if session.user and name != "alive":
             self._counts[session.user, name] += 1
@@ -126,7 +131,8 @@ class Requests:
         return ANSWERS[name](self._world, session.user, request, self._loop.wall)
 
     def _alive(self, session: Session, request: dict[str, Any]) -> Reply:
-        self._acknowledged.acknowledge(session, request.get("seen", 0))
+        if session.login:
+            self._acknowledged.acknowledge(session, request.get("seen", 0))
         return {"status": "OK"}
 
     # Refusals.
@@ -169,6 +175,24 @@ class Requests:
         if reply["status"] == "OK" and proof is not None and not proof.until:
             reply = {**reply, "scram": proof.answer}
         session.reply(echo, request_id, reply)
+
+    def _after_sht(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        if reply["status"] != "OK":
+            self._after_account(session, echo, request_id, command, reply)
+            return
+        self._after_proof(session, echo, request_id, command, reply)
+        self._administrators.shut_down(self._world.name_of(session.user), session.address)
+
+    def _after_admin(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
+        if reply["status"] == "OK":
+            reply = self._administrators.welcome(reply)
+        if reply["status"] != "OK":
+            self._after_account(session, echo, request_id, command, reply)
+            return
+        self._after_proof(session, echo, request_id, command, reply)
+        if not session.over:
+            self._sessions.let_in_console(session)
+            self._administrators.let_in(session)
 
     def _after_depart(self, session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
         session.reply(echo, request_id, {"status": "OK"})

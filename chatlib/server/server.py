@@ -21,6 +21,7 @@ from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
 from chatlib.server import dialects, edits
 from chatlib.server.acknowledged import Acknowledged
+from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Reception, Seats
 from chatlib.server.catchup import CatchUp
 from chatlib.server.checks import Checks
@@ -69,6 +70,7 @@ class Server:
         """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
         self.say = say
         self.watch: Callable[[str], None] = lambda text: None  # an administrator at a terminal sees who comes and goes
+        self._afar: Callable[[str], None] = lambda text: None  # and those at consoles from afar
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
         self._sync_due = False  # a second is over
@@ -84,7 +86,7 @@ class Server:
     def _build_storage(self, home: Home) -> None:
         """The world, and what it stands on."""
         self.home = home
-        self.edited = edits.EditedFiles(home)
+        self.edited = edits.EditedFiles(home.path)
         self.journal = Journal(home.data, self._syncer)
         self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
         self.blobs = Blobs(home.data / "files")
@@ -114,9 +116,14 @@ class Server:
             submit=self.pipeline.submit, people=People(loop, self.delivery.sessions), log=self.log, tell=self.tell,
             idle_bytes=lambda: world.parameters["FILE_QUOTA"],
         )  # fmt: skip
+        self.administrators = Administrators(
+            world=world, loop=loop, build=self.console, fan_out=self.delivery.fan_out, stop=self.stop, note=self.note
+        )
+        self._afar = self.administrators.happened
         self.sessions = Sessions(
             loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
+            steering=self.administrators,
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note,
         )  # fmt: skip
@@ -126,7 +133,13 @@ class Server:
         self.requests = Requests(
             openings=[carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log, seats=self.seats,
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
-            edge={"hello": reception.hello, **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS))},
+            administrators=self.administrators,
+            edge={
+                "hello": reception.hello, "console": self.administrators.line,
+                "complete": self.administrators.complete, "interrupt": self.administrators.interrupt,
+                "leave": self.administrators.leave,
+                **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS)),
+            },
         )  # fmt: skip
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
@@ -144,7 +157,8 @@ class Server:
             self.submit(taken.command(at))
         self.pipeline.settle()
         self.edited.remember(taken)
-        notes = self.edited.write(self.world)
+        with self.home.writer.alone():
+            notes = self.edited.write(self.world)
         self.parameters_changed()
         for text in filter(None, [*taken.unknown, *notes, edits.warning(edits.samples_in_use(self.world))]):
             self.tell(text)
@@ -154,6 +168,7 @@ class Server:
         self.journal.sync_always = self.world.parameters["FSYNC"] == "always"
         for session in list(self.delivery.sessions.values()):
             session.watch_time()
+        self.administrators.password_changed()
 
     # Life.
 
@@ -201,7 +216,9 @@ class Server:
                 self._expire()
                 self.journal.settle()
                 self.effects.finish()
-                for note in checkpoint_now(self.home, self.world, self.messages, self.edited):
+                with self.home.writer.alone():
+                    notes = checkpoint_now(self.home, self.world, self.messages, self.edited)
+                for note in notes:
                     if note != wrong:
                         self.tell(f"Left as it is: {note}")
                 self.journal.clear()
@@ -270,11 +287,13 @@ class Server:
 
     # The administrator.
 
-    def console(self, write: Callable[..., None], columns: Callable[[], int] = lambda: 0) -> Console:
-        """A console, whose lines go to `write`."""
+    def console(
+        self, write: Callable[..., None], columns: Callable[[], int] = lambda: 0, *, name: str = "console"
+    ) -> Console:
+        """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            pipeline=self.pipeline, figures=self.figures, stop=self.stop, stopping=lambda: self.stopping,
+            pipeline=self.pipeline, figures=self.figures, stop=self.stop, stopping=lambda: self.stopping, name=name,
         )  # fmt: skip
 
     def figures(self) -> dict[str, object]:
@@ -304,16 +323,20 @@ class Server:
         """Something for the administrator: to the console, and to the log."""
         self.log.write(text)
         self.say(text)
+        self._afar(text)
 
     def note(self, text: str) -> None:
         """Something that happened: to the log, and to whoever watches."""
         self.log.write(text)
         self.watch(text)
+        self._afar(text)
 
     def fault(self, fault: BaseException) -> None:
         """A mistake of ours: its traceback goes to the log."""
         self.log.write("".join(traceback.format_exception(fault)).rstrip())
-        self.say(f"Internal error: {type(fault).__name__}; the log has the details.")
+        text = f"Internal error: {type(fault).__name__}; the log has the details."
+        self.say(text)
+        self._afar(text)
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)

@@ -5,6 +5,7 @@ Its parts are the *wire* (:class:`chatlib.protocol.framing.Dialect`: bytes ↔ m
 was given and has seen). The rest is who it is, and time. Its states (:class:`chatlib.protocol.commands.State`)::
 
     NEW ──hello──▶ GREETED ──login──▶ ONLINE
+     │               └────admin──▶ CONSOLE
      └───hello──▶ WAITING ──admitted──▶ GREETED
 
 `over` comes after any of them: bye was said, or the connection is gone. Nothing is said after bye.
@@ -81,8 +82,8 @@ class Session:
     __slots__ = (
         "_desk", "_farewell", "_keeper", "_loop", "_mistakes", "_parameters", "_sent", "_timer", "_voice", "actions",
         "address", "born", "catching_up", "client", "connection", "departed", "ended", "heartbeat", "intake",
-        "last_command", "listening", "login", "mark", "over", "pieces", "position", "proof", "push", "reader",
-        "received", "stamp", "state", "translate", "user", "wire",
+        "idle_limit", "last_command", "listening", "login", "mark", "over", "pieces", "position", "proof", "push",
+        "reader", "received", "stamp", "state", "translate", "user", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +115,7 @@ class Session:
         # Time.
         self.heartbeat: float = parameters["HEARTBEAT"]  # as hello promised it
         self.last_command = loop.now
+        self.idle_limit: float | None = None  # seconds without a command; None: TIME_OUT
         self._sent = 0  # bytes of its backlog that the peer had taken when that was last looked at
         self._timer: Timer = loop.call_later(LOGIN_TIME, self._login_time_over)
         self._mistakes = 0
@@ -221,6 +223,15 @@ class Session:
         self.last_command = self.intake.heard = self._loop.now
         self.watch_time()
 
+    def is_administrators(self, idle_limit: float) -> None:
+        """The administrator's password was proven: it is a console, and no user's."""
+        self.idle_limit = idle_limit
+        self.become(State.CONSOLE)
+        self.intake.admit(None)
+        self.reader.acknowledges = True  # whoever is here sends heartbeats
+        self.last_command = self.intake.heard = self._loop.now
+        self.watch_time()
+
     # Going.
 
     def _end_behind_replies(self, status: str, text: str) -> None:
@@ -267,7 +278,7 @@ class Session:
     def watch_time(self) -> None:
         """Ends the session when it was silent, or without a command, for too long; looks again when it may be."""
         self._timer.cancel()
-        now, time_out = self._loop.now, self._parameters["TIME_OUT"]
+        now, time_out = self._loop.now, self._parameters["TIME_OUT"] if self.idle_limit is None else self.idle_limit
         idle = self.last_command + time_out
         lost = self.intake.heard + self.heartbeat + GRACE if self.reader.acknowledges else idle
         if now >= idle:

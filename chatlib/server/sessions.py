@@ -38,17 +38,28 @@ class Transferring(Protocol):
         """How many are under way."""
 
 
+class Steering(Protocol):
+    """The consoles from afar, as far as sessions are concerned."""
+
+    def drained(self, session: Session) -> None:
+        """The peer has been given everything that was said."""
+
+    def gone(self, session: Session) -> None:
+        """The session is over, or about to be."""
+
+
 class Sessions:
     """Those that are connected, in the order in which they came."""
 
     def __init__(
         self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, strangers: Strangers,
-        buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring,
+        buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring, steering: Steering,
         submit: Callable[[Command], None], note: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._loop, self._world, self._log, self._delivery = loop, world, log, delivery
         self._seats, self._strangers, self._buckets, self._acknowledged = seats, strangers, buckets, acknowledged
         self._catch_up, self._transfers, self._submit, self._note = catch_up, transfers, submit, note
+        self._steering = steering
         self._all: dict[Session, None] = {}
         self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
         self._closing: list[Session] = []
@@ -98,12 +109,19 @@ class Sessions:
         if session.over or not session.connection.open:
             session.depart()
 
+    def let_in_console(self, session: Session) -> None:
+        """The administrator's password was proven: it takes no seat, and is no stranger."""
+        self._seats.leave(session)
+        self._strangers.leave(session)
+
     # Going: what a session tells its keeper.
 
     def drained(self, session: Session) -> None:
         """The peer has been given everything that was said; perhaps it is to be given more."""
         if session.login and not session.listening and not session.over:
             self._catch_up.go_on(session)
+        elif session.state is State.CONSOLE:
+            self._steering.drained(session)
 
     def departure(self, session: Session) -> Command:
         """The command that tells the world, once, that `session` is over."""
@@ -120,6 +138,8 @@ class Sessions:
             self._delivery.leave(session)
             self._acknowledged.leave(session)
             self._transfers.leave(session.user, session.login)
+        elif session.state is State.CONSOLE:
+            self._steering.gone(session)
         self._seats.leave(session)
 
     def said_bye(self, session: Session, status: str) -> None:

@@ -193,6 +193,25 @@ class EditedFile:
         self._next_path.unlink(missing_ok=True)
         raise FileError(f"{self.path} was saved again and again while the server was about to write it")
 
+    def put(self, name: str, value: str) -> list[str]:
+        """Writes one line as a person would: whoever reads the file takes it for an edit by hand.
+
+        Returns what people must know. Raises OSError, and FileError when the file cannot be read or names it twice.
+        """
+        notes: list[str] = []
+        for _ in range(_TRIES):
+            scan = self._scan()
+            key, lines = self._fold(name), scan.lines
+            if key in scan.twice:
+                raise FileError(scan.twice[key])
+            if key in scan.named:
+                lines[scan.named[key].number - 1] = f"{name} {value}"
+            else:
+                lines.append(f"{name} {value}")
+            if exchange(self.path, scan.data, "".join(line + "\n" for line in lines), notes):
+                return notes
+        raise FileError(f"{self.path} was saved again and again while it was about to be written")
+
     def begin(self, text: str) -> None:
         """Makes the file if there is none; nothing in it counts as an edit. Raises OSError, FileError."""
         if not self.path.exists() and exchange(self.path, None, text, []):

@@ -20,6 +20,10 @@ from chatlib.storage.writerlock import WriterLock
 _OLD_EPOCH = re.compile("[0-9a-f]{16}\n")  # without a checksum
 
 
+class HomeInUse(FileError):
+    """A server runs on this home."""
+
+
 class Home:
     """A home folder, locked until this process ends. Raises FileError when it cannot be used."""
 
@@ -50,7 +54,7 @@ class Home:
             fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             pid = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip()
-            raise FileError(f"{self.path}: another server (process {pid}) uses this home") from None
+            raise HomeInUse(f"{self.path}: another server (process {pid}) uses this home") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 

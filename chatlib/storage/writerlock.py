@@ -65,6 +65,15 @@ class WriterLock:
         finally:
             os.close(fd)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """The same around what the server itself writes into people's files, or another program beside it."""
+        fd = self._lock(PATIENCE, lambda fd: None)
+        try:
+            yield
+        finally:
+            os.close(fd)
+
     def wanted(self) -> bool:
         """In a forked child: whether its server still lives."""
         return os.getppid() == self._server

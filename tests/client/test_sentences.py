@@ -81,7 +81,8 @@ def test_answers(action: str, asked: dict[str, object], reply: dict[str, object]
 
 # Nothing is without a sentence.
 
-HEARD = {"bye", "waiting", "admitted"}  # a conversation understands these itself: they are news of their own
+# A conversation understands these itself, as news of their own; and consoles from afar are another program's.
+HEARD = {"bye", "waiting", "admitted", "console", "prompt"}
 
 
 def sent_by_the_server() -> set[str]:

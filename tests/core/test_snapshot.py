@@ -31,7 +31,7 @@ def lively() -> Stage:
     stage.do("broadcast", "carol", text="not for two")
     stage.do("depart", user="carol", session=12, seen=10)
     stage.do("edit", parameters={"BLOCK_SCOPE": "user", "TIME_OUT": 0.1 + 0.2, "MaxCon": 7})
-    stage.do("edit", parameters={"TIME_OUT": 0.7}, accounts={"Dan": "v-dan", "eve": None}, written=[3, 4])
+    stage.do("edit", parameters={"TIME_OUT": 0.7}, accounts={"Dan": "v-dan", "eve": None, "Admin": "v"}, written=[3, 4])
     stage.do("seen", seen={"alice": 9})
     waiting = WaitingFile(7, 1.5, "Alice", 'a "file".txt', 2**33, "0" * 64, "blob7")
     files = stage.world.accounts["bob"].files = WaitingFiles()

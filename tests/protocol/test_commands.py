@@ -38,7 +38,7 @@ EXAMPLES: dict[Kind, object] = {
     kinds.PROTOCOL: 1, kinds.CLIENT: "c1", kinds.NAME: "Bob", kinds.VERIFIER: VERIFIER, kinds.SEQ: 812,
     kinds.SCRAM: "n,,n=bob,r=abcdefgh", kinds.TEXT: "hi there", kinds.MINUTES: 5, kinds.COUNT: 10,
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
-    kinds.FLAG: True, kinds.TITLE: "plans", kinds.NUMBER: 3,
+    kinds.FLAG: True, kinds.TITLE: "plans", kinds.NUMBER: 3, kinds.LINE: "kick bob",
 }  # fmt: skip
 FIELDS = {field.name for row in TABLE.rows for field in row.fields}
 WIRE = [row for row in TABLE.rows if row.on_the_wire]

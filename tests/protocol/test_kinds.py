@@ -41,6 +41,7 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.PATHS, ["/tmp/a b"], [7, None]),
     (kinds.PROTOCOL, [1], [0, 2, -1, True, 1.0, "1", None]),
     (kinds.FLAG, [True, False], [0, 1, "true", None]),
+    (kinds.LINE, ["", "  ", "say hé", "x" * 16_384], ["x" * 16_385, "a\nb", "\x03", "\ud800", 7, None]),
     (kinds.WORD, ["", "word"], [7, None]),
     (kinds.VALUE, ["", "some words"], [7, None]),
 ]  # fmt: skip

@@ -28,7 +28,7 @@ from tests.server.test_power_cuts import Syncer
 
 DAMAGED = "damaged"  # in place of a message whose reader is told so
 LATER = "message_rep.*.txt"  # the second segment; the flipped one is not the last, which the journal brings back
-FILES = ("addresses.txt", "block_rep.txt", "credentials.base", "epoch.txt", "file_rep.txt", "journal.txt",
+FILES = ("addresses.txt", "admin.txt", "block_rep.txt", "credentials.base", "epoch.txt", "file_rep.txt", "journal.txt",
          "list_block.txt", "mailboxes.txt", "manifest.txt", "message_rep.txt", LATER, "para.base", "replies.txt",
          "state.txt", "users.txt")  # fmt: skip
 NOT_COVERED = {"lock", "writer.lock"}  # nothing in them is read by a start that gets them
@@ -66,7 +66,7 @@ def content(folder: Path) -> dict[Path, bytes]:
 
 def started(home: Home) -> dict[str, Any]:
     """All that a start makes of the home. Raises FileError."""
-    edited = EditedFiles(home)
+    edited = EditedFiles(home.path)
     faults: list[BaseException] = []
     said: list[str] = []
     world, store = recover(home, Journal(home.data, Syncer()), said.append, faults.append)  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def test_a_user_removed_by_hand_is_logged_off_and_forgotten(house: House) -> Non
     ("credentials.txt", f"facebook {V}", "facebook SCRAM-SHA-256$1:x$y:z", "credentials.txt, line 2: facebook: "),
     ("credentials.txt", f"facebook {V}", "facebook", "credentials.txt, line 2: facebook: The password is empty."),
     ("credentials.txt", f"facebook {V}", f"face/book {V}", "credentials.txt, line 2: a name is 1 to 32 of A-Z"),
-    ("credentials.txt", f"facebook {V}", f"admin {V}", "credentials.txt, line 2: a name is 1 to 32 of A-Z"),
+    ("credentials.txt", f"facebook {V}", f"system {V}", "credentials.txt, line 2: a name is 1 to 32 of A-Z"),
 ])  # fmt: skip
 def test_a_bad_line_keeps_the_old_and_is_named(house: House, file: str, old: str, new: str, complaint: str) -> None:
     house.edit(file, old, new)

@@ -12,7 +12,8 @@ _BEFORE_LOGIN = frozenset({State.GREETED})
 
 ROWS = (
     Row("hello", "greet the server; the first request of every connection", role=Role.WIRE,
-        fields=(Field("protocol", kinds.PROTOCOL), Field("client", kinds.CLIENT, required=False)),
+        fields=(Field("protocol", kinds.PROTOCOL), Field("client", kinds.CLIENT, required=False),
+                Field("console", kinds.FLAG, required=False)),
         states=frozenset({State.NEW})),
     Row("register", "make an account", (USER, _VERIFIER), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.CHANGES),
     Row("login", "prove the password, in two requests, and come in", (_SCRAM, _SEEN), role=Role.WIRE,
@@ -20,7 +21,8 @@ ROWS = (
     Row("deregister", "prove the password, in two requests, and remove the account with its mail", (_SCRAM,),
         aliases=("de-register",), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.PROVES),
     Row("alive", "heartbeat; `seen` acknowledges the events up to it; `active`: somebody is there",
-        (_SEEN, Field("active", kinds.FLAG, required=False, typed=False)), role=Role.WIRE),
+        (_SEEN, Field("active", kinds.FLAG, required=False, typed=False)), role=Role.WIRE,
+        states=frozenset({State.ONLINE, State.CONSOLE})),
     Row("password", "change your password", runs=Runs.PROVES,
         fields=(Field("scram", kinds.SCRAM, required=False, typed=False), _VERIFIER)),
     # Not asked again: a connection that is gone has the same effect.

@@ -32,6 +32,7 @@ class State(Enum):
     WAITING = "waiting for a seat"
     GREETED = "before login"
     ONLINE = "logged in"
+    CONSOLE = "at the administrator's console"
 
 
 class Runs(Enum):
