@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chatlib.core.accounts import Account
     from chatlib.core.world import World
 
-FOLLOWED = 1_000  # threads that one user may follow
+FOLLOWED = 500  # threads that one user may follow
 GRAVES = 100  # streams of removed threads that are kept
 PAGE = 300  # threads in one page: with the longest titles and names it still is one line
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chatlib.core.world import World
 
 THREADS = 10_000  # in all
+MESSAGES = 50_000  # in one thread: what is done to a thread as a whole must not take long
 PAGE_SIZE = MAX_LINE - 4_096  # bytes that the items of one page may have
 _RESERVED = frozenset({"all"})
 
@@ -52,6 +53,8 @@ def write(world: World, lsn: int, command: Command) -> Reply:
     thread, account = forum_of(world).named(command["title"]), world.accounts[command["by"]]
     if thread is None:
         return no_such_thread(command["title"])
+    if len(thread.seqs) >= MESSAGES:
+        return refusal("TOO_MANY_MESSAGES", f'The thread "{thread.title}" is full: open another one.')
     text = command["text"]
     number = thread.add(lsn, world.at, Author(account.name, account.joined), text)
     thread.changed = lsn

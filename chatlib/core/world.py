@@ -17,7 +17,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any, Protocol
 
 from chatlib.core.accounts import Account, Presence
@@ -138,13 +138,15 @@ class World:
         """What was said to everyone."""
         return self.streams["all"]
 
-    def _followed(self, account: Account) -> Iterator[tuple[SharedStream, int]]:
-        """The shared streams that `account` follows, and since which LSN."""
-        yield self.streams["all"], account.joined
-        for name, since in (account.follows or {}).items():
-            stream = self.streams.get(name)
-            if stream is not None:
-                yield stream, since
+    def _followed(self, account: Account, after: int) -> Iterator[tuple[SharedStream, int]]:
+        """The shared streams that `account` follows and that have something for it later than `after`: later than what.
+
+        Most of them have nothing: whoever follows hundreds logs in as fast as anybody.
+        """
+        for name, since in chain((("all", account.joined),), (account.follows or {}).items()):
+            stream, least = self.streams.get(name), since if since > after else after
+            if stream is not None and stream.seqs and stream.seqs[-1] > least:
+                yield stream, least
 
     def waiting(self, user: str, after: int, most: int = sys.maxsize) -> list[Position]:
         """The positions of what `user` has not been given, later than `after`, oldest first; `most` of them.
@@ -154,8 +156,8 @@ class World:
         account, chunks = self.accounts[user], self.archive
         after = max(after, self.floor - 1)
         found = list(islice(account.mail.after(after, chunks), most))
-        for stream, since in self._followed(account):
-            kept: Iterable[Position] = stream.kept_after(max(after, since), account.refused, chunks)
+        for stream, least in self._followed(account, after):
+            kept: Iterable[Position] = stream.kept_after(least, account.refused, chunks)
             if found and (len(found) == most or found[-1][1] == MORE):
                 kept = takewhile(found[-1].__ge__, kept)  # nothing later can be among them
             more = list(islice(kept, most))
@@ -172,19 +174,18 @@ class World:
         ``streams.COUNTED`` of a stream."""
         seen, refused, chunks = max(account.seen, self.floor - 1), account.refused, self.archive
         count = account.mail.count_after(seen, chunks)
-        for stream, since in self._followed(account):
-            after = max(seen, since)
-            count += stream.count_after(after, chunks)
+        for stream, least in self._followed(account, seen):
+            count += stream.count_after(least, chunks)
             if refused:
-                count -= stream.hidden_after(refused, after, chunks)
+                count -= stream.hidden_after(refused, least, chunks)
         return count
 
     def history(self, user: str, before: int) -> Iterable[Position]:
         """The positions of what `user` was sent, earlier than `before`, newest first; nothing behind a MORE counts."""
         account, chunks = self.accounts[user], self.archive
         streams = [account.mail.before(before, self.floor, chunks)]
-        for stream, since in self._followed(account):
-            streams.append(stream.kept_before(before, max(self.floor, since + 1), account.refused, chunks))
+        for stream, least in self._followed(account, self.floor - 1):
+            streams.append(stream.kept_before(before, least + 1, account.refused, chunks))
         return merge(*streams, reverse=True)
 
     def visible(self, asker: str, after: str = "") -> Iterator[str]:

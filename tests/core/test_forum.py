@@ -66,6 +66,18 @@ def test_there_is_no_end_of_threads_but_a_limit(three: Stage, monkeypatch: pytes
     """)
 
 
+def test_a_thread_may_be_full(three: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forum, "MESSAGES", 2)
+    three.do("crt", "alice", title="plans")
+    for number in (1, 2):
+        ask(three, "alice", "msg", title="plans", text="hi").is_done(number=number)
+    ask(three, "bob", "msg", title="plans", text="hi").is_refused(
+        "TOO_MANY_MESSAGES", 'The thread "plans" is full: open another one.'
+    )
+    three.do("dlt", "alice", title="plans", number=1)
+    ask(three, "bob", "msg", title="plans", text="hi").is_done(number=2)
+
+
 @pytest.mark.parametrize("command", [
     "msg title=no text=hi", "dlt title=no number=1", "edt title=no number=1 text=hi", "rmv title=no",
     "rmf title=no name=a", "follow title=no", "unfollow title=no",
@@ -212,7 +224,8 @@ def test_the_list_of_threads(three: Stage) -> None:
     assert listed("bob")["items"] == [{**a, "following": True}, {**b, "following": False}]
 
 
-def test_a_long_list_comes_in_pages_that_are_lines(three: Stage) -> None:
+def test_a_long_list_comes_in_pages_that_are_lines(three: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "FOLLOWED", 1_000)
     titles = sorted(f"{number:03}" + "x" * 61 for number in range(following.PAGE * 2 + 1))
     for title in titles:
         three.do("crt", "alice", title=title)

@@ -118,6 +118,20 @@ def test_two_dialects_talk_to_each_other(netstrings: None, house: House) -> None
     assert sum(b'"broadcast","seq"' in line for line in TRANSLATED) == 2, "each once, however many speak it"
 
 
+def test_followers_hear_a_thread_whatever_they_speak(netstrings: None, house: House) -> None:
+    columbia, facebook, google = house.login("Columbia"), login(house, "facebook"), login(house, "Google")
+    columbia.ask("crt", title="plans")
+    assert facebook.ask("follow", title="plans")["status"] == "OK"
+    columbia.say({"action": "msg", "title": "plans", "text": "1"}, {"action": "broadcast", "text": "2"},
+                 {"action": "msg", "title": "plans", "text": "3"})  # fmt: skip
+    facebook.ask("unfollow", title="plans")
+    columbia.say({"action": "msg", "title": "plans", "text": "4"})
+    house.settle()
+    told = {peer.name: [event["text"] for event in peer.events if event["event"] in ("post", "broadcast")]
+            for peer in (columbia, facebook, google)}  # fmt: skip
+    assert told == {"Columbia": ["1", "2", "3", "4"], "facebook": ["1", "2", "3"], "Google": ["2"]}
+
+
 def test_every_way_to_cut_its_bytes(netstrings: None, house: House) -> None:
     whole = NetstringPeer(house, "whole")
     said = whole.written({"action": "hello", "protocol": 1}) + whole.written({"action": "whoelse"}) + b"3:{},,"

@@ -1,0 +1,83 @@
+"""Who hears which lines of a tick: against the plain rule that one hears what is for everyone, and what one follows."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from chatlib.server.channels import Channels
+from chatlib.server.session import Session
+from tests.chance import new_chance
+
+STREAMS = ("#one", "#two", "#three")
+
+
+class Listener:
+    """What channels see of a session."""
+
+    def __init__(self, name: int) -> None:
+        self.name = name
+        self.pieces: list[bytes] | None = None
+        self.follows: set[str] = set()
+
+
+def session(listener: Listener) -> Session:
+    return cast(Session, listener)
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_everyone_hears_what_is_theirs_in_order(number: int) -> None:
+    chance, channels = new_chance(number), Channels()
+    listeners = [Listener(name) for name in range(8)]
+    for _ in range(5):  # ticks
+        for listener in listeners:
+            change(channels, listener, chance)
+            listener.pieces = [b"its own"] if chance.random() < 0.3 else None
+        lines, audience = [], []
+        for _ in range(chance.randrange(12)):
+            stream = chance.choice(("", *STREAMS[: chance.randrange(1, 4)]))
+            if not stream or channels.has(stream):
+                if stream:
+                    channels.mark(stream, len(lines))
+                lines.append(b"%d %s" % (len(lines), stream.encode()))
+                audience.append(stream)
+        wanted = {listener: [line for line, stream in zip(lines, audience, strict=True)
+                             if not stream or stream in listener.follows] for listener in listeners}  # fmt: skip
+        for listener in listeners:
+            start = chance.randrange(len(lines) + 1)
+            later = [line for line in wanted[listener] if int(line.split()[0]) >= start]
+            assert list(channels.heard(session(listener), lines, start)) == later
+        told: dict[Any, list[bytes]] = {}
+        for sessions, theirs in channels.split([session(each) for each in listeners], lines):
+            for one in sessions:
+                assert one not in told and one.pieces is None
+                told[one] = list(theirs)
+        for listener in listeners:
+            if listener.pieces is None:
+                assert told.get(listener, []) == wanted[listener]
+        channels.clear()
+
+
+def change(channels: Channels, listener: Listener, chance: Any) -> None:
+    """Between ticks; some of it changes nothing."""
+    stream = chance.choice(STREAMS)
+    match chance.choice(("join", "join", "part", "leave", "")):
+        case "join":
+            channels.join(session(listener), stream)
+            listener.follows.add(stream)
+        case "part":
+            channels.part(session(listener), stream)
+            listener.follows.discard(stream)
+        case "leave" if chance.random() < 0.5:
+            channels.leave(session(listener))
+            listener.follows.clear()
+
+
+def test_a_stream_that_nobody_follows_any_more_is_forgotten() -> None:
+    channels, listener = Channels(), Listener(1)
+    for way in (lambda: channels.part(session(listener), "#one"), lambda: channels.leave(session(listener))):
+        channels.join(session(listener), "#one")
+        assert channels.has("#one")
+        way()
+        assert not channels.has("#one") and not channels._followed and not channels._members
