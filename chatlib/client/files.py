@@ -57,6 +57,18 @@ class UserFiles(Place):
         return f'It still waits: "fileget {command}" tries again, "filedecline {command}" refuses it.'
 
 
+class ThreadFiles(Place):
+    """What is in the thread `title`, for everybody."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(f"#{title}", {"action": "upd", "title": title}, {"action": "dwn", "title": title})
+
+    def has_had(self, event: Fields, name: str, user: str) -> bool:
+        there = (f"#{event.get('thread')}", str(event.get("from")))
+        mine = tuple(map(fold, there)) == (fold(self.shown), fold(user))
+        return mine and (event.get("event"), event.get("name")) == ("upload", name)
+
+
 class Sending(Transfer):
     """The local file `path`, to `place`."""
 

@@ -29,7 +29,8 @@ from typing import Self, cast
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Sending, UserFiles
+from chatlib.client.files import Fetching, Place, Sending, UserFiles
+from chatlib.client.forum import ForumCalls
 from chatlib.client.link import Alarm, Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
@@ -68,7 +69,7 @@ def _raise(fault: BaseException) -> None:
     raise fault
 
 
-class Client:
+class Client(ForumCalls):
     """One user at one server. Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
 
     Every call raises Refused, Disconnected, or TimeoutError after `timeout` seconds (None: it waits for ever, also
@@ -216,7 +217,7 @@ class Client:
 
         Raises TransferError for a local file that cannot be sent; `timeout` counts from the last byte that moved.
         """
-        self._carry(Sending(self._transfers, UserFiles(to), str(path)))
+        self._put(UserFiles(to), path)
 
     def files(self) -> list[Fields]:
         """What waits to be fetched, newest first: ``from``, ``name``, ``size``, ``sha256``, ``time``."""
@@ -227,8 +228,7 @@ class Client:
 
         Goes on where an earlier try was cut. Raises TransferError for a folder or disk that does not take it.
         """
-        fetching = Fetching(self._transfers, UserFiles(sender), name, Path(folder))
-        self._carry(fetching)
+        fetching = self._get(UserFiles(sender), name, folder)
         while fetching.receipt and fetching.receipt in self._conversation.outbox.pending.values():
             self._raise_if_over()
             if not self._tick(self._deadline()):
@@ -239,6 +239,14 @@ class Client:
     def decline(self, sender: str, name: str) -> None:
         """Refuses a waiting file: the server removes it, and the sender is told."""
         self.request("filedecline", {"from": sender, "name": name})
+
+    def _put(self, place: Place, path: str | Path) -> None:
+        self._carry(Sending(self._transfers, place, str(path)))
+
+    def _get(self, place: Place, name: str, folder: str | Path) -> Fetching:
+        fetching = Fetching(self._transfers, place, name, Path(folder))
+        self._carry(fetching)
+        return fetching
 
     def _carry(self, transfer: Transfer) -> None:
         """Waits for its end."""

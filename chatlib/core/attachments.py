@@ -31,9 +31,10 @@ def _no_such_file(thread: Thread, name: str) -> Reply:
 
 def _refuses(world: World, thread: Thread, name: str, size: int, coming: Coming = _NOTHING_COMING) -> Reply:
     """Why a file may not be put into the thread (empty: it may)."""
-    if name in thread.attachments:
+    there = thread.attachments.get(name)
+    if there is not None:
         text = f'There is a file "{name}" in the thread "{thread.title}" already: rename yours.'
-        return refusal("FILE_EXISTS", text)
+        return refusal("FILE_EXISTS", text, sha256=there.sha256)
     limit, quota = world.parameters["MAX_FILE_SIZE"], world.parameters["THREAD_QUOTA"]
     if size > limit:
         return refusal("FILE_TOO_LARGE", f'"{name}" has {size} bytes; {limit} are allowed.')

@@ -5,7 +5,7 @@ All of it is made from the command table. Pure functions. Must not know screens,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from chatlib.program.sentences.book import Line, error
 from chatlib.protocol import kinds
@@ -50,7 +50,7 @@ def without_text(line: str) -> str:
     password.
     """
     found = find(line, *ROLES)
-    if found is None:
+    if found is None or line[:1].isspace():  # text, where a blank before it says so
         return ""
     row, called, rest = found
     try:
@@ -65,12 +65,14 @@ def without_text(line: str) -> str:
 
 # Completion.
 
+# What was seen of what fields name: users, titles.
+Seen = Mapping[kinds.Kind, Names]
 # What the rest of a feature's own command may become; None: the feature leaves it to the kinds of its fields.
 Follow = Callable[[str, str], Iterable[str] | None]
 
 
-def complete(before: str, names: Names, follow: Follow) -> list[str]:
-    """What the half-typed line `before` may become, the likeliest first. `names`: of users."""
+def complete(before: str, seen: Seen, follow: Follow) -> list[str]:
+    """What the half-typed line `before` may become, the likeliest first."""
     rows = typed_by(*ROLES)
     found = find(before, *ROLES)
 
@@ -81,7 +83,7 @@ def complete(before: str, names: Names, follow: Follow) -> list[str]:
         if command == "help":
             return starting(rest, [name for row in rows for name in row.names])
         assert found is not None
-        return _by_kind(found[0], rest, names)
+        return _by_kind(found[0], rest, seen)
 
     return completion.complete(
         before,
@@ -91,10 +93,11 @@ def complete(before: str, names: Names, follow: Follow) -> list[str]:
     )
 
 
-def _by_kind(row: Row, rest: str, names: Names) -> list[str]:
+def _by_kind(row: Row, rest: str, seen: Seen) -> list[str]:
     words = rest.split(" ")
     index = len(words) - 1
-    if index >= len(row.typed) or row.typed[index].kind is not kinds.NAME:
+    names = seen.get(row.typed[index].kind) if index < len(row.typed) else None
+    if names is None:
         return []
     head = rest[: len(rest) - len(words[-1])]
     more = " " if index + 1 < len(row.typed) else ""

@@ -15,12 +15,16 @@ from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News
 from chatlib.program.commandline import ROLES, help_lines, no_help
+from chatlib.program.destination import Destination
 from chatlib.program.filetalk import COMMANDS, FileTalk
+from chatlib.program.forumtalk import ForumTalk
 from chatlib.program.questions import Questions
 from chatlib.program.sentences import book
 from chatlib.program.sentences import entry as say
+from chatlib.program.sentences import forum as say_forum
 from chatlib.program.sentences.book import Line, error
-from chatlib.protocol.commands import Role, UsageError, parse
+from chatlib.protocol import kinds
+from chatlib.protocol.commands import Role, UsageError, find, parse
 from chatlib.terminal.completion import Names
 from chatlib.terminal.teletype import Prompt
 
@@ -48,6 +52,9 @@ class Dialogue:
     ) -> None:
         self.status: int | None = None
         self.names = Names()
+        self.destination = Destination(conversation, write)
+        self._forum = ForumTalk(conversation, write, wall)
+        self.seen = {kinds.NAME: self.names, kinds.TITLE: self._forum.seen.titles}  # for completion
         self._conversation = conversation
         self._write = write
         self._drop = drop
@@ -94,7 +101,11 @@ class Dialogue:
         if self._idle:
             self._idle, self._down, self._woken = False, True, True
             self._conversation.wake()
-        if text.strip():
+        if not text.strip():
+            return
+        if self.destination.place and (text[0].isspace() or find(text, *ROLES) is None):
+            self._say(text.strip(), now)
+        else:
             self._command(text.strip(), now)
 
     def back_out(self) -> bool:
@@ -104,6 +115,16 @@ class Dialogue:
     def repeat(self) -> None:
         """Something else was on the terminal: shows the question again, if there is one."""
         self._questions.repeat()
+
+    def refresh(self, now: float) -> None:
+        """Asks what completion should know."""
+        self._files.refresh(now)
+        self._forum.refresh(now)
+
+    def follow(self, command: str, rest: str) -> list[str] | None:
+        """What the rest of a command may become; None: as the kinds of its fields say."""
+        found = self._forum.seen.follow(command, rest, self.names)
+        return self._files.waiting.follow(command, rest) if found is None else found
 
     def leave(self, now: float) -> None:
         """Ctrl+D, quit, mostly Ctrl+C: leaves, after the replies that are on their way."""
@@ -174,7 +195,7 @@ class Dialogue:
         if not self.online or self._questions.changing:
             return self._questions.prompt
         note = say.LOGGED_OFF if self._idle else say.offline_note(retry_in) if self._down else ""
-        return Prompt(f"{self._conversation.user}> ", note)
+        return Prompt(f"{self._conversation.user} {self.destination.place}".rstrip() + "> ", note)
 
     def was_read(self, now: float) -> None:
         """All that was written has been read: the events among it need not come again."""
@@ -200,6 +221,8 @@ class Dialogue:
         self._show(book.event(event, self._wall(), self._times))
         for field in ("from", "user"):
             self.names.see(event.get(field))
+        self._forum.saw(event)
+        self.destination.saw(event)
         self._shown.append(event)
 
     def _answered(self, item: n.Answered, now: float) -> None:
@@ -207,6 +230,9 @@ class Dialogue:
         status = item.status
         if action == "register" and status == "OK" and "verifier" not in fields:
             self._questions.name_is_free()
+            return
+        if self._forum.answered(item, now) or self.destination.answered(item):
+            self._refused |= status != "OK"
             return
         offered = action == "login" and status == "NO_SUCH_USER" and not self._script
         for line in [] if offered else book.answer(action, fields, reply, self._wall()):
@@ -242,6 +268,13 @@ class Dialogue:
 
     # Commands.
 
+    def _say(self, text: str, now: float) -> None:
+        """A line without a command."""
+        wrong = self.destination.send(text, now)
+        if wrong:
+            self._refused = True
+            self._show(error(wrong))
+
     def _command(self, text: str, now: float) -> None:
         try:
             command, fields = parse(text, *ROLES)
@@ -249,9 +282,12 @@ class Dialogue:
             self._refused = True
             for each in str(wrong).split("\n"):
                 self._show(error(each))
+            if self.destination.place or find(text, *ROLES) is None:
+                self._show(say_forum.AS_TEXT if self.destination.place else say_forum.PLACELESS)
             return
+        fields = self._forum.fields(command.name, fields)
         if command.role is Role.LOCAL:
-            LOCAL[command.name](self, fields)
+            LOCAL[command.name](self, fields, now)
         elif command.name == "logout":
             self.leave(now)
         elif command.name == "password":
@@ -262,22 +298,29 @@ class Dialogue:
             self._conversation.shut_down(now)
         elif command.name in COMMANDS:
             self._files.command(command.name, fields, now)
+        elif command.name == "rdt" and "count" not in fields:
+            self._forum.read(str(fields["title"]), now)
         else:
             self._conversation.request(command.name, fields, now)
 
-    def _help(self, fields: Fields) -> None:
+    def _help(self, fields: Fields, _now: float) -> None:
         name = str(fields.get("command", ""))
         found = help_lines(name)
         self._refused |= found == [no_help(name)]
         for line in found:
             self._show(line)
 
-    def _break(self, _fields: Fields) -> None:
+    def _break(self, _fields: Fields, _now: float) -> None:
         self._drop()
+
+    def _to(self, fields: Fields, now: float) -> None:
+        self.destination.go(str(fields.get("place", "")), now)
 
     def _show(self, line: Line) -> None:
         self._write(*line)
 
 
 # What never leaves the client, by the name of its row.
-LOCAL: dict[str, Callable[[Dialogue, Fields], None]] = {"help": Dialogue._help, "break": Dialogue._break}
+LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
+    "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to,
+}  # fmt: skip

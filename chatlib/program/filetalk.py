@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Place, Sending, UserFiles
+from chatlib.client.files import Fetching, Place, Sending, ThreadFiles, UserFiles
 from chatlib.client.localfiles import TransferError, remove_part
 from chatlib.client.news import Fields, News, Request
 from chatlib.client.transfers import Stage, Transfer, TransferQueue
@@ -25,7 +25,7 @@ from chatlib.terminal import completion
 from chatlib.terminal.progress import Bars, Progress
 from chatlib.terminal.screen import Part
 
-COMMANDS = frozenset({"file", "fileget", "filedecline"})
+COMMANDS = frozenset({"file", "fileget", "filedecline", "upd", "dwn"})
 _NAME = 32  # characters of a name that a bar shows
 _COUNTED = (Stage.READING, Stage.MOVING, Stage.CHECKING)
 File = tuple[str, str]  # sender and name, as the server knows them
@@ -207,6 +207,11 @@ class FileTalk:
         try:
             if name == "file":
                 self._send(UserFiles(str(fields["to"])), split_words(str(fields["path"])))
+            elif name == "upd":
+                self._send(ThreadFiles(str(fields["title"])), split_words(str(fields["path"])))
+            elif name == "dwn":
+                place = ThreadFiles(str(fields["title"]))
+                self._transfers.add(Fetching(self._transfers, place, str(fields["name"]), self._downloads))
             elif name == "fileget" and "file" in fields:
                 self._when_known(partial(self._fetch, split_words(str(fields["file"]))), now)
             elif name == "filedecline" and not self.waiting.knows(str(fields["from"]), str(fields["name"])):

@@ -135,7 +135,7 @@ class Program(Operator):
         if history:
             self._teletype.remember(HistoryFile(history, commandline.without_text))
         if self._teletype.drawn:
-            self._files.refresh(self._loop.now)  # for completion
+            self._dialogue.refresh(self._loop.now)
 
     def _send(self) -> None:
         if not self._waits:
@@ -170,7 +170,7 @@ class Program(Operator):
         self._dialogue.line(line, self._loop.now)
 
     def complete(self, before: str) -> list[str]:
-        return commandline.complete(before, self._dialogue.names, self._files.waiting.follow)
+        return commandline.complete(before, self._dialogue.seen, self._dialogue.follow)
 
     def touched(self) -> None:
         self._conversation.active(self._loop.now)

@@ -132,6 +132,11 @@ TITLE = Kind(
     _is_title,
     usual="type(value) is str and 0 < len(value) <= 64 and value.isalnum() and value.isascii()",
 )
+DESTINATION = Kind(
+    "destination",
+    'a user\'s name, "#" and a thread\'s title, or "all"',
+    lambda value: type(value) is str and (words.is_name(value) or (value[:1] == "#" and words.is_title(value[1:]))),
+)
 TEXT = Kind(
     "text",
     "a text of 1 to 4,096 characters without control characters, with at most"

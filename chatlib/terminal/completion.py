@@ -88,5 +88,8 @@ class Names:
             self._names.pop(fold(name), None)
             self._names[fold(name)] = name
 
+    def forget(self, name: str) -> None:
+        self._names.pop(fold(name), None)
+
     def beginning(self, prefix: str) -> list[str]:
         return starting(prefix, reversed(self._names.values()))

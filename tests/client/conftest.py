@@ -37,12 +37,12 @@ def free_port() -> int:
 class Server:
     """A process that can be killed and started again on the same port and home."""
 
-    def __init__(self, home: Path, **parameters: object) -> None:
+    def __init__(self, home: Path, users: dict[str, str] = USERS, **parameters: object) -> None:
         self.home = home
         home.mkdir()
         parameters = {"SCRAM_ITERATIONS": 4096, "RATE_LIMIT": 0, **parameters}
         (home / "para.txt").write_text("".join(f"{name} {value}\n" for name, value in parameters.items()))
-        verifiers = [f"{name} {make_verifier(password, 4096)}\n" for name, password in USERS.items()]
+        verifiers = [f"{name} {make_verifier(password, 4096)}\n" for name, password in users.items()]
         (home / "credentials.txt").write_text("".join(verifiers))
         self.port = free_port()
         self.start()
@@ -86,8 +86,8 @@ def house(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts a server with these parameters."""
     started: list[Server] = []
 
-    def start(**parameters: object) -> Server:
-        started.append(Server(tmp_path / f"home{len(started)}", **parameters))
+    def start(users: dict[str, str] = USERS, **parameters: object) -> Server:
+        started.append(Server(tmp_path / f"home{len(started)}", users, **parameters))
         return started[-1]
 
     yield start

@@ -14,7 +14,7 @@ from typing import Any
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.files import Fetching, Sending, UserFiles
+from chatlib.client.files import Fetching, Sending, ThreadFiles, UserFiles
 from chatlib.client.link import Link
 from chatlib.client.outbox import Memory
 from chatlib.client.transfers import Transfer, TransferQueue
@@ -72,6 +72,26 @@ class Rig:
         upload = Sending(self.transfers, UserFiles(to), str(path))
         self.transfers.add(upload)
         return upload
+
+    def put(self, title: str, path: Path) -> Sending:
+        upload = Sending(self.transfers, ThreadFiles(title), str(path))
+        self.transfers.add(upload)
+        return upload
+
+    def get(self, title: str, name: str, folder: Path) -> Fetching:
+        download = Fetching(self.transfers, ThreadFiles(title), name, folder)
+        self.transfers.add(download)
+        return download
+
+    def ask(self, action: str, **fields: object) -> Any:
+        """The reply."""
+        request = self.conversation.request(action, dict(fields), self.loop.now)
+
+        def answers() -> list[Any]:
+            return [item.reply for item in self.news if isinstance(item, n.Answered) and item.request is request]
+
+        self.until(answers)
+        return answers()[0]
 
     def fetch(self, sender: str, name: str, folder: Path) -> Fetching:
         download = Fetching(self.transfers, UserFiles(sender), name, folder)

@@ -57,7 +57,8 @@ def test_a_closed_input(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("wrong", "said"), [
     ("block bob", "Error! You cannot block yourself!"),
-    ("foo", 'Error! Unknown command "foo". Type "help" for what there is.'),
+    ("foo", 'Error! Unknown command "foo". Type "help" for what there is.\n'
+            'To talk without commands, type "to #TITLE" (a thread), "to NAME" (a user) or "to all" first.'),
     ("message ann", "Error! Usage: message <to> <text>"),
     ("help foo", 'Error! There is no command "foo". Type "help" for what there is.'),
     ("file ann /nowhere/at/all", 'Error! There is no file "/nowhere/at/all".'),

@@ -130,6 +130,7 @@ def test_a_conversation() -> None:
         Error! Usage: message <to> <text>
         bob> nonsense
         Error! Unknown command "nonsense". Type "help" for what there is.
+        To talk without commands, type "to #TITLE" (a thread), "to NAME" (a user) or "to all" first.
         bob> whoelse
         ann
         bob> block ann
@@ -477,8 +478,8 @@ def test_a_feature_that_is_added_is_typed_answered_told_and_completed() -> None:
             ann has pinned a note.
             """)
         assert person.wire.server.requests[-1]["text"] == "be kind"
-        assert commandline.complete("pi", person.dialogue.names, person.files.waiting.follow) == ["pin "]
-        assert commandline.complete("pin a", person.dialogue.names, person.files.waiting.follow) == ["pin ann "]
+        assert commandline.complete("pi", person.dialogue.seen, person.dialogue.follow) == ["pin "]
+        assert commandline.complete("pin a", person.dialogue.seen, person.dialogue.follow) == ["pin ann "]
         assert commandline.without_text("pin rules be kind") == "pin rules"
     finally:
         book.remove(board)

@@ -15,7 +15,6 @@ from chatlib.client.transfers import Stage, TransferQueue
 from chatlib.program import commandline
 from chatlib.program.filetalk import Offers, counted, progress
 from chatlib.program.sentences import book
-from chatlib.terminal.completion import Names
 from chatlib.terminal.progress import Bars, Meter
 from chatlib.terminal.screen import style
 from tests.client.test_dialogue import Person, is_shown, logged_in
@@ -166,7 +165,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("filedecline nobody ", []),
 ])  # fmt: skip
 def test_completion(folder: Path, before: str, after: list[str]) -> None:
-    assert commandline.complete(before, Names(), waiting().follow) == after
+    assert commandline.complete(before, {}, waiting().follow) == after
 
 
 @pytest.mark.parametrize(("command", "rest"), [("file", "a"), ("message", "ann x"), ("whoelse", "")])

@@ -229,3 +229,40 @@ def test_a_memory_on_disk(server: Server, tmp_path: Path) -> None:
         pass
     with client(server, "bob") as bob:
         assert texts(bob, 1) == ["not lost"]
+
+
+def test_threads(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a note")
+    with client(server, "ann") as ann, client(server, "bob") as bob:
+        assert ann.threads() == []
+        ann.create_thread("plans")
+        bob.follow("PLANS")
+        first = ann.post("plans", "Who comes?", key="once")
+        assert ann.post("plans", "Who comes?", key="once")["seq"] == first["seq"] and first["number"] == 1
+        ann.upload("plans", tmp_path / "notes.txt")
+        bob.post("plans", "I do.")
+        bob.edit_post("plans", 2, "We do.", seq=int(str(bob.read_thread("plans", 1)[0]["seq"])))
+        with pytest.raises(Refused, match="CHANGED"):
+            bob.delete_post("plans", 1, seq=12345)
+        with pytest.raises(Refused, match="NOT_OWNER"):
+            bob.delete_post("plans", 1)
+        assert [each.get("text", each.get("file")) for each in bob.read_thread("plans")] == [
+            "Who comes?", "notes.txt", "We do."]  # fmt: skip
+        assert [each["number"] for each in bob.read_thread("plans", 1, before=2) if "number" in each] == []
+        ann.delete_post("plans", 1)
+        assert bob.download("plans", "notes.txt", tmp_path) == tmp_path / "notes (2).txt"
+        ann.remove_file("plans", "notes.txt")
+        (listed,) = bob.threads()
+        assert {**listed, "time": 0} == {
+            "title": "plans", "creator": "ann", "messages": 1, "time": 0, "following": True}  # fmt: skip
+        assert bob.following() == ["plans"]
+        bob.unfollow("plans")
+        assert bob.following() == []
+        bob.follow("plans")
+        ann.remove_thread("plans")
+        happened: list[object] = []
+        while "thread_removed" not in happened:
+            event = bob.next_event(LIMIT)
+            assert event is not None, happened
+            happened += [event["event"]] if "thread" in event else []
+    assert happened == ["post", "upload", "post", "edit", "delete", "file_removed", "thread_removed"]

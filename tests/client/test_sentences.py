@@ -17,6 +17,7 @@ from chatlib.program.commandline import without_text
 from chatlib.program.dialogue import LOCAL
 from chatlib.program.sentences import book
 from chatlib.program.sentences.book import Line, Sentences
+from chatlib.protocol import kinds
 from chatlib.protocol.commands import TABLE, Role
 from chatlib.terminal.completion import Names
 from chatlib.terminal.history import HistoryFile
@@ -156,7 +157,7 @@ def test_completion(before: str, after: list[str]) -> None:
 
 
 def complete(before: str, names: Names) -> list[str]:
-    return commandline.complete(before, names, lambda command, rest: None)
+    return commandline.complete(before, {kinds.NAME: names}, lambda command, rest: None)
 
 
 def test_completion_offers_every_command_and_alias() -> None:
@@ -167,8 +168,10 @@ def test_a_feature_says_what_follows_its_own_commands() -> None:
     def follow(command: str, rest: str) -> list[str] | None:
         return [rest + "ing"] if command == "broadcast" else None
 
-    assert commandline.complete("broadcast someth", names(), follow) == ["broadcast something"]
-    assert commandline.complete("message b", names("bob"), follow) == ["message bob "]
+    assert commandline.complete("broadcast someth", {}, follow) == ["broadcast something"]
+    seen = {kinds.NAME: names("bob"), kinds.TITLE: names("books")}
+    assert commandline.complete("message b", seen, follow) == ["message bob "]
+    assert commandline.complete("msg b", seen, follow) == ["msg books "]
 
 
 @pytest.mark.parametrize(("line", "kept"), [
@@ -176,7 +179,11 @@ def test_a_feature_says_what_follows_its_own_commands() -> None:
     ("send bob x", "send bob"),
     ("broadcast x y", "broadcast"),
     ("message bob topsecret   ", "message bob"),
-    ("  SEND\t bob \t topsecret\t", "send bob"),
+    ("SEND\t bob \t topsecret\t", "send bob"),
+    (" send bob topsecret", ""),  # a blank before it: it may be text
+    ("msg plans topsecret", "msg plans"),
+    ("edt plans 3 topsecret", "edt plans 3"),
+    ("to #plans", "to #plans"),
     ("broadcast", "broadcast"),
     ("broadcast   topsecret  ", "broadcast"),
     ("message bob", "message"),  # perhaps the text, with the name forgotten

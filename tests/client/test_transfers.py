@@ -121,6 +121,48 @@ def test_a_file_that_is_there_already_is_this_one_only_if_it_may_be(
     assert upload.over and upload.failure == failure
 
 
+def test_files_of_a_thread_through_many_cuts(rigs: Any, tmp_path: Path) -> None:
+    path = a_file(tmp_path, size=900_000)
+    bob, ann = rigs("bob"), rigs("ann", 7)
+    assert bob.ask("crt", title="plans")["status"] == "OK"
+    cut_often(bob, 3, 900_000, 20)
+    upload = bob.put("plans", path)
+    bob.done(upload)
+    cut_often(ann, 4, 900_000, 20)
+    (tmp_path / "down").mkdir()
+    for name in ("report.pdf", "report (2).pdf"):
+        download = ann.get("PLANS", "report.pdf", tmp_path / "down")
+        ann.done(download)
+        assert download.failure == "" and download.receipt is None, "it stays in the thread"
+        assert (tmp_path / "down" / name).read_bytes() == path.read_bytes()
+    assert upload.failure == "" and bob.proxy.cuts >= 10 and ann.proxy.cuts >= 10
+
+
+@pytest.mark.parametrize("size", [0, 300_000])
+def test_a_lost_reply_is_no_second_file_in_a_thread(rigs: Any, tmp_path: Path, size: int) -> None:
+    bob = rigs("bob")
+    bob.ask("crt", title="plans")
+    bob.proxy.lose_replies = 1
+    upload = bob.put("plans", a_file(tmp_path, size=size))
+    bob.done(upload)
+    assert upload.failure == "" and bob.proxy.lose_replies == 0
+    assert [each["file"] for each in bob.ask("rdt", title="plans")["items"]] == ["report.pdf"]
+
+
+def test_of_two_files_of_one_name_the_second_is_refused_even_when_all_of_it_was_sent(rigs: Any, tmp_path: Path) -> None:
+    bob, ann = rigs("bob"), rigs("ann")
+    bob.ask("crt", title="plans")
+    bob.proxy.holds, bob.proxy.budget = True, lambda: 100_000
+    late = bob.put("plans", a_file(tmp_path / "bob", seed=1))
+    bob.until(lambda: any(pair.held for pair in bob.proxy.pairs))
+    first = ann.put("plans", a_file(tmp_path / "ann", seed=2))
+    ann.done(first)
+    bob.proxy.holds = False
+    bob.done(late)
+    assert first.failure == ""
+    assert late.failure == 'There is a file "report.pdf" in the thread "plans" already: rename yours.'
+
+
 def test_four_at_once_the_others_queue(rigs: Any, server: Server, tmp_path: Path) -> None:
     bob = rigs("bob")
     bob.proxy.holds, bob.proxy.budget = True, lambda: 50_000

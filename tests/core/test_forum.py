@@ -294,7 +294,8 @@ def test_files_in_threads(three: Stage) -> None:
     assert attach(three, "bob", "Plans", "a.txt") == {"status": "OK", "seq": 7}
     (heard,) = three.recorder.take()
     assert heard[1] == ("alice", "bob") and b'"event":"upload"' in heard[2] and b'"name":"a.txt","size":3' in heard[2]
-    assert attach(three, "alice", "plans", "a.txt")["status"] == "FILE_EXISTS"
+    refused = attach(three, "alice", "plans", "a.txt")
+    assert refused["status"] == "FILE_EXISTS" and refused["sha256"] == "0" * 64, "so that its sender knows it again"
     assert attach(three, "alice", "no", "a.txt")["status"] == "NO_SUCH_THREAD"
     assert attach(three, "alice", "plans", "A.txt")["status"] == "OK"
     three.recorder.take()

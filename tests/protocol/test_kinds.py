@@ -20,6 +20,8 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.TITLE, ["a", "x" * 64, "3331", "..", "%2e", "!@#$%.?,"],
      ["", "x" * 65, "a b", "a-b", "a_b", "a/b", "é", "٣", "a\n", 7, None, ["a"]]),
     (kinds.NUMBER, [1, 812, MAX_INTEGER], [0, -1, MAX_INTEGER + 1, 1.0, "1", True, None]),
+    (kinds.DESTINATION, ["ann", "all", "x" * 32, "#plans", "##", "#" + "x" * 64],
+     ["", "#", "#é", "#a b", "what?", "x" * 33, "#" + "x" * 65, "#a\n", 7, None]),
     (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028", "👨\u200d⚕\ufe0f", "a" + "\u0301" * 16],
      ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", "a" + "\u0301" * 17, 7, None]),
     (kinds.COUNT, [0, 1, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.0, "1", True, False, None, 10**400]),

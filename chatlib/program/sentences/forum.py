@@ -1,28 +1,74 @@
-"""Sentences about threads: what stands in them, and what happens there."""
+"""Sentences about threads: what stands in them, what happens there, and where lines without a command go."""
 
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, items, lists, says, stamp
+from chatlib.program.sentences.book import Line, Sentences, error, items, lists, quiet, says, stamp
 from chatlib.protocol.text import counted, visible
 from chatlib.protocol.words import readable_size
 from chatlib.terminal.screen import style
 
+# Where lines without a command go.
+
+PLACELESS: Line = (
+    style('To talk without commands, type "to #TITLE" (a thread), "to NAME" (a user) or "to all" first.', "dim"),
+)
+AS_TEXT: Line = (style("To say this as it stands, type a blank before it.", "dim"),)
+
+
+def goes_to(place: str) -> Line:
+    where = "everyone" if place == "all" else place
+    return (style(f'Lines without a command go to {where} now. To leave, type "to".', "dim"),)
+
+
+def goes_nowhere() -> Line:
+    return PLACELESS
+
+
+def left(place: str) -> Line:
+    return (style(f"Lines without a command do not go to {place} any more.", "dim"),)
+
+
+# What a command by number has met.
+
+
+def changed(number: object, other: object) -> Line:
+    what = "is gone" if other is None else f"has the number {other} by now"
+    return error(f"Nothing was done: the message that you saw as {number} {what}.")
+
+
+def is_now(number: object, item: Fields, now: float) -> Line:
+    return (*_item(item, now), style(f"  (number {number} is now this one: repeat the command if you mean it)", "dim"))
+
+
+def no_message(number: object) -> Line:
+    return (f"There is no message {number} any more.",)
+
+
+def without_sign(title: str) -> Line:
+    return (f'A title is typed without the "#" that is shown before it: {title[1:]}',)
+
+
+# Replies.
+
 
 def _threads(_asked: Fields, reply: Fields, now: float) -> list[Line]:
-    return [_thread(each, now) for each in items(reply) if isinstance(each, dict)] or [("There are no threads.",)]
+    found = [_thread(each, now) for each in items(reply) if isinstance(each, dict)]
+    return found or [('The forum is empty: there are no threads yet. "crt TITLE" opens one.',)]
 
 
 def _thread(fields: Fields, now: float) -> Line:
     followed = ", followed" if fields.get("following") else ""
     count = counted(fields.get("messages"), "message")
-    return (*stamp(fields.get("time"), now), style(f"#{fields.get('title')}", "cyan"),
+    return (*stamp(fields.get("time"), now), style(str(fields.get("title")), "cyan"),
             f" by {fields.get('creator')}: {count}{followed}")  # fmt: skip
 
 
-def _read(_asked: Fields, reply: Fields, now: float) -> list[Line]:
+def _read(asked: Fields, reply: Fields, now: float) -> list[Line]:
     found = [_item(each, now) for each in items(reply) if isinstance(each, dict)]
-    return found or [(f'The thread "{reply.get("thread")}" is empty.',)]
+    title = f'The thread "{reply.get("thread")}"'
+    nothing = f"{title} has nothing before message {asked['number']}." if "number" in asked else f"{title} is empty."
+    return found or [(nothing,)]
 
 
 def _item(fields: Fields, now: float) -> Line:
@@ -34,8 +80,16 @@ def _item(fields: Fields, now: float) -> Line:
     return (*time, f"{fields.get('number')} ", style(f"{sender}:", "cyan"), f" {fields.get('text')}{edited}")
 
 
+# Events.
+
+
 def _title(fields: Fields) -> Line:
     return (style(f"#{fields.get('thread')}", "yellow"), " ")
+
+
+def _by(fields: Fields) -> str:
+    by = fields.get("from")
+    return "The administrator" if by == "system" else str(by)
 
 
 def _post(fields: Fields) -> Line:
@@ -44,36 +98,40 @@ def _post(fields: Fields) -> Line:
 
 
 def _edit(fields: Fields) -> Line:
-    return (*_post(fields), " (edited)")
+    text = f"{_by(fields)} has changed message {fields.get('number')}: {fields.get('text')}"
+    return (*_title(fields), text)
 
 
 def _delete(fields: Fields) -> Line:
-    return (*_title(fields), f"{fields.get('from')} has deleted message {fields.get('number')}.")
+    text = f"{_by(fields)} has deleted message {fields.get('number')}; those behind it have moved up."
+    return (*_title(fields), text)
 
 
 def _upload(fields: Fields) -> Line:
     name, size = visible(str(fields.get("name"))), readable_size(fields.get("size"))
-    return (*_title(fields), f"{fields.get('from')} uploaded {name} ({size}).")
+    return (*_title(fields), f"{_by(fields)} uploaded {name} ({size}). Type: dwn {fields.get('thread')} {name}")
 
 
 def _file_removed(fields: Fields) -> Line:
-    return (*_title(fields), f"{fields.get('from')} has removed the file {visible(str(fields.get('name')))}.")
+    return (*_title(fields), f"{_by(fields)} has removed the file {visible(str(fields.get('name')))}.")
 
 
 def _thread_removed(fields: Fields) -> Line:
-    return (*_title(fields), f"{fields.get('from')} has removed this thread.")
+    return (*_title(fields), f"{_by(fields)} has removed this thread.")
 
 
 SENTENCES = Sentences(
     replies={
-        "crt": says('The thread "{thread}" is open.'),
+        "crt": says('The thread "{thread}" is open, and you follow it.'),
         "lst": _threads,
         "msg": says('It is message {number} of "{title}".'),
-        "dlt": says('Message {number} of "{title}" is deleted.'),
-        "edt": says('Message {number} of "{title}" is changed.'),
+        "dlt": says('Message {number} of "{title}" has been deleted.'),
+        "edt": says('Message {number} of "{title}" has been changed.'),
         "rdt": _read,
-        "rmv": says('The thread "{thread}" is removed.'),
-        "rmf": says('The file "{name}" is removed from "{title}".'),
+        "upd": quiet,  # the transfer says when it is done
+        "dwn": quiet,
+        "rmv": says('The thread "{thread}" has been removed, with its files.'),
+        "rmf": says('The file "{name}" has been removed from "{title}".'),
         "follow": says('You follow "{thread}".'),
         "unfollow": says('You no longer follow "{thread}".'),
         "following": lists(str, "You follow no threads."),

@@ -20,12 +20,15 @@ ROWS = (
         runs=Runs.CHANGES),
     Row("rdt", "read a thread: all, the last so many messages, or those before a number", (
         _TITLE, Field("count", kinds.NUMBER, required=False), Field("number", kinds.NUMBER, required=False), BEFORE)),
-    Row("upd", "put a file into a thread", role=Role.WIRE, fields=(
-        _TITLE, Field("name", kinds.NEW_FILE_NAME), Field("size", kinds.COUNT), Field("sha256", kinds.SHA256))),
-    Row("dwn", "fetch a file from a thread", (_TITLE, _NAME), role=Role.WIRE),
+    Row("upd", "put files into a thread", (
+        _TITLE, Field("path", kinds.PATHS, sent=False), Field("name", kinds.NEW_FILE_NAME, typed=False),
+        Field("size", kinds.COUNT, typed=False), Field("sha256", kinds.SHA256, typed=False))),
+    Row("dwn", "fetch a file from a thread", (_TITLE, _NAME)),
     Row("rmv", "remove a thread of yours, with its files", (_TITLE,), runs=Runs.CHANGES),
     Row("rmf", "remove a file of yours, or one from a thread of yours", (_TITLE, _NAME), runs=Runs.CHANGES),
     Row("follow", "hear what happens in a thread", (_TITLE,), runs=Runs.CHANGES),
     Row("unfollow", "hear nothing more of a thread", (_TITLE,), runs=Runs.CHANGES),
     Row("following", "the threads that you follow", (_AFTER,)),
+    Row("to", "where lines without a command go: #title, a user, or all; alone: nowhere",
+        (Field("place", kinds.DESTINATION, required=False),), role=Role.LOCAL),
 )  # fmt: skip

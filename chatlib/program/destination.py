@@ -1,0 +1,82 @@
+"""Where lines without a command go: to a user, into a thread, to everyone, or nowhere.
+
+Must not know screens or connections. A small state machine: ``go`` somewhere, ``send`` what is typed there;
+``answered`` and ``saw`` for each reply and event, which may end it. Invariant: the prompt says where a line goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatlib.client import news as n
+from chatlib.client.conversation import Conversation
+from chatlib.client.news import Fields, Request
+from chatlib.program.sentences import forum as say
+from chatlib.program.sentences.book import error
+from chatlib.protocol import kinds
+from chatlib.protocol.text import fold
+
+_NOBODY = ("NO_SUCH_THREAD", "NO_SUCH_USER")
+
+
+class Destination:
+    """Of one person, who reads what `write` gets. `place`: ``#plans``, ``ann``, ``all``, or empty."""
+
+    def __init__(self, conversation: Conversation, write: Callable[..., None]) -> None:
+        self.place = ""
+        self._conversation = conversation
+        self._write = write
+        self._asked: Request | None = None  # whether the thread is there, and how it is written
+
+    def go(self, place: str, now: float) -> None:
+        """The command ``to``; empty: nowhere."""
+        left, self.place, self._asked = self.place, "all" if fold(place) == "all" else place, None
+        if place.startswith("#"):
+            self._asked = self._conversation.request("rdt", {"title": place[1:], "count": 1}, now)
+        elif place:
+            self._write(*say.goes_to(self.place))
+        else:
+            self._write(*(say.left(left) if left else say.goes_nowhere()))
+
+    def send(self, text: str, now: float) -> str:
+        """A line goes there; what is wrong with it, if it cannot."""
+        if not kinds.TEXT.accepts(text):
+            return f"What you type must be {kinds.TEXT.allowed}."
+        if self.place.startswith("#"):
+            self._conversation.request("msg", {"title": self.place[1:], "text": text}, now)
+        elif self.place == "all":
+            self._conversation.request("broadcast", {"text": text}, now)
+        else:
+            self._conversation.request("message", {"to": self.place, "text": text}, now)
+        return ""
+
+    def answered(self, item: n.Answered) -> bool:
+        """Any answer; whether there is nothing more to say about it."""
+        fields = item.request.fields
+        if item.request is self._asked:
+            self._asked = None
+            if item.status == "OK":
+                self.place = f"#{item.reply.get('thread')}"
+                self._write(*say.goes_to(self.place))
+            else:
+                self.place = ""
+                self._write(*error(item.reply.get("text") or item.status))
+            return True
+        to = f"#{fields['title']}" if item.request.action == "msg" else fields.get("to")
+        if item.status in _NOBODY and self._is(to):
+            self._write(*error(item.reply.get("text") or item.status))
+            self._leave()
+            return True
+        return False
+
+    def saw(self, event: Fields) -> None:
+        """Any event."""
+        if event.get("event") == "thread_removed" and self._is(f"#{event.get('thread')}"):
+            self._leave()
+
+    def _is(self, place: object) -> bool:
+        return bool(self.place) and isinstance(place, str) and fold(place) == fold(self.place)
+
+    def _leave(self) -> None:
+        left, self.place = self.place, ""
+        self._write(*say.left(left))
