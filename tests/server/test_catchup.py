@@ -138,3 +138,13 @@ def test_whom_blocks_hide_much_from_holds_nobody_up(house: House, monkeypatch: p
         pages.append(reply)
     assert [item["text"] for item in reply["items"]] + texts == ["mail", "first", "last", "now"]
     assert len(pages) > 4 and [] in [page["items"] for page in pages]
+
+
+def test_what_was_said_in_a_thread_is_read_once_for_all_who_follow_it(house: House, reads: list[int]) -> None:
+    """Thread or not: a stream whose name is no user's."""
+    messages = house.server.messages
+    offset = house.server.world.store_end
+    messages.append(b' #12 {"event":"post","seq":1}\n')
+    for user in ("seas", "google"):
+        assert list(house.server.archive.events([(1, offset)], user)) == [b'{"event":"post","seq":1}\n']
+    assert len(reads) == 1
