@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatlib.core.threads import forum_of
 from chatlib.core.world import World
 from chatlib.protocol.commands import Role, find, typed_by
 from chatlib.storage import parameters
@@ -31,6 +32,8 @@ def _words(command: str, rest: str, world: World, now: float) -> list[str]:
         case "unlock":
             entries = world.lockouts.entries.items()
             return sorted({world.name_of(user) for (user, _), entry in entries if entry.seconds_left(now)})
+        case "remove thread":
+            return sorted(thread.title for thread in forum_of(world).values())
         case "drop":
             numbers = sorted(file.number for account in world.accounts.values() for _, file in account.files or ())
             return list(map(str, numbers))

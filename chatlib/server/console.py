@@ -242,6 +242,9 @@ class Console(Operator):
     def _drop(self, fields: Fields) -> None:
         self._submit("drop", number=fields["number"])
 
+    def _threads(self, _fields: Fields) -> None:
+        self._listings.begin(listings.threads(self._world))
+
     def _remove_thread(self, fields: Fields) -> None:
         self._submit("remove_thread", title=fields["title"])
 
@@ -296,6 +299,7 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "say": Console._say,
     "files": Console._files,
     "drop": Console._drop,
+    "threads": Console._threads,
     "remove thread": Console._remove_thread,
     "stats": Console._stats,
     "save": Console._save,

@@ -12,8 +12,9 @@ from heapq import merge
 from itertools import chain, islice
 from typing import Any
 
+from chatlib.core.threads import forum_of
 from chatlib.core.world import Account, World
-from chatlib.protocol.text import ADMIN, counted
+from chatlib.protocol.text import ADMIN, counted, fold
 from chatlib.reactor.loop import Loop
 
 PORTION = 100  # lines said in a tick: about a millisecond
@@ -128,6 +129,21 @@ def files(world: World) -> Lines:
     for number, file, receiver in merge(*runs):
         size = counted(file.size, "byte")
         yield f'  {number}: "{file.name}" ({size}) from {file.sender} for {receiver}, since {_clock(file.at)}'
+
+
+def threads(world: World) -> Lines:
+    """The threads of the forum, by their titles."""
+    forum = forum_of(world)
+    yield f"{counted(len(forum), 'thread')}:"
+    for folded in _in_order(forum.after):
+        thread = forum.get(folded)
+        if thread is None:
+            continue
+        account = world.accounts.get(fold(thread.creator.name))
+        gone = "" if account and thread.creator.is_account(account) else " (who is gone)"
+        files = f", {counted(len(thread.attachments), 'file')} of {counted(thread.size, 'byte')}"
+        said = counted(len(thread.seqs), "message") + (files if thread.attachments else "")
+        yield f"  {thread.title} by {thread.creator.name}{gone}: {said}"
 
 
 def _looked_at(world: World) -> Iterator[Account | None]:

@@ -10,6 +10,7 @@ import pytest
 from chatlib.core.accounts import Account, Presence
 from chatlib.core.files import WaitingFile, WaitingFiles
 from chatlib.core.lockouts import Failures
+from chatlib.core.threads import Author, Thread, forum_of
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role
 from chatlib.server import console as server_console
@@ -164,7 +165,7 @@ def test_ctrl_c_ends_a_list_and_an_account_that_goes_meanwhile_is_passed_over(ho
     assert house.heard_by_admin() == []
 
 
-@pytest.mark.parametrize("line", ["online users", "blocked users", "all users", "files"])
+@pytest.mark.parametrize("line", ["online users", "blocked users", "all users", "files", "threads"])
 def test_no_list_of_very_many_is_said_or_made_in_one_tick(house: House, line: str) -> None:
     world, count = house.server.world, 1_000
     for number in range(count):
@@ -173,6 +174,7 @@ def test_no_list_of_very_many_is_said_or_made_in_one_tick(house: House, line: st
         world.accounts[user].blocks = ["seas"]
         world.online[user] = Presence(1, 0.0, "10.0.0.1", None, 0)
         world.lockouts.add(user, "10.0.0.1", Failures(3, 0.0, 1e12))
+        forum_of(world)[user] = Thread(user, Author(user, 0), 1, 1)
         files = world.accounts[user].files = WaitingFiles()
         files.add("seas", WaitingFile(number, 0.0, "SEAS", "a.txt", 1, "0" * 64, "blob"))
     house.heard_by_admin()
@@ -293,12 +295,14 @@ def test_help_is_readable_however_wide_the_terminal_is(house: House, columns: in
     ("change MaxCon ", ["change MaxCon 100"]),
     ("change nothing ", []),
     ("drop ", ["drop 7"]),
+    ("remove ", ["remove thread "]),
+    ("remove thread p", ["remove thread Plans"]),
     ("help unl", ["help unlock"]),
     ("say h", []),
     ("dance ", []),
 ])  # fmt: skip
 def test_completion(house: House, before: str, completions: list[str]) -> None:
-    house.login("Columbia")
+    house.login("Columbia").ask("crt", title="Plans")
     house.login("facebook")
     for _ in range(3):
         house.greet().prove("login", "SEAS", "wrong")

@@ -406,6 +406,22 @@ def test_keep_messages_leaves_threads_whole(build: Callable[..., House], monkeyp
     assert columbia.ask("msg", title="plans", text="on")["number"] == 101
 
 
+def test_the_administrator_sees_whose_threads_there_are(house: House) -> None:
+    assert house.admin("threads") == ["0 threads:"]
+    columbia, seas = house.login("Columbia"), house.login("SEAS")
+    columbia.ask("crt", title="Plans")
+    columbia.ask("msg", title="plans", text="hi")
+    seas.ask("crt", title="3")
+    assert put(seas, "plans", "a") == "OK"
+    assert house.admin("threads") == [
+        "2 threads:", "  3 by SEAS: 0 messages", f"  Plans by Columbia: 1 message, 1 file of {len(DATA)} bytes",
+    ]  # fmt: skip
+    seas.ask("logout")
+    house.greet().prove("deregister", "SEAS")
+    house.register("seas")
+    assert house.admin("threads")[1] == "  3 by SEAS (who is gone): 0 messages"
+
+
 def test_the_administrator_removes_a_thread(house: House) -> None:
     columbia = house.login("Columbia")
     columbia.ask("crt", title="Plans")

@@ -18,6 +18,7 @@ ROWS = tuple(
         ("say", "tell everyone online something", (Field("text", kinds.TEXT),)),
         ("files", "the files that wait for someone, with their numbers", ()),
         ("drop", "remove a waiting file", (Field("number", kinds.SEQ),)),
+        ("threads", "the threads of the forum, and whose they are", ()),
         ("remove thread", "remove a thread of the forum, with its files", (Field("title", kinds.TITLE),)),
         ("stats", "how the server is doing", ()),
         ("save", "write the text files now", ()),
