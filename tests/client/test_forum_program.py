@@ -54,12 +54,12 @@ def shows_all(terminal: Terminal, lines: list[str]) -> None:
 def test_two_people_use_all_commands_as_the_readme_says(
     house: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = house(users=PASSWORDS)
+    server = house(users={**PASSWORDS, "admin": "the keeper's own"})
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "README.md", tmp_path)
     steps = walk()
     used = {PROMPT.fullmatch(line)[3].split()[0] for line, _ in steps}  # type: ignore[index]
-    assert {"CRT", "LST", "MSG", "DLT", "EDT", "RDT", "UPD", "DWN", "RMV", "XIT"} <= used
+    assert {"CRT", "LST", "MSG", "DLT", "EDT", "RDT", "UPD", "DWN", "RMV", "XIT", "SHT"} <= used
     people: dict[str, Terminal] = {}
     try:
         for user, password in PASSWORDS.items():
@@ -81,8 +81,11 @@ def test_two_people_use_all_commands_as_the_readme_says(
             assert terminal.all.rfind(f"{prompt}> ") >= 0, f"{prompt!r} is not the prompt: {terminal.all!r}"
             terminal.screen, last[user] = "", typed
             terminal.types(typed + "\r")
+            shows_all(terminal, shown[:1])
+            if typed == "SHT":
+                terminal.types("the keeper's own\r")
             shows_all(terminal, shown)
-            if typed == "XIT":
+            if typed in ("XIT", "SHT"):
                 assert terminal.ends() == 0
     finally:
         for terminal in people.values():
