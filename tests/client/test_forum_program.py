@@ -147,7 +147,9 @@ def test_another_deletes_while_one_types_a_number(server: Server, terminal: Call
         assert bob.ends() == 0
 
 
-def test_a_long_thread_comes_whole_and_in_order(server: Server, tmp_path: Path) -> None:
+def test_a_long_thread_comes_whole_and_in_order(
+    server: Server, terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
     with Client("127.0.0.1", server.port, timeout=LIMIT) as ann:
         ann.login("ann", USERS["ann"])
         ann.create_thread("long")
@@ -160,6 +162,14 @@ def test_a_long_thread_comes_whole_and_in_order(server: Server, tmp_path: Path) 
     numbers = [int(line.split()[0]) for line in lines[:-1]]
     assert status == 0 and numbers == [*range(1, 2_502), *range(900, 2_400)]
     assert lines[-1] == "Nobody else is online.", "the next command waits for the end"
+    carl = terminal()
+    carl.log_in("carl")
+    carl.types("to #long\r")
+    carl.shows("carl #long> ")
+    carl.types("rdt long\r")
+    carl.shows("text 7x")
+    carl.types("a half typed line\x03")  # wherever it is by now
+    assert carl.ends() == 0
 
 
 @pytest.fixture
