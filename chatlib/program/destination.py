@@ -26,13 +26,13 @@ class Destination:
         self.place = ""
         self._conversation = conversation
         self._write = write
-        self._asked: Request | None = None  # whether the thread is there, and how it is written
+        self._asked: list[Request] = []  # whether threads are there, and how they are written; the last counts
 
     def go(self, place: str, now: float) -> None:
         """The command ``to``; empty: nowhere."""
-        left, self.place, self._asked = self.place, "all" if fold(place) == "all" else place, None
+        left, self.place = self.place, "all" if fold(place) == "all" else place
         if place.startswith("#"):
-            self._asked = self._conversation.request("rdt", {"title": place[1:], "count": 1}, now)
+            self._asked.append(self._conversation.request("rdt", {"title": place[1:], "count": 1}, now))
         elif place:
             self._write(*say.goes_to(self.place))
         else:
@@ -53,9 +53,12 @@ class Destination:
     def answered(self, item: n.Answered) -> bool:
         """Any answer; whether there is nothing more to say about it."""
         fields = item.request.fields
-        if item.request is self._asked:
-            self._asked = None
-            if item.status == "OK":
+        if any(request is item.request for request in self._asked):
+            is_last = self._asked[-1] is item.request and self._is(f"#{fields['title']}")
+            self._asked = [request for request in self._asked if request is not item.request]
+            if not is_last:
+                pass  # the person has gone on meanwhile
+            elif item.status == "OK":
                 self.place = f"#{item.reply.get('thread')}"
                 self._write(*say.goes_to(self.place))
             else:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from chatlib.client.news import Fields
 from chatlib.protocol.text import fold
+from chatlib.protocol.words import rest_quoted
 from chatlib.terminal.completion import Names, paths, starting
 
 KEPT = 10_000  # numbers of one thread that are remembered, the latest
@@ -111,5 +112,6 @@ class SeenThreads:
             return paths(rest)
         if command in ("dwn", "rmf"):
             head = rest[: len(rest) - len(begun.lstrip())]
-            return [head + name for name in starting(begun.lstrip(), self._files.get(fold(self.meant(title)), ()))]
+            names = map(rest_quoted, self._files.get(fold(self.meant(title)), ()))
+            return [head + name for name in starting(begun.lstrip(), names)]
         return None

@@ -44,6 +44,11 @@ def quoted(word: str) -> str:
     return _SPECIAL.sub(r"\\\1", word)
 
 
+def rest_quoted(name: str) -> str:
+    """A file's name as it has to be typed where it takes the rest of the line: ``my photo.jpg`` needs no quotes."""
+    return f'"{name}"' if name != name.strip() or name[:1] in "\"'" else name
+
+
 def last_word(text: str) -> tuple[int, str, str]:
     """The word that is being typed at the end of `text`: where it begins, what it means, and its open quote or ""."""
     start, word, quote, escaped = len(text), "", "", False

@@ -57,6 +57,7 @@ def asked(person: Person, action: str) -> list[dict[str, Any]]:
     ({"event": "delete", "number": 3, "of": 5}, "#plans ann has deleted message 3; those behind it have moved up."),
     ({"event": "upload", "name": "my notes.txt", "size": 1_200},
      "#plans ann uploaded my notes.txt (1.2 kB). Type: dwn plans my notes.txt"),
+    ({"event": "upload", "name": "'tis", "size": 1}, '#plans ann uploaded \'tis (1 byte). Type: dwn plans "\'tis"'),
     ({"event": "file_removed", "name": "notes.txt"}, "#plans ann has removed the file notes.txt."),
     ({"event": "thread_removed"}, "#plans ann has removed this thread."),
     ({"event": "thread_removed", "from": "system"}, "#plans The administrator has removed this thread."),
@@ -325,6 +326,22 @@ def test_a_place_that_is_not_there_or_goes_is_left() -> None:
         "combining marks in a row.",
         "#plans ann has removed this thread.", "Lines without a command do not go to #plans any more.",
     ]  # fmt: skip
+
+
+def test_going_on_before_the_server_has_answered() -> None:
+    person = Person(window=9)
+    person.types("bob", "secret")
+    person.read()
+    scripts(person, "rdt", page(), page(), page(), {"status": "NO_SUCH_THREAD", "text": "There is none."})
+    person.wire.server.mute = True
+    person.types("to #plans", "to #nowhere", "to ann")
+    person.wire.server.mute = False
+    assert person.dialogue.destination.place == "ann"
+    person.wire.cut()
+    person._listen()
+    person.connect()
+    assert person.dialogue.destination.place == "ann" and len(asked(person, "rdt")) == 4
+    assert "There is none." not in person.read(), "nobody wants to know any more"
 
 
 def test_a_script_whose_line_goes_nowhere_fails() -> None:

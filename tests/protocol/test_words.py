@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.words import BadQuotes, last_word, quoted, readable_size, split_words
+from chatlib.protocol import kinds
+from chatlib.protocol.commands import Role, parse
+from chatlib.protocol.words import BadQuotes, last_word, quoted, readable_size, rest_quoted, split_words
 
 
 @pytest.mark.parametrize(("size", "text"), [
@@ -35,3 +37,8 @@ def test_an_open_quote() -> None:
     assert last_word('file bob "my re') == (9, "my re", '"')
     assert last_word("file bob 'a b'/c") == (9, "a b/c", "")
     assert last_word("file bob ") == (9, "", "")
+
+
+@given(st.text(st.sampled_from("ab \"'\u2003é"), min_size=1, max_size=6).filter(kinds.NEW_FILE_NAME.accepts))
+def test_a_name_that_takes_the_rest_of_the_line_comes_back(name: str) -> None:
+    assert parse(f"dwn plans {rest_quoted(name)}", Role.USER)[1] == {"title": "plans", "name": name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatlib.client.news import Fields
 from chatlib.program.sentences.book import Line, Sentences, error, items, lists, quiet, says, stamp
 from chatlib.protocol.text import counted, visible
-from chatlib.protocol.words import readable_size
+from chatlib.protocol.words import readable_size, rest_quoted
 from chatlib.terminal.screen import style
 
 # Where lines without a command go.
@@ -109,7 +109,8 @@ def _delete(fields: Fields) -> Line:
 
 def _upload(fields: Fields) -> Line:
     name, size = visible(str(fields.get("name"))), readable_size(fields.get("size"))
-    return (*_title(fields), f"{_by(fields)} uploaded {name} ({size}). Type: dwn {fields.get('thread')} {name}")
+    command = f"dwn {fields.get('thread')} {rest_quoted(name)}"
+    return (*_title(fields), f"{_by(fields)} uploaded {name} ({size}). Type: {command}")
 
 
 def _file_removed(fields: Fields) -> Line:
