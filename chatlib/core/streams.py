@@ -31,7 +31,7 @@ UNKNOWN = "?"  # who sent a broadcast that an earlier version has kept; no name
 CHECKSUM = 8  # bytes that the message store puts before each line
 CHUNK = 64  # positions in a chunk; homes are full of them, so it cannot be changed
 TAIL = 128  # positions at which a tail gives a chunk away
-COUNTED = 4_000  # of so many, the latest of a stream, it is counted which a block hides: a login must not take long
+COUNTED = 4_000  # unread messages of which it is counted how many a block hides: a login must not take long
 CHUNKS_AT_ONCE = 16  # chunks that are looked through at once for what no block hides
 MORE = 1 << 62  # in the place of an offset: what follows this seq was not looked at; ask again from there
 _NONE: Sequence[int] = ()
@@ -234,15 +234,15 @@ class SharedStream(Stream):
                 yield part.seqs[0], MORE
                 return
 
-    def hidden_after(self, refused: Refused, seq: int, chunks: Chunks) -> int:
-        """How many later than `seq` a block hid; of the latest COUNTED, or a few more."""
+    def hidden_after(self, refused: Refused, seq: int, chunks: Chunks, most: int) -> int:
+        """How many later than `seq` a block hid; of the latest `most`, or a few more."""
         count, looked_at = 0, 0
         for part in self._earlier(self.seqs[-1] + 1 if self.seqs else 0, chunks):
             start = bisect_right(part.seqs, seq)
             for sender in refused.keys() & part.senders[start:]:
                 count += _hidden(refused[sender], sender, part.senders[start:], part.seqs[start:])
             looked_at += len(part.seqs) - start
-            if start or looked_at >= COUNTED:
+            if start or looked_at >= most:
                 break
         return count
 

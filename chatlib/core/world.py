@@ -28,7 +28,7 @@ from chatlib.core.features import FEATURES, HANDLERS, RECIPES
 from chatlib.core.lockouts import Lockouts
 from chatlib.core.ordered import Directory, Ordered
 from chatlib.core.replies import INTERNAL, Encoded, Reply, encoded, refusal, text_of
-from chatlib.core.streams import CHECKSUM, MORE, Chunks, Position, SharedStream, Stream
+from chatlib.core.streams import CHECKSUM, COUNTED, MORE, Chunks, Position, SharedStream, Stream
 
 _LAST = "\x7f"  # behind every name
 _FEW = 2_000  # who left lately are sorted for each page; beyond, all accounts are looked at until the page is full
@@ -170,14 +170,15 @@ class World:
         return found
 
     def unread(self, account: Account) -> int:
-        """How many messages `account` has not seen. What a block hid counts among them when there is more than
-        ``streams.COUNTED`` of a stream."""
+        """How many messages `account` has not seen. Of more than COUNTED, some that a block hid count, too."""
         seen, refused, chunks = max(account.seen, self.floor - 1), account.refused, self.archive
-        count = account.mail.count_after(seen, chunks)
+        count, left = account.mail.count_after(seen, chunks), COUNTED
         for stream, least in self._followed(account, seen):
-            count += stream.count_after(least, chunks)
-            if refused:
-                count -= stream.hidden_after(refused, least, chunks)
+            later = stream.count_after(least, chunks)
+            count += later
+            if refused and later and left > 0:
+                count -= stream.hidden_after(refused, least, chunks, left)
+                left -= later
         return count
 
     def history(self, user: str, before: int) -> Iterable[Position]:

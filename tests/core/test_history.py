@@ -269,3 +269,20 @@ def test_who_follows_much_is_handed_the_first_of_all_of_it() -> None:
     story.stage.recorder.chunk = lambda offset: (next(reads), chunk(offset))[1]  # type: ignore[method-assign]
     assert waiting("ann", 0, 12) == plain[:12]
     assert next(reads) <= 18, "of each stream no more than can be among them"
+
+
+def test_a_login_looks_for_what_blocks_hide_in_so_many_messages_of_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    story.block("ann", "bob")
+    for thread in THREADS:
+        story.follow("ann", thread)
+    for number in range(90):
+        story.say("bob" if number % 2 else "cyd", ("all", *THREADS)[number % 3])
+    world = story.stage.world
+    account = world.accounts["ann"]
+    assert world.unread(account) == len(story.plain("ann"))
+    monkeypatch.setattr("chatlib.core.world.COUNTED", 20)
+    reads, chunk = count(), story.stage.recorder.chunk
+    story.stage.recorder.chunk = lambda offset: (next(reads), chunk(offset))[1]  # type: ignore[method-assign]
+    assert len(story.plain("ann")) < world.unread(account) < 90
+    assert next(reads) <= 20, "not so many for each"

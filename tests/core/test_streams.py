@@ -83,7 +83,7 @@ class Shelf:
         assert self.kept(lambda one: self.stream.kept_after(one, refused, self.disk), seq) == kept
         latest = [row for row in self.plain[-streams.COUNTED :] if row in later]
         hidden = sum(hides(refused, row[2], row[0]) for row in latest)
-        counted = self.stream.hidden_after(refused, seq, self.disk)
+        counted = self.stream.hidden_after(refused, seq, self.disk, streams.COUNTED)
         assert hidden <= counted <= len(later) - len(kept)
         if len(later) <= streams.COUNTED:
             assert counted == len(later) - len(kept)
@@ -154,7 +154,7 @@ def test_what_is_in_the_tail_is_not_looked_for_on_the_disk() -> None:
     oldest = stream.seqs[0]
     assert stream.count_after(oldest, disk) == len(list(stream.after(oldest, disk))) == len(stream.seqs) - 1
     assert len(list(stream.before(99, oldest + 1, disk))) == len(stream.seqs) - 1
-    assert stream.hidden_after({"ann": array("q", [0])}, oldest, disk) == len(stream.seqs) - 1
+    assert stream.hidden_after({"ann": array("q", [0])}, oldest, disk, 20) == len(stream.seqs) - 1
     assert disk.reads == 0
     assert stream.count_after(10, disk) == 40 and disk.reads == 1, "one chunk holds what is on both sides"
 
