@@ -14,7 +14,7 @@ from chatlib.protocol.framing import decode
 from chatlib.storage.messages import MessageStore
 
 DAY = 86_400.0
-_FAR = 1 << 20  # bytes of a segment in which a message is looked for: much may have been erased
+_FAR = 1 << 16  # bytes of a segment in which a message is looked for: much may have been erased
 
 
 class Retention:
@@ -22,6 +22,7 @@ class Retention:
 
     def __init__(self, world: World, store: MessageStore) -> None:
         self._world, self._store = world, store
+        self._firsts: dict[int, tuple[int, float] | None] = {}  # by where the segment begins, once they are known
         self._tried: object = None  # where the world stood when the latest command was given
 
     def due(self, now: float) -> Command | None:
@@ -46,16 +47,28 @@ class Retention:
         All that stands before it is earlier, too: time never goes back in the store.
         """
         begins = self._store.begins
-        number = bisect_left(begins, oldest, lo=1, key=self._begins_at) - 1
-        first = self._first(begins[number]) if number > 0 else None
+        number = bisect_left(range(len(begins)), oldest, lo=1, key=self._begins_at) - 1
+        first = self._first_from(number) if number > 0 else None
         return (first[0], begins[number]) if first else (0, 0)
 
-    def _begins_at(self, base: int) -> float:
-        first = self._first(base)
+    def _begins_at(self, number: int) -> float:
+        first = self._first_from(number)
         return first[1] if first else float("inf")
+
+    def _first_from(self, number: int) -> tuple[int, float] | None:
+        """The first message from the beginning of a segment on; there may be none left in the segment itself."""
+        return next(filter(None, map(self._first, self._store.begins[number:])), None)
 
     def _first(self, base: int) -> tuple[int, float] | None:
         """The seq and the time of the first message of a segment."""
+        if base not in self._firsts:
+            first = self._read_first(base)
+            if first is None and base == self._store.begins[-1]:
+                return None  # the first is still to come
+            self._firsts[base] = first
+        return self._firsts[base]
+
+    def _read_first(self, base: int) -> tuple[int, float] | None:
         for _, line in self._store.lines_from(base, _FAR):
             event = decode(line[:-1])
             seq, time = event.get("seq"), event.get("time")

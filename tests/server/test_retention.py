@@ -175,6 +175,33 @@ def test_lines_of_an_account_that_goes_meanwhile(build: Callable[..., House]) ->
     assert house.heard_by_admin() == []
 
 
+def test_segments_of_an_account_that_has_gone_keep_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in them says how old they are: what follows does."""
+    life = Life(house, 4)
+    house.register("bot")
+    columbia = house.login("Columbia")
+    for number in range(200):
+        columbia.ask("message", to="bot", text=f"{number} to the bot")
+    columbia.ask("logout")
+    assert house.greet().prove("deregister", "bot")["status"] == "OK"
+    life.talk(20)
+    house.admin("change KEEP_MESSAGES 10")
+    monkeypatch.setattr("chatlib.server.retention._FAR", 1_000)
+    read: list[int] = []
+    lines_from = messages.MessageStore.lines_from
+    monkeypatch.setattr(
+        messages.MessageStore, "lines_from", lambda store, at, size: (read.append(at), lines_from(store, at, size))[1]
+    )
+    there = life.segments()
+    assert len(there) > 20
+    assert house.save() == ["Saved."]
+    assert len(life.segments()) < 6 and 20 <= len(life.check()) < 35
+    assert house.save() == ["Saved."]
+    assert len([at for at in read if at < house.server.messages.begins[-1]]) == len(set(read)) - 1, "once each"
+
+
 def test_a_start_refuses_when_a_segment_is_missing(house: House) -> None:
     life = Life(house, 40)
     house.stop()
