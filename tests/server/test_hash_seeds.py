@@ -39,6 +39,7 @@ def commands(chance: Any, count: int) -> list[dict[str, Any]]:
     life = [{"action": "edit", "parameters": {"MAX_FAILURES": 3}, "accounts": {user: str(VERIFIER) for user in USERS}}]
     life += [{"action": "login", "user": user, "address": ORIGINS[0], "client": user[-1] * 3} for user in USERS]
     for number in range(count):
+        title = {"by": chance.choice(USERS), "title": f"thread{number % 3}"}
         user, other, origin = chance.choice(USERS), chance.choice(USERS), chance.choice(ORIGINS)
         one: dict[str, Any] = chance.choice([
             {"action": "message", "by": user, "to": other, "text": f"message {number}", "key": f"k{number % 5}"},
@@ -51,6 +52,9 @@ def commands(chance: Any, count: int) -> list[dict[str, Any]]:
             {"action": "file_stored", "user": user, "to": other, "name": f"file {number % 9}", "size": 10,
              "sha256": "0" * 64, "blob": f"{number:032x}"},
             {"action": "filedecline", "by": user, "sender": other, "name": f"file {number % 9}"},
+            {"action": "crt", **title}, {"action": "msg", **title, "text": f"post {number}"},
+            {"action": "msg", **title, "text": f"post {number}"}, {"action": "follow", **title},
+            {"action": "rmv", **title} if number % 5 == 0 else {"action": "dlt", **title, "number": 1},
             {"action": "seen", "seen": {user: number, other: number}},
             {"action": "unlock", "user": user} if number % 10 else {"action": "kick", "user": user},
         ])  # fmt: skip
@@ -94,7 +98,7 @@ def test_the_text_files_do_not_depend_on_the_order_of_sets(tmp_path: Path) -> No
             if path.is_file() and path.name not in NOT_COMPARED and path.parent.name != "logs"
         }
     (first_said, first), *others = made.values()
-    for name in ("block_rep.txt", "list_block.txt", "file_rep.txt", "replies.txt"):
+    for name in ("block_rep.txt", "list_block.txt", "file_rep.txt", "replies.txt", "threads/thread1"):
         assert len(first[f"data/{name}"].splitlines()) > 5, f"{name}: a life in which too little happened"
     for said, files in others:
         assert said == first_said

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from chatlib.core import mailboxes, streams
+from chatlib.core.threads import forum_of
 from chatlib.core.world import Command, Reply
 from chatlib.server.delivery import Delivery
 from chatlib.server.effects import Effects
@@ -179,15 +180,20 @@ class Story:
             assert any(texts == [text for _, text in one][: len(texts)] for one in there), "in order, and once"
             assert len(texts) >= min(sum(lsn <= self.kept for lsn, _ in one) for one in there), "what was acknowledged"
         assert small.world.lsn > self.answered, "no seq is given twice"
+        thread, posts = forum_of(small.world).named("plans"), self.told["ann"]  # who follows what she writes
+        said = thread.texts if thread else []
+        assert said == [text for _, text in posts][: len(said)], "in order, and once, and however old"
+        assert len(said) >= sum(lsn <= self.kept for lsn, _ in posts), "what was acknowledged"
 
 
 def live(small: Small, story: Story, chance: Any, mode: str) -> None:
-    """A short life: messages, short and long, mail that is erased, mail that is too old, and checkpoints."""
+    """A short life: messages, short and long, a thread, mail that is erased, mail that is too old, and checkpoints."""
     if "expiring" in mode:
         small.do({"action": "edit", "parameters": {"KEEP_MESSAGES": 1}})
     for user in USERS:
         small.do({"action": "register", "user": user, "verifier": "x"})
         small.do({"action": "login", "user": user, "address": "10.0.0.1"})
+    small.do({"action": "crt", "by": "ann", "title": "Plans"})
     small.tick()
     small.journal.sync_always = not mode.startswith("second")
     small.syncer.in_place = mode.startswith("always") and "slow" not in mode
@@ -199,6 +205,8 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
             if to not in story.left:
                 story.told[to].append((small.journal.given + 1, text))
                 small.do({"action": "message", "by": "ann", "to": to, "text": text})
+        story.told["ann"].append((small.journal.given + 1, f"post {number}"))
+        small.do({"action": "msg", "by": "ann", "title": "plans", "text": f"post {number}"})
         if number == 9:
             small.do({"action": "depart", "user": "cyd", "session": small.world.online["cyd"].login})
             story.left["cyd"] = small.do({"action": "deregister", "user": "cyd"})
