@@ -259,6 +259,25 @@ def test_a_thread_that_shrinks_while_it_is_read(monkeypatch: pytest.MonkeyPatch)
     assert said == [f"text {number}" for number in range(1, 31)]
 
 
+def test_a_connection_that_breaks_while_a_thread_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forumtalk, "PORTION", 5)
+    person, thread = logged_in(), Thread("m" * 30)
+
+    def breaking(request: dict[str, Any]) -> dict[str, Any]:
+        person.wire.server.mute = len(thread.asked) == 3
+        return thread(request)
+
+    monkeypatch.setattr(person.wire.server, "_rdt", breaking, raising=False)
+    person.types("rdt plans")
+    assert person.read().count("text") == 10 and not person.dialogue.accepts()
+    person.wire.cut()
+    person.wire.server.mute = False
+    person._listen()
+    person.connect()
+    said = [line.split(": ")[-1] for line in person.read().splitlines() if "text" in line]
+    assert said == [f"text {number}" for number in range(11, 31)] and person.dialogue.accepts()
+
+
 def test_a_thread_that_goes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forumtalk, "PORTION", 2)
     person = logged_in()
