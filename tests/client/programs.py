@@ -64,10 +64,10 @@ def script(server: Listening, tmp_path: Path, lines: str, *flags: str) -> tuple[
 class Pseudo:
     """A process in a pseudo-terminal; `screen` is what it wrote since what was last waited for, `all` everything."""
 
-    def __init__(self, words: list[str], tmp_path: Path, controls: bool) -> None:
+    def __init__(self, words: list[str], tmp_path: Path, controls: bool, columns: int = COLUMNS) -> None:
         self.screen = self.all = ""
         self.fd, self.slave = pty.openpty()
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self.found = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
             words, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment(tmp_path),

@@ -12,11 +12,13 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.client.programs import Pseudo, Shell
+from tests.client.programs import COLUMNS, ROWS, Pseudo, Shell
 from tests.program.peer import ROOT, Program, TcpPeer, make_home
+from tests.terminal.emulator import Emulator
 
 SERVER = [sys.executable, str(ROOT / "server.py"), "0"]
 CTRL_C, CTRL_D, CTRL_Z = "\x03", "\x04", "\x1a"
@@ -41,9 +43,10 @@ def login(port: int, user: str) -> TcpPeer:
 class Window(Pseudo):
     """A server in a terminal of its own. `ignoring`: as ``nohup`` starts it."""
 
-    def __init__(self, home: Path, *flags: str, ignoring: bool = False) -> None:
+    def __init__(self, home: Path, *flags: str, ignoring: bool = False, columns: int = COLUMNS) -> None:
         words = [*SERVER, "--home", str(home), *flags]
-        super().__init__(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words] if ignoring else words, home, True)
+        words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words] if ignoring else words
+        super().__init__(words, home, True, columns)
         self.port = port_of(self)
         self.shows("> ")
 
@@ -58,7 +61,7 @@ class Window(Pseudo):
 def window(home: Path) -> Iterator[Callable[..., Window]]:
     opened: list[Window] = []
 
-    def start(*flags: str, **options: bool) -> Window:
+    def start(*flags: str, **options: Any) -> Window:
         opened.append(Window(home, *flags, **options))
         return opened[-1]
 
@@ -117,6 +120,38 @@ def test_what_happens_does_not_tear_what_is_typed(window: Start) -> None:
     server.types("stop\r")
     server.shows("Everything is saved. Goodbye!")
     assert server.ends() == 0
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_while_three_clients_talk(window: Start, columns: int) -> None:
+    server = window(columns=columns)
+    server.types("say the half-typed li")
+    server.shows("half-typed li")
+    peers = {}
+    for name in ("ann", "bob", "cid"):
+        peers[name] = login(server.port, name)
+        server.shows(f"] login {name} from 127.0.0.1")
+        server.shows("server> say the half-typed li")
+    assert peers["ann"].ask("message", to="bob", text="hello")["delivered"]
+    assert peers["bob"].ask("broadcast", text="to all")["status"] == "OK"
+    assert peers["cid"].event("broadcast")["text"] == "to all"
+    stranger = TcpPeer(server.port)
+    stranger.ask("hello", protocol=1)
+    stranger.prove("login", "cid", "a wrong one")
+    server.shows("left")
+    server.shows("server> say the half-typed li")
+    server.types("ne\r")
+    server.shows("Told 3 users.")
+    assert peers["ann"].event("notice")["text"] == "the half-typed line"
+    server.types("online us\t\rstop\r")
+    assert server.ends() == 0
+    glass = Emulator(columns, ROWS)
+    glass.write(server.all)
+    lines = glass.logical_lines()
+    for whole in ("login bob from 127.0.0.1", "wrong password cid from 127.0.0.1: 2 tries are left"):
+        assert [line[11:] for line in lines].count(whole) == 1, lines  # behind its time
+    assert lines.count("3 online:") == lines.count("server> online users") == 1, lines
+    assert [line for line in lines if "half-typed" in line] == ["server> say the half-typed line"], "in its place"
 
 
 @pytest.mark.parametrize("flags", [[], ["--plain"]])
