@@ -248,7 +248,7 @@ def test_a_password_that_was_changed_meanwhile_stops_nothing(kept: House) -> Non
 LINES = [
     "online users", "blocked users", "all users", "MaxCon", "change MaxCon 7", "change MaxCon 0", "change nothing 1",
     "kick SEAS", "kick nobody", "unlock SEAS", "say  hello ", "say", "files", "drop 7", "save", "reload", "help",
-    "help change", "help no", "no such command", "", "   ", "kick a/b", "remove thread plans",
+    "help change", "help no", "no such command", "", "   ", "kick a/b", "threads", "remove thread plans",
 ]  # fmt: skip
 
 
