@@ -91,7 +91,10 @@ class Dialect(Protocol):
 
     @property
     def translate(self) -> Callable[[bytes], bytes] | None:
-        """An event or a reply (a JSON line, with its end) → how this dialect says it. None: as it is."""
+        """An event or a reply (a JSON line, with its end) → how this dialect says it. None: as it is.
+
+        It is called while a tick's words are sent, so it must not raise: that would end the server.
+        """
 
 
 class JsonLines:
