@@ -4,8 +4,8 @@
 //
 //   broadcast   `senders` of the `users` online keep `inflight` broadcasts in flight in total, evenly; everybody
 //               receives each one, the sender too
-//   post        the same with messages in the `threads` threads of a forum, t0, t1 and so on, one after the other; all
-//               users follow them
+//   post        the same with messages in `threads` threads of a forum, one after the other, from t<first> on (t0, t1);
+//               all users follow them
 //   direct      user 2i sends to user 2i+1, each such pair keeps `inflight` messages in flight; `both`=1: also back
 //   latency     the same pairs, an open loop: `rate` messages a second altogether, timed from the moment each was
 //               due until it is received, so that a stall is charged to every message it held up
@@ -54,13 +54,13 @@
 #define NEVER UINT64_MAX
 
 static struct {
-    long users, senders, inflight, threads, both, keys, rate, interval, count, seconds, concurrency, text, deadline;
+    long users, senders, inflight, threads, first, both, keys, rate, interval, count, seconds, concurrency, text, deadline;
 } opt = {.users = 100, .senders = 1, .inflight = 1, .threads = 1, .rate = 1000, .interval = 5000, .seconds = 4,
          .concurrency = 32, .text = 64, .deadline = 120};
 
 static const struct { const char *name; long *value; } OPTIONS[] = {
     {"users", &opt.users}, {"senders", &opt.senders}, {"inflight", &opt.inflight}, {"both", &opt.both},
-    {"threads", &opt.threads},
+    {"threads", &opt.threads}, {"first", &opt.first},
     {"keys", &opt.keys}, {"rate", &opt.rate}, {"interval", &opt.interval}, {"count", &opt.count},
     {"seconds", &opt.seconds}, {"concurrency", &opt.concurrency}, {"text", &opt.text}, {"deadline", &opt.deadline},
 };
@@ -403,7 +403,8 @@ static void send_broadcast(Conn *c) { send_text(c, "\"action\":\"broadcast\"", c
 
 static void send_post(Conn *c) {
     char head[64];
-    snprintf(head, sizeof head, "\"action\":\"msg\",\"title\":\"t%llu\"", (unsigned long long)(sent % (uint64_t)opt.threads));
+    unsigned long long thread = (uint64_t)opt.first + sent % (uint64_t)opt.threads;
+    snprintf(head, sizeof head, "\"action\":\"msg\",\"title\":\"t%llu\"", thread);
     send_text(c, head, clock_ns());
 }
 
@@ -450,7 +451,7 @@ static uint64_t no_tick(void) { return stopping ? NEVER : stop_at; }
 // compared for the others; what it says is checked for each.
 static Delivery seen[RING];
 
-static void send_to_all(Conn *c) { (is((Span){scenario->name, strlen(scenario->name)}, "post") ? send_post : send_broadcast)(c); }
+static void send_to_all(Conn *c) { (strcmp(scenario->name, "post") ? send_broadcast : send_post)(c); }
 
 static void broadcast_start(void) {
     if (opt.senders > opt.users || opt.inflight % opt.senders) die("inflight must be a multiple of senders");
