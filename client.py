@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from chatlib.program.program import Options, Program
+from chatlib.program.steering import ConsoleProgram
 from chatlib.protocol.kinds import NAME
 from chatlib.protocol.text import is_name
 
@@ -42,10 +43,20 @@ def parse_arguments(words: list[str]) -> Options:
                         help="where files are saved (the current folder)")  # fmt: skip
     parser.add_argument("--no-reconnect", action="store_true", help="end when the connection is lost")
     parser.add_argument("--no-history", action="store_true", help="do not keep what is typed for the next time")
+    parser.add_argument("--admin", action="store_true",
+                        help="no chat: the server's own console from afar, for the administrator")  # fmt: skip
     found = parser.parse_args(words)
+    if found.admin and found.user:
+        parser.error("--admin is no user's: it takes no --user")
     return Options(found.ip, found.port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
-                   found.downloads)  # fmt: skip
+                   found.downloads, found.admin)  # fmt: skip
+
+
+def main(words: list[str]) -> int:
+    """Runs a client; returns the exit status."""
+    options = parse_arguments(words)
+    return (ConsoleProgram if options.admin else Program)(options, os.environ).run()
 
 
 if __name__ == "__main__":
-    sys.exit(Program(parse_arguments(sys.argv[1:]), os.environ).run())
+    sys.exit(main(sys.argv[1:]))

@@ -12,8 +12,8 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
-from chatlib.client.conversation import Conversation
 from chatlib.client.filelinks import Address
 from chatlib.client.heartbeat import NEVER
 from chatlib.protocol.commands import State
@@ -41,11 +41,32 @@ class Alarm:
         self._rings_at = NEVER
 
 
+class Talk(Protocol):
+    """What is said on the connection: a conversation, as far as the link is concerned."""
+
+    state: State | None  # None: not connected
+    user: str
+    wanted: bool  # whether there should be a connection
+    retry_after: float  # seconds to wait before the next one
+
+    def take_output(self) -> bytes: ...
+
+    def deadline(self) -> float: ...
+
+    def tick(self, now: float) -> None: ...
+
+    def connected(self, now: float) -> None: ...
+
+    def received(self, chunk: bytes, now: float) -> None: ...
+
+    def disconnected(self, text: str, now: float, status: str = "LOST") -> None: ...
+
+
 class Link:
     """The connection to `host` and `port`, whichever it is at the moment."""
 
     def __init__(
-        self, loop: Loop, host: str, port: int, conversation: Conversation, jitter: Callable[[], float] = random.random
+        self, loop: Loop, host: str, port: int, conversation: Talk, jitter: Callable[[], float] = random.random
     ) -> None:
         self.retry_at = loop.now
         self._loop = loop

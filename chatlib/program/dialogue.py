@@ -26,7 +26,7 @@ from chatlib.program.sentences.book import Line, error
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Role, UsageError, find, parse
 from chatlib.terminal.completion import Names
-from chatlib.terminal.teletype import Prompt
+from chatlib.terminal.operator import Prompt
 
 
 class Dialogue:

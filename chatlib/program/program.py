@@ -29,9 +29,10 @@ from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.reactor.loop import Loop, Signals
 from chatlib.terminal.history import HistoryFile
+from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.progress import STEP
 from chatlib.terminal.screen import style
-from chatlib.terminal.teletype import Operator, Prompt, Teletype
+from chatlib.terminal.teletype import Teletype
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Options:
     reconnect: bool = True
     history: bool = True
     downloads: Path = Path()
+    admin: bool = False
 
 
 def _raise(fault: BaseException) -> None:

@@ -18,7 +18,7 @@ from chatlib.program.sentences.book import Line, error
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import is_name
-from chatlib.terminal.teletype import Prompt
+from chatlib.terminal.operator import Prompt
 
 Question = Callable[[str, float], None]
 

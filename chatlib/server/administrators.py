@@ -22,8 +22,8 @@ from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
 from chatlib.server.console import Console
 from chatlib.server.session import Session
+from chatlib.terminal.operator import Prompt
 from chatlib.terminal.screen import Styled
-from chatlib.terminal.teletype import Prompt
 
 MOST = 8  # consoles from afar at once
 TIME_OUT = 3_600.0  # seconds without a line or a key typed until one ends

@@ -24,8 +24,8 @@ from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
 from chatlib.storage.parameters import PARAMETERS, Parameter, find
 from chatlib.storage.serverlog import ServerLog
+from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.screen import style
-from chatlib.terminal.teletype import Operator, Prompt
 
 Fields = dict[str, Any]
 PROMPT = "server> "

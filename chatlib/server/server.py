@@ -123,7 +123,7 @@ class Server:
         self.sessions = Sessions(
             loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
-            steering=self.administrators,
+            consoles=self.administrators,
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note,
         )  # fmt: skip

@@ -38,7 +38,7 @@ class Transferring(Protocol):
         """How many are under way."""
 
 
-class Steering(Protocol):
+class ConsolesAfar(Protocol):
     """The consoles from afar, as far as sessions are concerned."""
 
     def drained(self, session: Session) -> None:
@@ -53,13 +53,13 @@ class Sessions:
 
     def __init__(
         self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, strangers: Strangers,
-        buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring, steering: Steering,
-        submit: Callable[[Command], None], note: Callable[[str], None],
+        buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring,
+        consoles: ConsolesAfar, submit: Callable[[Command], None], note: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._loop, self._world, self._log, self._delivery = loop, world, log, delivery
         self._seats, self._strangers, self._buckets, self._acknowledged = seats, strangers, buckets, acknowledged
         self._catch_up, self._transfers, self._submit, self._note = catch_up, transfers, submit, note
-        self._steering = steering
+        self._consoles = consoles
         self._all: dict[Session, None] = {}
         self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
         self._closing: list[Session] = []
@@ -121,7 +121,7 @@ class Sessions:
         if session.login and not session.listening and not session.over:
             self._catch_up.go_on(session)
         elif session.state is State.CONSOLE:
-            self._steering.drained(session)
+            self._consoles.drained(session)
 
     def departure(self, session: Session) -> Command:
         """The command that tells the world, once, that `session` is over."""
@@ -139,7 +139,7 @@ class Sessions:
             self._acknowledged.leave(session)
             self._transfers.leave(session.user, session.login)
         elif session.state is State.CONSOLE:
-            self._steering.gone(session)
+            self._consoles.gone(session)
         self._seats.leave(session)
 
     def said_bye(self, session: Session, status: str) -> None:

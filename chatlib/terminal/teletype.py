@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Self
+from typing import Self
 
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
@@ -34,61 +34,12 @@ from chatlib.terminal.modes import (
     wants_colour,
     window_size,
 )
+from chatlib.terminal.operator import Operator
 from chatlib.terminal.screen import Display, Part, PlainScreen, Screen
 
 STDIN, STDOUT = 0, 1
 _LIMIT = 8 << 20  # characters kept for a reader who does not read: a list of 100,000 users
 _RETRY = 0.5  # seconds until a terminal that belongs to another job is tried again
-
-
-class Prompt(NamedTuple):
-    """What stands before the half-typed line."""
-
-    text: str
-    note: str = ""  # in between, such as ``(offline)``
-    secret: bool = False  # nothing that is typed is shown
-    question: bool = False  # the next line answers one: it is no command, and not remembered
-
-
-class Operator:
-    """The program behind it: what a person does there. A program overrides what concerns it."""
-
-    @property
-    def prompt(self) -> Prompt:
-        raise NotImplementedError
-
-    @property
-    def ready(self) -> bool:
-        """Whether the next line can be taken now; before, it has to wait."""
-        return True
-
-    def line(self, line: str) -> None:
-        """A line was typed."""
-
-    def complete(self, before: str) -> list[str]:
-        """What the half-typed line may become, as :class:`.Editor` takes it."""
-        return []
-
-    def touched(self) -> None:
-        """Keys were pressed at a terminal: somebody is there."""
-
-    def interrupted(self) -> None:
-        """Ctrl+C, with nothing typed that it was to clear."""
-
-    def end_typed(self) -> None:
-        """Ctrl+D at a terminal."""
-
-    def ended(self) -> None:
-        """The end of a pipe or file: no more lines."""
-
-    def hung_up(self) -> None:
-        """The terminal is gone."""
-
-    def continued(self, seconds: float) -> None:
-        """The program had been stopped: by Ctrl+Z for so long, else 0."""
-
-    def unread(self, failure: OSError) -> None:
-        """What was printed cannot be written: nobody will ever read it."""
 
 
 class Teletype:
@@ -154,6 +105,12 @@ class Teletype:
         self._operator = operator
         if isinstance(self._editor, Editor):
             self._editor.complete = operator.complete
+
+    def complete(self, before: str) -> None:
+        """What a half-typed line may become was not known when Tab was pressed, and is by now: if the line is still
+        `before`, Tab is pressed once more."""
+        if isinstance(self._editor, Editor) and self._editor.text[: self._editor.cursor] == before:
+            self.typed(b"\t")
 
     def remember(self, history: HistoryFile) -> None:
         """From now on lines are kept in `history`, and those in it can be recalled."""

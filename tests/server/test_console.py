@@ -17,8 +17,8 @@ from chatlib.server import console as server_console
 from chatlib.server.listings import PORTION
 from chatlib.server.presence import QUIET
 from chatlib.storage.parameters import PARAMETERS
+from chatlib.terminal.operator import Prompt
 from chatlib.terminal.screen import Part
-from chatlib.terminal.teletype import Prompt
 from tests.server.house import PASSWORD, VERIFIER, House
 
 

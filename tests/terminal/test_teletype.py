@@ -17,9 +17,10 @@ import pytest
 from chatlib.reactor.loop import Loop
 from chatlib.terminal import teletype
 from chatlib.terminal.history import HistoryFile
+from chatlib.terminal.operator import Operator as TeletypeOperator
+from chatlib.terminal.operator import Prompt
 from chatlib.terminal.screen import style
-from chatlib.terminal.teletype import Operator as TeletypeOperator
-from chatlib.terminal.teletype import Prompt, Teletype
+from chatlib.terminal.teletype import Teletype
 from tests.terminal.emulator import Emulator
 
 COLUMNS, ROWS = 40, 12
