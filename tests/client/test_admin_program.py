@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.client.conftest import Server
-from tests.client.programs import Terminal, script
+from tests.client.programs import Terminal, command, environment, script, until
 
 PASSWORD = "the keeper's own"
 ASKED = "Please enter the administrator's password:"
@@ -280,8 +282,27 @@ def test_there_is_no_console_without_a_password_or_a_server(server: Server, tmp_
     assert status == 1 and "cannot be reached" in said
 
 
+def test_it_is_no_users(server: Server, tmp_path: Path) -> None:
+    done = subprocess.run(command(server, "--admin", "--user", "ann"), capture_output=True, env=environment(tmp_path))
+    assert done.returncode == 2 and b"--admin is no user's: it takes no --user" in done.stderr
+
+
 def test_a_server_that_is_killed_ends_it(kept: Server, terminal: Callable[..., Terminal]) -> None:
     admin = arrive(terminal)
     kept.kill()
     admin.shows("Error! The server closed the connection.")
     assert admin.ends() == 1
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_a_server_that_says_nothing_can_be_left(tmp_path: Path, key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        admin = Terminal(silent.getsockname()[1], tmp_path, "--admin")
+        try:
+            connection, _ = silent.accept()
+            until(lambda: not admin.echoes())
+            admin.types(key)
+            assert admin.ends() == 0
+            connection.close()
+        finally:
+            admin.close()

@@ -168,6 +168,7 @@ def picture(world: World) -> dict[str, Any]:
                    a.blocked_by, a.files, a.known, None if a.replies is None else list(a.replies.items()))
             for user, a in world.accounts.items()
         },
+        "admin": world.admin,
         "online": {
             user: (p.login, p.since, p.address, p.client, p.away_from) for user, p in world.online.items()
         },

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program.peer import PASSWORD, Program
+from tests.program.peer import PASSWORD, VERIFIER, Program
 
 Start = Callable[..., Program]
 
@@ -40,12 +40,16 @@ def begun(start: Start, temporary: Path) -> tuple[Program, Path]:
     return server, folder
 
 
-@pytest.mark.parametrize("how", ["stop", signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", ["stop", "SHT", signal.SIGTERM, signal.SIGINT])
 def test_a_clean_stop_removes_all_of_it(start: Start, temporary: Path, home: Path, how: str | signal.Signals) -> None:
+    with open(home / "credentials.txt", "a") as file:
+        file.write(f"admin {VERIFIER}\n")
     before = content(home)
     server, folder = begun(start, temporary)
     if isinstance(how, signal.Signals):
         server.process.send_signal(how)
+    elif how == "SHT":
+        assert server.login("cid").prove("sht", "admin")["status"] == "OK"
     else:
         server.type(how)
     status, said = server.ended()
