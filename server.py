@@ -36,8 +36,8 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, metavar="FOLDER",
                         help="folder of para.txt, credentials.txt and data/ (default: the current one)")  # fmt: skip
     parser.add_argument("--ephemeral", action="store_true",
-                        help="use a new home that a clean stop removes; credentials.txt and para.txt of FOLDER are"
-                             " copied into it, and FOLDER stays as it is")  # fmt: skip
+                        help="use a new home, which a clean stop removes: with copies of credentials.txt and para.txt"
+                             " of the current folder or that of --home, where nothing is changed")  # fmt: skip
     parser.add_argument("--set-admin-password", action="store_true",
                         help="ask for the password of SHT and of client.py --admin; start no server")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="plain lines at the console: for screen readers")

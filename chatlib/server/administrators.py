@@ -62,14 +62,15 @@ class Administrators:
             return refusal("TOO_MANY_CONSOLES", f"{MOST} consoles are open from afar already.")
         return reply
 
-    def let_in(self, session: Session) -> None:
-        """`session` is a console from now on."""
-        assert self._world.admin is not None
+    def let_in(self, session: Session, command: Command) -> None:
+        """`session` is a console from now on; `command` says which password was proven."""
         self._note(f"console from {session.address}: opened")
-        afar = ConsoleAfar(session, self._loop, proof_of(self._world.admin), self._build)
+        proof = {name: command[name] for name in ("joined", "against")}
+        afar = ConsoleAfar(session, self._loop, proof, self._build)
         self._all[session] = afar
         session.is_administrators(TIME_OUT)
         afar.show_prompt()
+        self.password_changed()
 
     def shut_down(self, name: str, address: str) -> None:
         """The password was proven by the user `name`: everyone is told, then the server stops."""

@@ -192,7 +192,7 @@ class Requests:
         self._after_proof(session, echo, request_id, command, reply)
         if not session.over:
             self._sessions.let_in_console(session)
-            self._administrators.let_in(session)
+            self._administrators.let_in(session, command)
 
     def _after_depart(self, session: Session, echo: Any, request_id: Any, _command: Command, _reply: Reply) -> None:
         session.reply(echo, request_id, {"status": "OK"})

@@ -389,3 +389,35 @@ def test_an_edit_by_hand_is_never_lost(
     assert held == final
     assert sorted(line for line in lines() if line.startswith("#")) == sorted(comments)
     assert not steps or opened(folder).edits() == {}
+
+
+# A line written by a program as a person would.
+
+
+def test_a_line_that_is_put_counts_as_an_edit_and_touches_no_other(tmp_path: Path) -> None:
+    write(tmp_path, "# mine\nann 1\n\nBob 2\n")
+    file = opened(tmp_path)
+    file.remember(file.edits())
+    file.write({"ann": "1", "Bob": "2"}, 1)
+    other = opened(tmp_path)
+    assert other.put("bob", "3") == [] and other.put("cid", "4") == []
+    assert text(tmp_path) == "# mine\nann 1\n\nbob 3\ncid 4\n"
+    assert changes(file) == {"bob": "3", "cid": "4"}, "whoever reads the file takes it for a person's"
+
+
+def test_a_line_is_put_into_a_new_file(tmp_path: Path) -> None:
+    assert opened(tmp_path).put("ann", "1") == []
+    assert text(tmp_path) == "ann 1\n"
+
+
+def test_a_line_that_stands_twice_is_named_and_nothing_is_put(tmp_path: Path) -> None:
+    write(tmp_path, "ann 1\nann 2\n")
+    with pytest.raises(FileError, match="line 2: ann stands in line 1 already"):
+        opened(tmp_path).put("ann", "3")
+    assert text(tmp_path) == "ann 1\nann 2\n"
+
+
+def test_a_file_that_is_saved_again_and_again_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "exchange", lambda *_: False)
+    with pytest.raises(FileError, match="saved again and again"):
+        opened(tmp_path).put("ann", "3")

@@ -209,3 +209,25 @@ def test_half_written_files_go_at_the_start(tmp_path: Path, python: Python) -> N
     Home(tmp_path)
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".*")]
     assert left == [".mine.4711.new"]
+
+
+_ALSO = """
+import sys
+from pathlib import Path
+from chatlib.storage import writerlock
+writerlock.PATIENCE = 0.0
+with writerlock.WriterLock(Path(sys.argv[1])).alone():
+    print("writes")
+"""
+
+
+def test_whoever_writes_beside_the_server_writes_alone_and_leaves_the_home_to_it(
+    tmp_path: Path, python: Python
+) -> None:
+    lock = WriterLock(tmp_path / "writer.lock")
+    lock.claim()
+    mark = (tmp_path / "writer.lock").read_bytes()
+    with lock.alone():
+        assert "still writes here" in python(_ALSO, tmp_path / "writer.lock").stderr
+    assert python(_ALSO, tmp_path / "writer.lock").stdout == "writes\n"
+    assert (tmp_path / "writer.lock").read_bytes() == mark
