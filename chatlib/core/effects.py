@@ -20,6 +20,7 @@ BROADCAST = "broadcast"  # line, excluded: stored for all; everyone online but `
 PUBLISH = "publish"  # line, (stream, excluded): stored; who is online and follows hears it. " <stream> <event>\n"
 FOLLOW = "follow"  # user, stream: hears, while online, what is published there from now on,
 UNFOLLOW = "unfollow"  # user, stream: or no longer
+CLOSE = "close"  # stream, None: nothing more is published there
 TELL = "tell"  # user, event: heard by one user when online, and not kept
 FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`, and not kept
 ANNOUNCE = "announce"  # user, News: came or went: the others may be told

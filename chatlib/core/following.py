@@ -7,9 +7,10 @@ for those who are away, until GRAVES others were removed.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
-from chatlib.core.effects import FOLLOW, PUBLISH, UNFOLLOW
+from chatlib.core.effects import CLOSE, FOLLOW, PUBLISH, UNFOLLOW
 from chatlib.core.feature import Command, Request
 from chatlib.core.replies import Reply, page_of_names, refusal
 from chatlib.core.streams import UNKNOWN
@@ -60,11 +61,14 @@ def join(world: World, lsn: int, account: Account, thread: Thread) -> bool:
 def bury(world: World, thread: Thread) -> None:
     """`thread` is removed, and its last event published: its stream stays for a while."""
     streams, forum = world.streams, forum_of(world)
+    if forum.graves is None:  # the first time since the world was read; all streams are looked through once
+        alive = {each.stream for each in forum.values()} | {thread.stream}
+        forum.graves = deque(name for name in streams if name.startswith("#") and name not in alive)
     streams[thread.stream] = streams.pop(thread.stream)  # the last to be removed stands last
-    alive = {each.stream for each in forum.values()}
-    dead = [name for name in streams if name.startswith("#") and name not in alive]
-    for name in dead[: max(0, len(dead) - GRAVES)]:
-        del streams[name]
+    forum.graves.append(thread.stream)
+    while len(forum.graves) > GRAVES:
+        del streams[forum.graves.popleft()]
+    world.effects.append((CLOSE, thread.stream, None))
 
 
 def follow(world: World, lsn: int, command: Command) -> Reply:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
@@ -133,9 +134,14 @@ class Thread:
 
 
 class Forum(Directory[Thread]):
-    """All threads, by their folded titles."""
+    """All threads, by their folded titles. `graves`: the streams of those that were removed, the oldest first, as far
+    as they are kept; None: not looked for yet."""
 
-    __slots__ = ()
+    __slots__ = ("graves",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graves: deque[str] | None = None
 
     def named(self, title: str) -> Thread | None:
         """The thread of that title, however it is written."""

@@ -4,7 +4,8 @@ The lines of a tick are a list that :mod:`.delivery` holds; here are only places
 published to followers, all of this costs one look. Must not know what a line says, or how it is sent.
 
 Legal order: ``join``, ``part`` and ``leave`` of a session at any time, but when it has been given all lines before;
-``mark`` just before a line is added; ``clear`` when the lines are sent.
+``close`` of a stream in which nothing is marked any more; ``mark`` just before a line is added; ``clear`` when the
+lines are sent.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Channels:
         self._places: dict[str, list[int]] = {}
         self._general: list[int] = []
         self._upto = 0  # the place behind the last line that is marked; those behind it are for everyone
+        self._closed: list[str] = []  # streams, since the last tick that said something
 
     # Who follows.
 
@@ -52,6 +54,11 @@ class Channels:
         """`session` hears nothing more."""
         for stream in list(self._followed.get(session, ())):
             self.part(session, stream)
+
+    def close(self, stream: str) -> None:
+        """Nobody hears anything more there, but what this tick has said already."""
+        if stream in self._members:
+            self._closed.append(stream)
 
     # The lines of a tick.
 
@@ -123,3 +130,7 @@ class Channels:
         if self._places:
             self._places, self._general = {}, []
         self._upto = 0
+        while self._closed:
+            stream = self._closed.pop()
+            for session in list(self._members.get(stream, ())):
+                self.part(session, stream)

@@ -83,6 +83,10 @@ class Delivery:
             self._pull(session)
             self._channels.part(session, stream)
 
+    def close(self, stream: str, _: None) -> None:
+        """Nothing more is published in `stream`."""
+        self._channels.close(stream)
+
     def end(self, user: str, ending: tuple[int, str, str]) -> None:
         """The world ended a session."""
         session, (login, status, text) = self.sessions.get(user), ending

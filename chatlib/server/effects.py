@@ -38,6 +38,8 @@ class Speaker(Protocol):
 
     def unfollow(self, user: str, stream: str) -> None: ...
 
+    def close(self, stream: str, _: None) -> None: ...
+
     def end(self, user: str, ending: tuple[int, str, str]) -> None: ...
 
 
@@ -71,6 +73,7 @@ class Effects:
         self._functions: dict[str, Callable[[Any, Any], None]] = {
             kinds.STORE: lambda line, _: store(line), kinds.POST: post, kinds.BROADCAST: broadcast,
             kinds.PUBLISH: publish, kinds.FOLLOW: speaker.follow, kinds.UNFOLLOW: speaker.unfollow,
+            kinds.CLOSE: speaker.close,
             kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
             kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),

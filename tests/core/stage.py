@@ -27,6 +27,7 @@ from chatlib.core import entry, snapshot
 from chatlib.core.effects import Effect
 from chatlib.core.replies import text_of
 from chatlib.core.streams import MORE, Chunk, Position, Stream
+from chatlib.core.threads import forum_of
 from chatlib.core.world import Command, Reply, World
 from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
@@ -90,6 +91,9 @@ class Recorder:
 
     def _unfollow(self, user: str, stream: str) -> None:
         assert self.world is not None and stream not in (self.world.accounts[user].follows or ())
+
+    def _close(self, stream: str, _: None) -> None:
+        assert self.world is not None and stream not in {thread.stream for thread in forum_of(self.world).values()}
 
     def _tell(self, user: str, line: bytes) -> None:
         self.said.append(("hears", (user,), line))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from chatlib.core import attachments, following, forum
+from chatlib.core.streams import SharedStream
 from tests.core.stage import Stage, picture
 
 
@@ -506,6 +509,29 @@ def test_the_stream_of_a_removed_thread_stays_for_a_while(three: Stage, monkeypa
         three.do("rmv", "alice", title=title)
     assert list(three.world.streams) == ["all", "#two/7", "#three/8"]
     assert three.world.unread(three.world.accounts["bob"]) == 0
+    three.save()
+
+
+class NotWalked(dict[str, SharedStream]):
+    """Streams of which there may be very many."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all streams were looked through")
+
+
+def test_what_it_costs_to_remove_a_thread_does_not_grow_with_the_others(
+    three: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "GRAVES", 2)
+    for title in ("one", "two", "three", "four", "five"):
+        three.do("crt", "alice", title=title)
+    three.do("rmv", "alice", title="three")
+    three.save()
+    three.do("rmv", "alice", title="two")
+    three.world.streams = NotWalked(three.world.streams)
+    three.do("rmv", "alice", title="one")
+    three.world.streams = dict(three.world.streams.items())
+    assert [name.partition("/")[0] for name in three.world.streams] == ["all", "#four", "#five", "#two", "#one"]
     three.save()
 
 

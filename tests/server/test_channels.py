@@ -59,6 +59,22 @@ def test_everyone_hears_what_is_theirs_in_order(number: int) -> None:
         channels.clear()
 
 
+def test_nobody_is_kept_for_a_stream_that_is_closed_but_hears_what_was_said_before() -> None:
+    channels, listener, other = Channels(), session(Listener(1)), session(Listener(2))
+    for stream in STREAMS:
+        channels.join(listener, stream)
+    channels.join(other, "#one")
+    channels.mark("#one", 0)
+    channels.close("#one")
+    channels.close("#never heard of")
+    assert channels.split([listener, other], [b"gone"]) == [([listener, other], [b"gone"])]
+    channels.clear()
+    assert not channels.has("#one") and channels.has("#two")
+    channels.leave(other)
+    channels.leave(listener)
+    assert not any(map(channels.has, STREAMS))
+
+
 def change(channels: Channels, listener: Listener, chance: Any) -> None:
     """Between ticks; some of it changes nothing."""
     stream = chance.choice(STREAMS)
