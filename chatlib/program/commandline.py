@@ -13,6 +13,7 @@ from chatlib.protocol.commands import Role, Row, UsageError, find, parse, typed_
 from chatlib.terminal import completion
 from chatlib.terminal.completion import Names, starting
 from chatlib.terminal.screen import style
+from chatlib.terminal.width import explained
 
 ROLES = (Role.USER, Role.LOCAL)
 
@@ -24,17 +25,24 @@ def no_help(name: str) -> Line:
     return error(f'There is no command "{name}". Type "help" for what there is.')
 
 
-def help_lines(name: str) -> list[Line]:
-    """All commands, or how the one called `name` is used."""
+def help_lines(name: str, columns: int = 0) -> list[Line]:
+    """All commands, or how the one called `name` is used. `columns`: how wide lines may be (0: as wide as they are)."""
     rows = typed_by(*ROLES)
     if not name:
-        width = max(len(usage(row)) for row in rows)
-        return [(style(usage(row).ljust(width), "bold"), f"  {row.help}") for row in rows]
+        first = max(len(usage(row)) for row in rows) + 2
+        return [
+            (style(typed, "bold"), does)
+            for row in rows
+            for typed, does in explained(usage(row), row.help, first, columns)
+        ]
     found = find(name, *ROLES)
     if found is None or found[2]:
         return [no_help(name)]
     row, called, _ = found
-    lines: list[Line] = [(style(usage(row, called), "bold"), f"  {row.help}")]
+    typed = usage(row, called)
+    lines: list[Line] = [
+        (style(head, "bold"), does) for head, does in explained(typed, row.help, len(typed) + 2, columns)
+    ]
     lines += [(f"The same: {usage(row, other)}",) for other in row.names if other != called]
     lines += [(f"<{field.name}> is {field.kind.allowed}.",) for field in row.typed]
     return lines

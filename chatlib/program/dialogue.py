@@ -46,6 +46,7 @@ class Dialogue:
         wall: Callable[[], float],
         *,
         user: str = "",
+        columns: Callable[[], int] = lambda: 0,
         times: bool = False,
         window: int = 1_000,
         script: bool = False,
@@ -60,6 +61,7 @@ class Dialogue:
         self._drop = drop
         self._files = files
         self._wall = wall
+        self._columns = columns  # how wide help may be (0: as wide as it is)
         self._times = times
         self._window = window
         self._script = script
@@ -305,7 +307,7 @@ class Dialogue:
 
     def _help(self, fields: Fields, _now: float) -> None:
         name = str(fields.get("command", ""))
-        found = help_lines(name)
+        found = help_lines(name, self._columns())
         self._refused |= found == [no_help(name)]
         for line in found:
             self._show(line)

@@ -78,6 +78,7 @@ class Program(Operator):
             self._files,
             time.time,
             user=options.user,
+            columns=lambda: teletype.columns,
             times=teletype.drawn,
             window=1_000 if person else 1,  # a script's transcript has each answer below its command
             script=not person,

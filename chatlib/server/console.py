@@ -6,7 +6,6 @@ journal like everything else. Passwords are never shown. Must not know where its
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,11 +25,11 @@ from chatlib.storage.parameters import PARAMETERS, Parameter, find
 from chatlib.storage.serverlog import ServerLog
 from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.screen import style
+from chatlib.terminal.width import explained
 
 Fields = dict[str, Any]
 PROMPT = "server> "
-_NARROW = 72  # columns of a terminal below which help stands in one column
-_USAGE = 26  # columns of the first of two
+_USAGE = 27  # columns of the first of two in help
 
 
 class Console(Operator):
@@ -265,7 +264,7 @@ class Console(Operator):
         if "command" in fields:
             found = commands.find(fields["command"], Role.ADMIN)
             if found is None:
-                self.say(f"Error! Unknown command {fields['command']!r}.")
+                self.say(f'Error! There is no command "{fields["command"]}". Type "help" for what there is.')
                 return
             shown = [found[0]]
         for command in shown:
@@ -274,15 +273,8 @@ class Console(Operator):
             self._explain("a parameter", f"shows it: {', '.join(PARAMETERS)}")
 
     def _explain(self, usage: str, text: str) -> None:
-        """What is typed and what it does, in two columns, or one below the other where there is no room for them."""
-        columns = self._columns()
-        if 0 < columns < _NARROW:
-            self.say("  " + usage)
-            lines = textwrap.wrap(text, columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
-        else:
-            begin = f"  {usage:{_USAGE - 2}} "
-            lines = textwrap.wrap(text, columns or 1_000, initial_indent=begin, subsequent_indent=" " * (_USAGE + 1))
-        self.say("\n".join(lines))
+        for line in explained("  " + usage, text, _USAGE, self._columns()):
+            self.say("".join(line))
 
     def _stop(self, _fields: Fields) -> None:
         self.say("Stopping.")

@@ -248,5 +248,8 @@ def _verifier(name: str, secret: str, iterations: int) -> str:
 
 def warning(names: Iterable[str]) -> str:
     """What the administrator is told while published passwords are in use; empty when none is."""
-    listed = ", ".join(names)
-    return f"Warning: the password of {listed} is the published sample: change or remove it." if listed else ""
+    *others, last = list(names) or [""]
+    if others:
+        listed = f"{', '.join(others)} and {last}"
+        return f"Warning: the passwords of {listed} are the published samples: change or remove them."
+    return f"Warning: the password of {last} is the published sample: change or remove it." if last else ""

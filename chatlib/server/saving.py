@@ -163,13 +163,15 @@ class Saver:
                 wish.tell("Nothing was changed by hand.")
             return
 
+        names = {key: account.name for key in changes.accounts if (account := self._world.accounts.get(key))}
+
         def carried_out(reply: Reply) -> None:
             self._taking = False
             if reply["status"] == "OK":
                 self._edited.remember(changes)
                 shown = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in changes.parameters.items()]
                 for name, value in changes.accounts.items():
-                    shown.append(f"{name} was {'removed' if value is None else 'taken in'}")
+                    shown.append(f"{names.get(name, name)} was {'removed' if value is None else 'taken in'}")
                 wish.tell("Read: " + ", ".join(shown) + ".")
             else:
                 wish.warn(f"Not taken in: {reply['text']}")

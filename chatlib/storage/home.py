@@ -54,7 +54,7 @@ class Home:
             fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             pid = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip()
-            raise HomeInUse(f"{self.path}: another server (process {pid}) uses this home") from None
+            raise HomeInUse(f"{self.path.resolve()}: another server (process {pid}) uses this home") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 

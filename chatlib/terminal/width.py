@@ -6,9 +6,11 @@ Must not know lines or cursors.
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from functools import lru_cache
 
+_NARROW = 72  # columns of a terminal below which help stands in one column
 JOINER = "\u200d"
 _COMPOSING = re.compile(f"[{JOINER}\ufe0f\U0001f3fb-\U0001f3ff]")
 
@@ -25,6 +27,18 @@ def _character_width(char: str) -> int:
 def display_width(text: str) -> int:
     """How many cells of a terminal `text` takes."""
     return len(text) if text.isascii() and text.isprintable() else sum(map(_character_width, text))
+
+
+def explained(usage: str, text: str, first: int, columns: int) -> list[tuple[str, str]]:
+    """What is typed and what it does, as lines of two parts.
+
+    They stand in two columns, the first of them `first` wide, or one below the other where there is no room for that.
+    `columns` is how wide lines may be; 0: as wide as they are.
+    """
+    if 0 < columns < _NARROW:
+        return [(usage, ""), *(("", " " * 6 + line) for line in textwrap.wrap(text, max(columns - 6, 1)))]
+    line, *others = textwrap.wrap(text, max(columns - first, 1) if columns else len(text) + 1)
+    return [(usage.ljust(first), line), *(("", " " * first + other) for other in others)]
 
 
 def drawn(text: str) -> str:

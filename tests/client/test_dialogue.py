@@ -380,7 +380,7 @@ def test_a_lost_connection() -> None:
         bob> (offline, retrying in 4 s) message away two
         bob> (offline, retrying in 4 s) whoelse
         You are back online.
-        Sent again, because they had no answer: 3 commands.
+        Sent now, because they had no answer: 3 commands.
         While you were away (1 message):
         {time} ann: are you there?
         The user "away" is not online. The server has stored your message.

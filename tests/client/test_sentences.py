@@ -18,7 +18,7 @@ from chatlib.program.dialogue import LOCAL
 from chatlib.program.sentences import book
 from chatlib.program.sentences.book import Line, Sentences
 from chatlib.protocol import kinds
-from chatlib.protocol.commands import TABLE, Role
+from chatlib.protocol.commands import TABLE, Role, typed_by, usage
 from chatlib.terminal.completion import Names
 from chatlib.terminal.history import HistoryFile
 
@@ -129,6 +129,18 @@ def test_help_is_made_from_the_table() -> None:
     assert plain(commandline.help_lines("blacklist add")[1]) == "The same: block <user>"
     (unknown,) = commandline.help_lines("what")
     assert plain(unknown) == 'Error! There is no command "what". Type "help" for what there is.'
+
+
+@pytest.mark.parametrize("columns", [24, 40, 72, 80, 200])
+def test_help_is_readable_however_wide_the_terminal_is(columns: int) -> None:
+    lines = [plain(line) for line in commandline.help_lines("", columns)]
+    assert columns == 24 or max(map(len, lines)) <= columns  # a usage stands in one line
+    text = " ".join(" ".join(lines).split())
+    for row in typed_by(*commandline.ROLES):
+        assert f"{usage(row)} {row.help}" in text
+    if columns == 40:
+        assert lines[:3] == ["message <to> <text>", "      send a text to one user, who may", "      be away"]
+    assert max(len(plain(line)) for line in commandline.help_lines("fileget", 80)) <= 80
 
 
 def names(*seen: str) -> Names:

@@ -322,7 +322,7 @@ def test_help_and_what_is_unknown(house: House) -> None:
         assert any(line.strip().startswith(command.name) for line in said), command.name
     assert all(name in said[-1] for name in PARAMETERS)
     assert len(house.admin("help kick")) == 1
-    assert house.admin("help dance") == ["Error! Unknown command 'dance'."]
+    assert house.admin("help dance") == ['Error! There is no command "dance". Type "help" for what there is.']
     assert house.admin("dance") == ['Error! Unknown command "dance". Type "help" for what there is.']
     assert house.admin("", "   ") == []
     assert house.admin("message SEAS hi")[0].startswith("Error! Unknown command"), "the console is nobody"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chatlib.protocol.scram import make_verifier
-from chatlib.server.edits import EditedFiles
+from chatlib.server.edits import EditedFiles, warning
 from chatlib.storage import exchange
 from chatlib.storage.textfile import FileError
 from tests.server.house import ITERATIONS, VERIFIER, House
@@ -77,7 +77,7 @@ def test_an_edit_and_a_change_over_the_wire_meet(house: House, take: Take) -> No
 def test_a_user_removed_by_hand_is_logged_off_and_forgotten(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     house.edit("credentials.txt", f"Columbia {V}\n", "")
-    assert house.reload() == ["Read: columbia was removed."]
+    assert house.reload() == ["Read: Columbia was removed."]
     assert columbia.events[-1]["status"] == "KICKED" and columbia.closed
     assert facebook.ask("message", to="Columbia", text="?")["status"] == "NO_SUCH_USER"
 
@@ -160,7 +160,7 @@ def test_a_file_that_an_editor_has_just_emptied_takes_nothing_away(
         editor.write(whole.replace(f"SEAS {V}\n", ""))
         editor.flush()
         assert "has it open for writing" in house.reload()[0]
-    assert house.reload() == ["Read: seas was removed."]
+    assert house.reload() == ["Read: SEAS was removed."]
     assert len(house.server.world.accounts) == 3
 
 
@@ -357,3 +357,4 @@ def test_published_passwords_are_warned_of(house: House) -> None:
     house.said.clear()
     _stop_and_start(house)
     assert not any("Warning" in line for line in house.said)
+    assert warning(["ann", "bob", "eve"]).startswith("Warning: the passwords of ann, bob and eve are the published")

@@ -44,7 +44,7 @@ def test_a_home_is_made_ready(tmp_path: Path) -> None:
 
 def test_a_second_server_on_the_same_home_is_refused(tmp_path: Path, python: Python) -> None:
     home = Home(tmp_path)
-    assert python(OPEN, tmp_path).stdout.strip() == (
+    assert python(OPEN, os.path.relpath(tmp_path)).stdout.strip() == (
         f"{tmp_path}: another server (process {os.getpid()}) uses this home"
     )
     os.close(home._lock_fd)  # as the end of the process does

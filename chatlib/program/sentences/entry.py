@@ -47,7 +47,7 @@ def away(count: int) -> Line:
 
 
 def resent(count: int) -> Line:
-    return (style(f"Sent again, because they had no answer: {counted(count, 'command')}.", "dim"),)
+    return (style(f"Sent now, because they had no answer: {counted(count, 'command')}.", "dim"),)
 
 
 def unsent(count: int) -> Line:
