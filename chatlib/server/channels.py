@@ -26,6 +26,7 @@ class Channels:
         self._members: dict[str, dict[Session, None]] = {}
         # Of this tick: the places of the lines of each stream, in order; and of those that are for everyone.
         self._places: dict[str, list[int]] = {}
+        self._streams: dict[int, str] = {}  # the same, by place
         self._general: list[int] = []
         self._upto = 0  # the place behind the last line that is marked; those behind it are for everyone
         self._closed: list[str] = []  # streams, since the last tick that said something
@@ -71,6 +72,7 @@ class Channels:
         self._general.extend(range(self._upto, place))
         self._upto = place + 1
         self._places.setdefault(stream, []).append(place)
+        self._streams[place] = stream
 
     def heard(self, session: Session, lines: Sequence[bytes], start: int) -> Sequence[bytes]:
         """What `session` hears of `lines`, from a place on."""
@@ -83,6 +85,10 @@ class Channels:
         self._general.extend(range(self._upto, len(lines)))
         self._upto = max(self._upto, len(lines))
         general, places = self._general, self._places
+        if len(lines) - start < min(len(streams), len(places)):  # nearly always, for one that is told much of its own
+            marked = self._streams
+            return [lines[place] for place in range(start, len(lines))
+                    if place not in marked or marked[place] in streams]  # fmt: skip
         found = general[bisect_left(general, start) :]
         few, many = (streams, places) if len(streams) < len(places) else (places, streams)
         for stream in few:
@@ -128,7 +134,7 @@ class Channels:
     def clear(self) -> None:
         """The lines are sent."""
         if self._places:
-            self._places, self._general = {}, []
+            self._places, self._streams, self._general = {}, {}, []
         self._upto = 0
         while self._closed:
             stream = self._closed.pop()

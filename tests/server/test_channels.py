@@ -59,6 +59,29 @@ def test_everyone_hears_what_is_theirs_in_order(number: int) -> None:
         channels.clear()
 
 
+class Counted(str):
+    """The name of a stream; counts how often any is looked for."""
+
+    looked_for = 0
+
+    def __hash__(self) -> int:
+        Counted.looked_for += 1
+        return super().__hash__()
+
+
+def test_what_one_more_line_costs_does_not_grow_with_those_that_were_heard() -> None:
+    channels, listener = Channels(), session(Listener(1))
+    names, lines = [Counted(f"#{number}") for number in range(300)], list[bytes]()
+    for name in names:
+        channels.join(listener, name)
+    for name in names:
+        channels.mark(name, len(lines))
+        lines.append(name.encode())
+        Counted.looked_for = 0
+        assert list(channels.heard(listener, lines, len(lines) - 1)) == lines[-1:]
+        assert Counted.looked_for < 10
+
+
 def test_nobody_is_kept_for_a_stream_that_is_closed_but_hears_what_was_said_before() -> None:
     channels, listener, other = Channels(), session(Listener(1)), session(Listener(2))
     for stream in STREAMS:
