@@ -91,7 +91,8 @@ def _bar(progress: Progress, meter: Meter, width: int) -> Part:
     if not progress.counts:
         return style(f"{begin}  {progress.state}", "dim")
     full = progress.percent * WIDTH // 100
-    line = f"{begin}  [{'#' * full}{'-' * (WIDTH - full)}] {progress.percent:3} %"
+    # The figure stands before the bar, since a narrow terminal cuts the end off.
+    line = f"{begin}  {progress.percent:3} % [{'#' * full}{'-' * (WIDTH - full)}]"
     if progress.state:
         return f"{line}  {progress.state}"
     rate = meter.rate

@@ -297,14 +297,14 @@ def moving(name: str = "report.pdf", size: int = 10_000_000) -> tuple[TransferQu
 def test_a_bar() -> None:
     transfers, transfer = moving()
     bars = Bars(progress)
-    assert bars.lines(transfers.active, 0, 100.0) == ["report.pdf from ann  [--------------------]   0 %  0 bytes/s"]
+    assert bars.lines(transfers.active, 0, 100.0) == ["report.pdf from ann    0 % [--------------------]  0 bytes/s"]
     transfer.position = 2_500_000
-    assert bars.lines(transfers.active, 0, 100.05)[0].endswith("  0 %  0 bytes/s"), "not more than ten times a second"
+    assert bars.lines(transfers.active, 0, 100.05)[0].endswith("]  0 bytes/s"), "not more than ten times a second"
     assert bars.lines(transfers.active, 1, 101.0) == [
-        "report.pdf from ann  [#####---------------]  25 %  2.5 MB/s  0:03 left", style("1 more waits", "dim")
+        "report.pdf from ann   25 % [#####---------------]  2.5 MB/s  0:03 left", style("1 more waits", "dim")
     ]  # fmt: skip
     transfer.stage, transfer.position = Stage.CHECKING, 5_000_000
-    assert bars.lines(transfers.active, 0, 102.0) == ["report.pdf from ann  [##########----------]  50 %  checking"]
+    assert bars.lines(transfers.active, 0, 102.0) == ["report.pdf from ann   50 % [##########----------]  checking"]
     transfer.stage = Stage.INTERRUPTED
     assert bars.lines(transfers.active, 0, 103.0) == [style("report.pdf from ann  interrupted", "dim")]
     transfer.end()
@@ -319,7 +319,7 @@ def test_a_long_name_an_empty_file_and_a_long_time() -> None:
     bars.lines(transfers.active, 0, 1.0)
     transfer.position = 100_000
     assert bars.lines(transfers.active, 0, 2.0) == [
-        "x" * 31 + "… from ann  [--------------------]   0 %  100 kB/s  2:46:39 left"
+        "x" * 31 + "… from ann    0 % [--------------------]  100 kB/s  2:46:39 left"
     ]
 
 

@@ -10,13 +10,13 @@ def test_bars_of_several_things() -> None:
     things = {"a": Progress("short", 0, 1_000), "b": Progress("longer", 5, 10, "checking")}
     bars = Bars(things.__getitem__)
     assert bars.lines(["a", "b"], 0, 100.0) == [
-        "short   [--------------------]   0 %  0 bytes/s", "longer  [##########----------]  50 %  checking",
+        "short     0 % [--------------------]  0 bytes/s", "longer   50 % [##########----------]  checking",
     ]  # fmt: skip
     things["a"] = Progress("short", 250, 1_000)
     things["b"] = Progress("longer", 5, 10, "waits", counts=False)
     assert bars.lines(["a", "b"], 0, 100.05)[0].endswith("  0 bytes/s"), "not more than ten times a second"
     assert bars.lines(["a", "b"], 2, 101.0) == [
-        "short   [#####---------------]  25 %  250 bytes/s  0:03 left", style("longer  waits", "dim"),
+        "short    25 % [#####---------------]  250 bytes/s  0:03 left", style("longer  waits", "dim"),
         style("2 more wait", "dim"),
     ]  # fmt: skip
     assert bars.lines([], 0, 101.01) == []
