@@ -199,7 +199,7 @@ class Session:
 
     def mistaken(self) -> None:
         """A message was refused. A stranger may be mistaken a few times, and not more."""
-        if not self.login:
+        if not self.login and self.state is not State.CONSOLE:
             self._mistakes += 1
             if self._mistakes == MISTAKES:
                 self._end_behind_replies("PROTOCOL_ERROR", "Too many lines that are not requests.")

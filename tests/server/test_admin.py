@@ -13,6 +13,7 @@ from chatlib.protocol.commands import Role, typed_by
 from chatlib.server import administrators
 from chatlib.server.administrators import CANDIDATES, MOST, PORTION, TIME_OUT
 from chatlib.server.console import Console
+from chatlib.server.session import MISTAKES
 from tests.server.house import PASSWORD, VERIFIER, House, Peer
 
 V = str(VERIFIER)
@@ -517,6 +518,13 @@ def console_table() -> dict[str, Any]:
 def _session(house: House) -> Any:
     (session,) = house.server.administrators._all
     return session
+
+
+def test_it_is_no_stranger_however_often_it_is_mistaken(kept: House) -> None:
+    peer = arrive(kept)
+    for _ in range(MISTAKES + 5):
+        assert peer.ask("console", line="a\nb")["status"] == "BAD_REQUEST"
+    assert peer.ask("alive")["status"] == "OK"
 
 
 def test_a_line_that_is_too_long_is_refused(kept: House) -> None:
