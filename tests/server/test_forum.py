@@ -430,3 +430,14 @@ def test_the_administrator_removes_a_thread(house: House) -> None:
     assert house.admin("remove thread plans") == ['Error! There is no thread "plans".']
     assert lying(house) == [] and not forum_of(house.server.world)
     assert heard(columbia)[-1]["event"] == "thread_removed" and heard(columbia)[-1]["from"] == "system"
+
+
+def test_nobody_is_kept_as_the_follower_of_a_thread_that_was_removed(house: House) -> None:
+    columbia, facebook = house.login("Columbia"), house.login("facebook")
+    for number in range(5):
+        columbia.ask("crt", title=f"t{number}")
+        facebook.ask("follow", title=f"t{number}")
+        assert columbia.ask("rmv", title=f"t{number}")["status"] == "OK"
+    house.settle()
+    assert [event["event"] for event in heard(facebook)] == ["thread_removed"] * 5
+    assert not house.server.delivery._channels._members
