@@ -1,7 +1,8 @@
-"""What all tests share: how random tests run (see chance.py), and Python in a process of its own."""
+"""What all tests share: how random tests run (see chance.py), signals, and Python in a process of its own."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pytest
 from tests import chance
 
 chance.load_profile()
+# Programs inherit from whoever runs the tests which signals are ignored: nohup would have them outlive their windows.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
