@@ -135,10 +135,10 @@ def test_a_bar_chat_beside_it_and_leaving_in_the_middle(
     bob.types(f"file ann {tmp_path}/my\t")
     bob.shows("my\\ report.pdf ")
     bob.types("\r")
-    bob.shows("my report.pdf to ann  [")
+    bob.shows(" % [")
     bob.types("whoelse\r")
     bob.shows("Nobody else is online.")
-    bob.shows("my report.pdf to ann  [")
+    bob.shows(" % [")
     bob.types(key)
     bob.shows('"my report.pdf" has not been sent to ann yet: the same command goes on from there.')
     assert bob.ends() == 0
