@@ -188,9 +188,9 @@ def test_an_upload_and_a_download_that_ctrl_c_cuts_go_on(
     proxy.proxy.holds, proxy.proxy.budget = True, lambda: 1_200_000
     said_to(server, tmp_path, "bob", "crt plans")
     for line, bar, cut, on, end in (
-        (f"UPD plans {tmp_path}/bi\t", " % [", "has not been sent to #plans", "Sending",
+        (f"UPD plans {tmp_path}/bi\t", "big.bin to #plans  ", "has not been sent to #plans", "Sending",
          '"big.bin" (3.0 MB) has been sent to #plans.'),
-        ("DWN pl\tbi\t", " % [", "from #plans is not here", "Fetching",
+        ("DWN pl\tbi\t", "big.bin from #plans  ", "from #plans is not here", "Fetching",
          f'"big.bin" from #plans has been saved as {down}/big.bin'),
     ):  # fmt: skip
         port, server.port = server.port, proxy.port
