@@ -23,7 +23,7 @@ _FDS = 8  # descriptors in one job, at most
 AT_ONCE = 32  # jobs in the pipe at most, so that it never blocks; more wait here
 FAST = 0.001  # seconds: a sync quicker than this may be called in place
 TRUST = 4  # so many fast jobs in a row, and the next is done in place
-_MOST = 1_024  # that many are wanted of a disk that is slow now and then
+_MOST = 16  # that many are wanted of a disk that is slow now and then: more would split the ticks of a busy server
 _FORGET = 4_096  # fast jobs in a row after which TRUST is enough again
 
 
