@@ -11,11 +11,9 @@ then lines that had to wait; the link sends; the screen shows. Invariants:
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +22,10 @@ from chatlib.client.conversation import Conversation
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
 from chatlib.client.transfers import TransferQueue
-from chatlib.program import commandline
+from chatlib.program import commandline, running
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
-from chatlib.reactor.loop import Loop, Signals
+from chatlib.reactor.loop import Loop
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.progress import STEP
@@ -91,18 +89,9 @@ class Program(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
-        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *self._teletype.signals]
-        Signals(self._loop, numbers, self._signalled)
-        with ExitStack() as at_end:
-            at_end.callback(self._loop.close)
-            at_end.callback(self._memory.close)
-            at_end.callback(self._link.close)
-            at_end.callback(self._transfers.stop)
-            at_end.enter_context(self._teletype)
-            if not self._teletype.present:
-                print("Error! The terminal cannot be used.", file=sys.stderr)
-                return 1
-            self._loop.run()
+        closing = (self._memory.close, self._link.close, self._transfers.stop)
+        if not running.run(self._loop, self._teletype, self._leave, *closing):
+            return 1
         if self._unread:
             if self._unread.errno not in (errno.EPIPE, errno.EIO):  # then the pipe or the window was closed
                 print(f"Error! Standard output: {self._unread.strerror}.", file=sys.stderr)
@@ -206,14 +195,6 @@ class Program(Operator):
         else:
             self._leaves = True
             self._dialogue.leave(self._loop.now)
-
-    def _signalled(self, number: int) -> None:
-        if number in self._teletype.signals:
-            self._teletype.signalled(number)
-        elif number == signal.SIGINT:
-            self._teletype.interrupt()
-        else:
-            self._leave()
 
     def _complain(self, why: str) -> None:
         self._teletype.print(style(why, "yellow"))

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 from chatlib.client.link import Link
 from chatlib.client.memory import default_folder
 from chatlib.client.steering import Steering
+from chatlib.program import running
 from chatlib.program.program import Options
 from chatlib.program.sentences import admin as say
 from chatlib.program.sentences.book import error
 from chatlib.protocol.scram import ScramError
-from chatlib.reactor.loop import Loop, Signals
+from chatlib.reactor.loop import Loop
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.screen import style
@@ -58,16 +57,8 @@ class ConsoleProgram(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
-        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *self._teletype.signals]
-        Signals(self._loop, numbers, self._signalled)
-        with ExitStack() as at_end:
-            at_end.callback(self._loop.close)
-            at_end.callback(self._link.close)
-            at_end.enter_context(self._teletype)
-            if not self._teletype.present:
-                print("Error! The terminal cannot be used.", file=sys.stderr)
-                return 1
-            self._loop.run()
+        if not running.run(self._loop, self._teletype, self._leave, self._link.close):
+            return 1
         return 1 if self._status is None else self._status
 
     def _show(self) -> None:
@@ -141,14 +132,6 @@ class ConsoleProgram(Operator):
     def _leave(self) -> None:
         """Leaves; asked twice, at once."""
         self._steering.leave(self._loop.now, patient=False)
-
-    def _signalled(self, number: int) -> None:
-        if number in self._teletype.signals:
-            self._teletype.signalled(number)
-        elif number == signal.SIGINT:
-            self._teletype.interrupt()
-        else:
-            self._leave()
 
     # What the console tells.
 

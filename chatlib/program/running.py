@@ -1,0 +1,42 @@
+"""A program at its terminal: from the first key to the last, with the terminal as it was found afterwards.
+
+Must not know what is typed, nor what is said.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from chatlib.reactor.loop import Loop, Signals
+from chatlib.terminal.teletype import Teletype
+
+
+def run(loop: Loop, teletype: Teletype, leave: Callable[[], object], *at_end: Callable[[], object]) -> bool:
+    """Runs `loop` until it stops; False, and it is said, when the terminal cannot be used.
+
+    A signal that would end the program calls `leave`; Ctrl+C is the teletype's. However it ends, `at_end` is called,
+    the last one first, when the terminal is given back.
+    """
+
+    def signalled(number: int) -> None:
+        if number in teletype.signals:
+            teletype.signalled(number)
+        elif number == signal.SIGINT:
+            teletype.interrupt()
+        else:
+            leave()
+
+    Signals(loop, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *teletype.signals], signalled)
+    with ExitStack() as stack:
+        stack.callback(loop.close)
+        for each in at_end:
+            stack.callback(each)
+        stack.enter_context(teletype)
+        if not teletype.present:
+            print("Error! The terminal cannot be used.", file=sys.stderr)
+            return False
+        loop.run()
+    return True
