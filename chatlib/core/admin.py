@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chatlib.core.accounts import Account
-from chatlib.core.entry import lockout_refusal, proof_refusal
+from chatlib.core.entry import forget_failures, unproven
 from chatlib.core.feature import Command, Feature, FlatFile
 from chatlib.core.replies import Reply, refusal
 from chatlib.protocol.framing import dumps
@@ -34,20 +34,15 @@ def no_password(world: World) -> Reply:
 
 def proven(world: World, _lsn: int, command: Command) -> Reply:
     """The administrator's password was proven."""
-    account, address, client = world.admin, command["address"], command.get("client")
+    account = world.admin
     if account is None:
         return no_password(world)
-    refused = proof_refusal(world, account, command)
-    if refused:
-        return refused
-    refused = lockout_refusal(world, account, address, client, command["at"])
+    refused = unproven(world, account, command)
     if refused:
         return refused
     if command["action"] == "admin":
-        account.came_from(address, client)
-    origin = world.origin(address)
-    if not world.lockouts.seconds_left(ADMIN, origin, command["at"]):  # one that goes on is another client's
-        world.lockouts.clear(ADMIN, origin)
+        account.came_from(command["address"], command.get("client"))
+    forget_failures(world, account, command)
     return {"status": "OK"}
 
 

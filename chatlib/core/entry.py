@@ -99,6 +99,20 @@ def lockout_refusal(world: World, account: Account, address: str, client: str | 
     return locked_out(account.name, seconds)
 
 
+def unproven(world: World, account: Account, command: Command) -> Reply | None:
+    """Why the proof that `command` tells of opens nothing: it does not hold, or no password is checked now. Or None."""
+    refused = proof_refusal(world, account, command)
+    client = command.get("client")
+    return refused or lockout_refusal(world, account, command["address"], client, command["at"])
+
+
+def forget_failures(world: World, account: Account, command: Command) -> None:
+    """The password was proven: wrong ones from there count no more. A lockout that goes on is another client's."""
+    origin = world.origin(command["address"])
+    if not world.lockouts.seconds_left(account.user, origin, command["at"]):
+        world.lockouts.clear(account.user, origin)
+
+
 def _is_the_same_client(presence: Presence, client: str | None) -> bool:
     return client is not None and presence.client == client
 
@@ -109,10 +123,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     account, earlier = world.accounts.get(user), world.online.get(user)
     if account is None:
         return no_such_user(user)
-    refused = proof_refusal(world, account, command)
-    if refused:
-        return refused
-    refused = lockout_refusal(world, account, address, client, command["at"])
+    refused = unproven(world, account, command)
     if refused:
         return refused
     if earlier and not _is_the_same_client(earlier, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
@@ -121,9 +132,7 @@ def login(world: World, lsn: int, command: Command) -> Reply:
         return refusal("SERVER_FULL", "All seats are taken; try again later.")
     account.seen = max(account.seen, command.get("seen", 0))
     account.came_from(address, client)
-    origin = world.origin(address)
-    if not world.lockouts.seconds_left(user, origin, command["at"]):  # one that goes on is another client's
-        world.lockouts.clear(user, origin)
+    forget_failures(world, account, command)
     world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
     if earlier is None:
         world.effects.append((ANNOUNCE, user, news_of(world, account)))
