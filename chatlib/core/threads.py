@@ -207,7 +207,7 @@ def load(world: World, name: str) -> Callable[[str], None]:
     """What takes the lines of the file of this name."""
     thread: Thread | None = None
 
-    def take(line: str) -> None:
+    def read(line: str) -> None:
         nonlocal thread
         said, _, kept = line.partition("\t")
         if thread is None:
@@ -225,7 +225,7 @@ def load(world: World, name: str) -> Callable[[str], None]:
             file = Attachment(int(seq), float(at), Author(author, int(joined)), title, int(size), sha256, blob)
             thread.attach(file)
 
-    return take
+    return read
 
 
 def _begun(world: World, name: str, creator: str, joined: str, created: str, title: str) -> Thread:

@@ -186,7 +186,8 @@ class Intake:
         if self._opening:
             if self._budget.grant(1):
                 self._owner.begin(self._opening)
-                self._budget.grant(-1 if self._wire is not None else 0)  # its messages are counted themselves
+                if self._wire is not None:
+                    self._budget.grant(-1)  # its messages are counted themselves
             else:
                 self._queue_up()
         return self._wire
