@@ -18,6 +18,7 @@ import re
 from unicodedata import category
 
 MAX_TEXT = 4_096
+MAX_MEMO = 200  # what a payment or a cheque is for
 MAX_MARKS = 16  # combining marks and joiners in a row
 ADMIN = "admin"  # the administrator's name, which is no user's
 RESERVED = frozenset({"system", "all", ADMIN, "register", "de-register", "quit"})
