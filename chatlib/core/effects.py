@@ -15,6 +15,7 @@ from typing import Any
 Effect = tuple[str, Any, Any]
 
 STORE = "store"  # line, None: stored, and heard by nobody
+APPEND = "append"  # file, line: added to a file of a feature that only grows. The line is " <words>\n"
 POST = "post"  # user, line: stored for one user, who hears it now when online. The line is " <name> <event>\n"
 BROADCAST = "broadcast"  # line, excluded: stored for all; everyone online but `excluded` hears it. " all <event>\n"
 PUBLISH = "publish"  # line, (stream, excluded): stored; who is online and follows hears it. " <stream> <event>\n"

@@ -63,7 +63,7 @@ def register(world: World, lsn: int, command: Command) -> Reply:
 def add_account(world: World, lsn: int, name: str, verifier: str) -> None:
     """A new account. Blocks of its name hold already."""
     user = folded(name)
-    world.accounts[user] = Account(name, user, verifier, lsn, lsn, blocked_by=world.shunned.pop(user, None))
+    world.add(Account(name, user, verifier, lsn, lsn, blocked_by=world.shunned.pop(user, None)))
 
 
 def holder(world: World, user: str) -> Account | None:
@@ -245,6 +245,7 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
         world.leave(world.accounts[user], command["left"])
     world.lockouts.expire(command["at"])
     world.by_hand.forget(command.get("written", (0, 0)))
+    world.meet()
     return {"status": "OK"}
 
 

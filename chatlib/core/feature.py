@@ -85,11 +85,27 @@ UploadRule = Callable[["World", str, Request, Pools], "UploadGrant | Reply"]
 DownloadRule = Callable[["World", str, Request, Pools], "DownloadGrant | Reply"]
 
 
+class AppendOnly(NamedTuple):
+    """A file that only grows, line by line, by the effect APPEND. No save writes it anew.
+
+    A line begins with a blank, before which its checksum is put: it stands for `CHECKSUM` bytes more than it has. `end`
+    says how long the file is in this world, `fits` whether this can be its last line, which stands at that offset.
+    """
+
+    first_line: str
+    end: Callable[[World], int]
+    fits: Callable[[World, bytes, int], bool]
+
+
 def _owns_nothing(_world: World) -> Iterable[str]:
     return ()
 
 
 def _remembers_nothing(_world: World, _account: Account) -> None: ...
+
+
+def _finds_nothing(_world: World) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -107,3 +123,7 @@ class Feature:
     forget: Callable[[World, Account], None] = _remembers_nothing  # an account is removed; it is offline
     state: Callable[[], Any] | None = None  # makes what world.state has of it
     kept_as: Mapping[str, str] = field(default_factory=dict)  # of a renamed command: its name in fingerprints on disk
+    appends: Mapping[str, AppendOnly] = field(default_factory=dict)
+    wrong: Callable[[World], str] = _finds_nothing  # with all that was read of the files; it names the file
+    # An account is there: a new one or, at each start, any: it may have been there before the feature was.
+    opened: Callable[[World, Account], None] | None = None

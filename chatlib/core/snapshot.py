@@ -14,7 +14,7 @@ from typing import Any
 
 from chatlib.core.accounts import Account, Presence, folded
 from chatlib.core.byhand import ByHand
-from chatlib.core.feature import FlatFile, FlatFolder
+from chatlib.core.feature import AppendOnly, FlatFile, FlatFolder
 from chatlib.core.features import FEATURES
 from chatlib.core.world import World
 from chatlib.protocol.framing import dumps
@@ -108,6 +108,11 @@ def files() -> dict[str, FlatFile | FlatFolder]:
     return {**_FIRST, **{name: file for feature in FEATURES for name, file in feature.files.items()}, **_LAST}
 
 
+def appends() -> dict[str, AppendOnly]:
+    """The files that only grow, by name."""
+    return {name: file for feature in FEATURES for name, file in feature.appends.items()}
+
+
 def dump(world: World) -> Iterator[tuple[str, str, Iterator[str]]]:
     """Each file's name, what it is about, and its lines without ends, which are made when they are asked for."""
     for name, file in files().items():
@@ -132,6 +137,9 @@ def load(world: World, lines: Mapping[str, Iterable[tuple[int, str]]]) -> None:
         else:
             for full in (full for full in lines if full.startswith(name)):
                 _load_lines(full, file.about, lines[full], file.load(world, full.removeprefix(name)))
+    for feature in FEATURES:
+        if wrong := feature.wrong(world):
+            raise SnapshotError(wrong)
 
 
 def _load_lines(name: str, about: str, lines: Iterable[tuple[int, str]], load_line: Callable[[str], None]) -> None:

@@ -41,6 +41,9 @@ class Archive(Chunks, Protocol):
     def event(self, seq: int, offset: int, user: str) -> bytes:
         """The event line at a position, for `user`. Never raises: what cannot be read is a notice that says so."""
 
+    def appended(self, name: str, offset: int) -> bytes | None:
+        """The line that begins at `offset` in a file that only grows. Never raises: None when no whole one does."""
+
 
 class World:
     """Accounts, who is online, and where everyone's messages stand."""
@@ -106,6 +109,20 @@ class World:
     def move_to(self, at: float) -> None:
         """It is `at` now."""
         self.at, self.at_text = at, repr(at)
+
+    def add(self, account: Account) -> None:
+        """A new account."""
+        self.accounts[account.user] = account
+        for feature in FEATURES:
+            if feature.opened:
+                feature.opened(self, account)
+
+    def meet(self) -> None:
+        """Each feature hears of the accounts that were there before it was."""
+        for feature in FEATURES:
+            if feature.opened:
+                for account in self.accounts.values():
+                    feature.opened(self, account)
 
     def remove(self, account: Account) -> None:
         """Every trace of an account, which is offline, goes."""

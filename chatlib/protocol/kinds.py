@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatlib.protocol import text as words
+from chatlib.protocol.cheque import MAX_AMOUNT
+from chatlib.protocol.cheque import MAX_LINE as MAX_CHEQUE
 from chatlib.protocol.scram import ScramError, parse_verifier
 
 MAX_KEY = 64
@@ -35,6 +37,7 @@ class Kind:
     parse: Callable[[str], object] = str
     rest_of_line: bool = False  # typed: takes everything that is left, blanks and all
     usual: str = "False"
+    status: str = "BAD_REQUEST"  # of the refusal of a request in which a field is not of this kind
 
     def check(self, value: object) -> str | None:
         """None when `value` is of this kind, else what is allowed."""
@@ -72,6 +75,18 @@ def _is_integer(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return type(value) is int and 1 <= value <= MAX_INTEGER
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MAX_AMOUNT
+
+
+def _is_memo(value: object) -> bool:
+    return _is_text(value) and len(value) <= words.MAX_MEMO  # type: ignore[arg-type]
+
+
+def _is_cheque(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_CHEQUE and not words.forbidden(value)
 
 
 def _is_minutes(value: object) -> bool:
@@ -146,6 +161,29 @@ TEXT = Kind(
     usual=f"type(value) is str and 0 < len(value) <= {words.MAX_TEXT} and value.isprintable() and value.isascii()",
 )
 NUMBER = Kind("number", "a whole number from 1", _is_number, int)
+AMOUNT = Kind(
+    "amount",
+    f"a whole number of credits from 1 to {MAX_AMOUNT:,}",
+    _is_amount,
+    int,
+    usual=f"type(value) is int and 1 <= value <= {MAX_AMOUNT}",
+    status="BAD_AMOUNT",
+)
+MEMO = Kind(
+    "memo",
+    f"a text of 1 to {words.MAX_MEMO} characters without control characters, with at most {words.MAX_MARKS}"
+    " combining marks in a row",
+    _is_memo,
+    rest_of_line=True,
+    usual=f"type(value) is str and 0 < len(value) <= {words.MAX_MEMO} and value.isprintable() and value.isascii()",
+)
+CHEQUE = Kind(
+    "cheque",
+    f'a cheque: one line that begins with "cheque/1", of at most {MAX_CHEQUE} characters',
+    _is_cheque,
+    rest_of_line=True,
+    status="BAD_CHEQUE",
+)
 LINE = Kind("line", f"a line of at most {MAX_LINE:,} characters without control characters", _is_line)
 COUNT = Kind("count", "a whole number from 0", _is_integer, int)
 MINUTES = Kind("minutes", "a number of minutes above 0, at most 1,000,000", _is_minutes, _minutes)

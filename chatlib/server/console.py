@@ -247,6 +247,9 @@ class Console(Operator):
     def _remove_thread(self, fields: Fields) -> None:
         self._submit("remove_thread", title=fields["title"])
 
+    def _grant(self, fields: Fields) -> None:
+        self._submit("grant", user=fields["user"], amount=fields["amount"])
+
     def _stats(self, _fields: Fields) -> None:
         for name, value in self._figures().items():
             self.say(f"  {name}: {value}")
@@ -293,6 +296,7 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "drop": Console._drop,
     "threads": Console._threads,
     "remove thread": Console._remove_thread,
+    "grant": Console._grant,
     "stats": Console._stats,
     "save": Console._save,
     "reload": Console._reload,

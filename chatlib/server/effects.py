@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from chatlib.core import effects as kinds
 from chatlib.core.effects import Effect
+from chatlib.storage.appendfile import AppendFiles
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
@@ -49,7 +50,7 @@ class Effects:
     A fault costs its own effect and nothing else; a disk that fails is fail-stop.
     """
 
-    def __init__(self, journal: Log, messages: MessageStore, blobs: Blobs, speaker: Speaker,
+    def __init__(self, journal: Log, messages: MessageStore, appended: AppendFiles, blobs: Blobs, speaker: Speaker,
                  announce: Callable[[str, Any], None], parameters_changed: Callable[[], None],
                  on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
@@ -71,7 +72,8 @@ class Effects:
             speaker.publish(stream, line[len(stream) + 2 :], excluded)
 
         self._functions: dict[str, Callable[[Any, Any], None]] = {
-            kinds.STORE: lambda line, _: store(line), kinds.POST: post, kinds.BROADCAST: broadcast,
+            kinds.STORE: lambda line, _: store(line), kinds.APPEND: appended.append, kinds.POST: post,
+            kinds.BROADCAST: broadcast,
             kinds.PUBLISH: publish, kinds.FOLLOW: speaker.follow, kinds.UNFOLLOW: speaker.unfollow,
             kinds.CLOSE: speaker.close,
             kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
@@ -134,10 +136,11 @@ class Replayed:
     Bytes are left alone: a later command may be about the same name, and what nobody needs is found afterwards.
     """
 
-    def __init__(self, messages: MessageStore) -> None:
+    def __init__(self, messages: MessageStore, appended: AppendFiles) -> None:
         self._erased: list[Iterable[int]] = []
         self._functions: dict[str, Callable[[Any, Any], None]] = {
             kinds.STORE: lambda line, _: messages.append(line),
+            kinds.APPEND: appended.append,
             kinds.POST: lambda user, line: messages.append(line),
             kinds.BROADCAST: lambda line, excluded: messages.append(line),
             kinds.PUBLISH: lambda line, audience: messages.append(line),

@@ -17,6 +17,7 @@ from chatlib.core.replies import INTERNAL
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.framing import dumps
 from chatlib.server.effects import Effects
+from chatlib.storage.appendfile import AppendFiles
 from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 
@@ -37,9 +38,10 @@ Later = Callable[[], "Reply | None"]  # None: the reply comes later, by another 
 class Pipeline:
     """What waits to be committed, and who waits for it."""
 
-    def __init__(self, world: World, journal: Log, messages: MessageStore, effects: Effects,
+    def __init__(self, world: World, journal: Log, messages: MessageStore, appended: AppendFiles, effects: Effects,
                  on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
-        self.world, self.journal, self.messages, self.effects = world, journal, messages, effects
+        self.world, self.journal, self.effects = world, journal, effects
+        self.messages, self.appended = messages, appended
         self.executed = 0  # commands, since the start
         self._waiting: dict[int, tuple[Origin | None, str, Any, Command]] = {}  # by ticket
         self._reads: deque[tuple[int, Origin, str, Any, Later]] = deque()  # each behind a ticket
@@ -91,6 +93,7 @@ class Pipeline:
         if reads:
             self._answer_reads()
         self.messages.flush()
+        self.appended.flush()
 
     def _answer_reads(self) -> None:
         reads = self._reads

@@ -1,8 +1,9 @@
 """The start: text files + journal → the world, and the stop: the world → text files (design, section 5).
 
-Recovery first reads and proves everything: the flat files, the journal, the message store's length. Only then does it
-change a byte: it finishes a checkpoint that a crash cut short, cuts off the journal's torn tail, cuts the message store
-to the length that the flat files name, and replays the journal through ``World.execute``.
+Recovery first reads and proves everything: the flat files, the journal, the lengths of the message store and of the
+files that only grow, and the last line of these. Only then does it change a byte: it finishes a checkpoint that a crash
+cut short, cuts off the journal's torn tail, cuts the message store and those files to the lengths that the flat files
+name, and replays the journal through ``World.execute``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from chatlib.core import snapshot
 from chatlib.core.effects import Effect
+from chatlib.core.feature import AppendOnly
 from chatlib.core.streams import NO_MAIL
 from chatlib.core.world import World
 from chatlib.protocol.text import counted
@@ -22,7 +24,8 @@ from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Replayed
 from chatlib.server.stored import Stored
 from chatlib.server.upgrade import upgrade
-from chatlib.storage import checkpoint, messagefiles
+from chatlib.storage import appendfile, checkpoint, messagefiles
+from chatlib.storage.appendfile import AppendFile, AppendFiles
 from chatlib.storage.home import Home
 from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
@@ -34,7 +37,7 @@ _FLUSH_EVERY = 1_000  # replayed commands
 
 def recover(
     home: Home, journal: Log, say: Callable[[str], None], on_fault: Callable[[BaseException], None]
-) -> tuple[World, MessageStore]:
+) -> tuple[World, MessageStore, AppendFiles]:
     """The world as it was when the last command was committed.
 
     Raises FileError for what cannot be trusted; then nothing was changed.
@@ -48,8 +51,10 @@ def recover(
     held = world.lsn
     torn = journal.mend()
     store = MessageStore(home.messages, world.store_end, world.floor_offset)
-    world.archive = Stored(store, time.time, say)
-    replay = Replayed(store)
+    appended = AppendFiles({name: AppendFile(home.data / name, file.first_line.encode(), file.end(world))
+                            for name, file in snapshot.appends().items()})  # fmt: skip
+    world.archive = Stored(store, appended, time.time, say)
+    replay = Replayed(store, appended)
     replay.carry_out(_seal(world))
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find
@@ -62,7 +67,9 @@ def recover(
         replayed += 1
         if replayed % _FLUSH_EVERY == 0:
             store.flush()
+            appended.flush()
     store.flush()
+    appended.flush()
     for offset in replay.erased():
         try:
             store.erase([offset])
@@ -75,7 +82,7 @@ def recover(
         say(torn)
     if replayed:
         say(f"Recovered {counted(replayed, 'command')} from the journal in {time.monotonic() - begun:.1f} s.")
-    return world, store
+    return world, store, appended
 
 
 def _seal(world: World) -> list[Effect]:
@@ -98,6 +105,8 @@ def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
     except snapshot.SnapshotError as error:
         raise FileError(f"{home.data}/{error}") from None
     is_new = not journal.prove(world.lsn, bool(flat))
+    for name, file in snapshot.appends().items():
+        _prove_appended(home.data / name, file, world, is_new and not flat)
     store = checkpoint.where(home.data, home.messages.name)
     if flat:
         is_old = store == home.messages and flat.format == OLD_FORMAT
@@ -115,16 +124,25 @@ def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
     return flat
 
 
+def _prove_appended(path: Path, file: AppendOnly, world: World, is_new: bool) -> None:
+    first_line = file.first_line.encode()
+    if is_new and path.exists() and path.stat().st_size > len(first_line):
+        _must_be_there(path.with_name(checkpoint.MANIFEST))
+    appendfile.prove(path, first_line, file.end(world), lambda line, offset: file.fits(world, line, offset))
+
+
 def _must_be_there(path: Path) -> None:
     if not path.exists():
         raise FileError(f"{path} is missing: the server does not start without it. {REMEDY}")
 
 
 def checkpoint_now(
-    home: Home, world: World, store: MessageStore, edited: EditedFiles, wanted: Callable[[], bool] = lambda: True
-) -> list[str]:
+    home: Home, world: World, store: MessageStore, appended: AppendFiles, edited: EditedFiles,
+    wanted: Callable[[], bool] = lambda: True,
+) -> list[str]:  # fmt: skip
     """Writes all text files from `world`. Returns what people must know about their own two. Raises OSError."""
     store.sync()
+    appended.sync()
     checkpoint.write(home.data, world.lsn, snapshot.dump(world), wanted, changed=snapshot.changed(world))
     store.forget(world.floor_offset)
     return edited.write(world)

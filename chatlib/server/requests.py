@@ -14,7 +14,7 @@ from typing import Any
 from chatlib.core.features import ANSWERS
 from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply, World
-from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check
+from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check, status
 from chatlib.protocol.framing import BadLine
 from chatlib.protocol.kinds import ID
 from chatlib.protocol.text import counted, printable
@@ -78,7 +78,7 @@ class Requests:
         if row is None:
             self._refuse_action(session, echo, request_id)
         elif not IS_WELL_FORMED[row.name](request):
-            self._refuse(session, echo, request_id, "BAD_REQUEST", check(row, request) or "")
+            self._refuse(session, echo, request_id, status(row, request), check(row, request) or "")
         elif row.runs is _CHANGES and session.user and row.name != "logout":
             loop, user = self._loop, session.user
             session.last_command = loop.now

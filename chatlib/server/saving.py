@@ -27,6 +27,7 @@ from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
 from chatlib.server.retention import Retention
 from chatlib.storage import textfile
+from chatlib.storage.appendfile import AppendFiles
 from chatlib.storage.edited import Line
 from chatlib.storage.home import Home
 from chatlib.storage.log import Log
@@ -62,11 +63,12 @@ class Saver:
 
     def __init__(
         self, *, home: Home, edited: EditedFiles, loop: Loop, world: World, journal: Log, messages: MessageStore,
-        effects: Effects, pipeline: Pipeline, retention: Retention, tell: Tell, note: Tell,
+        appended: AppendFiles, effects: Effects, pipeline: Pipeline, retention: Retention, tell: Tell, note: Tell,
     ) -> None:  # fmt: skip
         """`tell`: the administrator is told; `note`: the server log."""
         self._home, self._edited, self._loop, self._world = home, edited, loop, world
-        self._journal, self._messages, self._effects, self._pipeline = journal, messages, effects, pipeline
+        self._journal, self._messages, self._appended = journal, messages, appended
+        self._effects, self._pipeline = effects, pipeline
         self._retention, self._tell, self._note = retention, tell, note
         self._job: Job | None = None
         self._wishes: deque[Wish] = deque()
@@ -207,7 +209,9 @@ class Saver:
             with home.writer.held():
                 if everything:
                     self._effects.finish()  # everything is durable: the journal was cut
-                    notes = checkpoint_now(home, self._world, self._messages, edited, home.writer.wanted)
+                    notes = checkpoint_now(
+                        home, self._world, self._messages, self._appended, edited, home.writer.wanted
+                    )
                     with contextlib.suppress(OSError):  # what stays now goes with the next save
                         self._journal.truncate()  # here, since a disk takes long over a large file
                 else:

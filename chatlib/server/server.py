@@ -88,20 +88,22 @@ class Server:
         self.home = home
         self.edited = edits.EditedFiles(home.path)
         self.journal = Journal(home.data, self._syncer)
-        self.world, self.messages = recover(home, self.journal, self.tell, self.fault)
+        self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault)
         self.blobs = Blobs(home.data / "files")
         wanted = {blob for feature in features.FEATURES for blob in feature.blobs(self.world)}
         undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
-        self.world.archive = self.archive = Stored(self.messages, lambda: self.loop.wall, self.tell)
+        self.world.archive = self.archive = Stored(self.messages, self.appended, lambda: self.loop.wall, self.tell)
         self.journal.open()
         self.delivery = Delivery(lambda user: self.world.accounts[user].follows or ())
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
         self.effects = Effects(
-            self.journal, self.messages, self.blobs, self.delivery, self.announcer.changed, self.parameters_changed,
-            self.fault,
+            self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
+            self.parameters_changed, self.fault,
+        )  # fmt: skip
+        self.pipeline = Pipeline(
+            self.world, self.journal, self.messages, self.appended, self.effects, self.fault
         )
-        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self.fault)
 
     def _build_edge(self, epoch: str) -> None:
         """What stands between the world and its connections."""
@@ -144,7 +146,8 @@ class Server:
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
-            effects=self.effects, pipeline=self.pipeline, retention=self.retention, tell=self.tell, note=self.log.write,
+            appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
+            tell=self.tell, note=self.log.write,
         )  # fmt: skip
 
     def _take_in(self) -> None:
@@ -217,7 +220,7 @@ class Server:
                 self.journal.settle()
                 self.effects.finish()
                 with self.home.writer.alone():
-                    notes = checkpoint_now(self.home, self.world, self.messages, self.edited)
+                    notes = checkpoint_now(self.home, self.world, self.messages, self.appended, self.edited)
                 for note in notes:
                     if note != wrong:
                         self.tell(f"Left as it is: {note}")

@@ -1,4 +1,6 @@
-"""Stored messages, as they are sent: one that the disk has lost costs its own line and nothing else.
+"""What is stored, as it is read.
+
+Messages, as they are sent: one that the disk has lost costs its own line and nothing else.
 
 What was said to many is kept for a while once it was read: when a thousand people come back after a restart, what
 they all missed is read once.
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from chatlib.core import streams
 from chatlib.core.streams import LOST, Chunk
 from chatlib.protocol.framing import encode
+from chatlib.storage.appendfile import AppendFiles
 from chatlib.storage.messages import Line, MessageStore
 from chatlib.storage.textfile import FileError
 
@@ -22,8 +25,9 @@ CHUNKS = 2_048  # positions that were read lately: of so many chunks, twice what
 class Stored:
     """What is read of the message store."""
 
-    def __init__(self, messages: MessageStore, wall: Callable[[], float], tell: Callable[[str], None]) -> None:
-        self._messages, self._wall, self._tell = messages, wall, tell
+    def __init__(self, messages: MessageStore, appended: AppendFiles, wall: Callable[[], float],
+                 tell: Callable[[str], None]) -> None:  # fmt: skip
+        self._messages, self._appended, self._wall, self._tell = messages, appended, wall, tell
         # Ordered ones, of which the first is found at once: a dict looks for it among all that were removed before it.
         self._kept: OrderedDict[int, bytes] = OrderedDict()  # by offset, the first read first
         self._size = 0
@@ -43,6 +47,13 @@ class Stored:
         found = self._messages.read_many([at for (_, at), event in zip(positions, held, strict=True) if event is None])
         for (seq, offset), event in zip(positions, held, strict=True):
             yield event or self._taken(seq, offset, user, next(found))
+
+    def appended(self, name: str, offset: int) -> bytes | None:
+        """The line that begins at `offset` in a file that only grows; None when no whole one does."""
+        try:
+            return self._appended.read(name, offset)
+        except OSError:
+            return None
 
     def chunk(self, offset: int) -> Chunk:
         """The positions that stand there; LOST, and the administrator is told, when they cannot be read."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from chatlib.storage import messagefiles
 from chatlib.storage.messagefiles import HEADER, START, Segment
-from chatlib.storage.textfile import FileError, sync_folder
+from chatlib.storage.textfile import FileError, put, sync_folder, with_checksums
 
 SEGMENT = 64 << 20  # bytes at which the next segment begins
 NEAR = 4_096  # bytes between two lines that are read at once
@@ -54,7 +53,7 @@ class MessageStore:
         self._fd = os.open(current.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._fd, length - current.base + current.head)
         if length == START:  # a crash may have left anything there
-            _put(self._fd, HEADER, 0)
+            put(self._fd, HEADER, 0)
         if is_new:
             sync_folder(path.parent)
         self._dirty.add(current.base)
@@ -70,11 +69,7 @@ class MessageStore:
         """Writes what was appended. Raises OSError: then nothing is lost, and the next flush writes it all again."""
         if self._pending:
             lines, self._pending = self._pending, []
-            # All checksums at once: that costs less than one by one.
-            sums = struct.pack(f">{len(lines)}I", *map(zlib.crc32, lines)).hex().encode()
-            places = range(0, len(sums), 8)
-            self._unwritten += b"".join([part for at, line in zip(places, lines, strict=True)
-                                         for part in (sums[at : at + 8], line)])  # fmt: skip
+            self._unwritten += with_checksums(lines)
         while self._unwritten:
             self._write()
 
@@ -88,7 +83,7 @@ class MessageStore:
         if len(piece) > room:
             piece = piece[: piece.index(b"\n", room - 1) + 1]
         current = self._segments[-1]
-        _put(self._fd, piece, self._end - current.base + current.head)
+        put(self._fd, piece, self._end - current.base + current.head)
         self._end += len(piece)
         self._unwritten = self._unwritten[len(piece) :]
 
@@ -96,7 +91,7 @@ class MessageStore:
         new = messagefiles.segment(self._first, self._end)
         fd = os.open(new.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            _put(fd, messagefiles.header(new.base), 0)
+            put(fd, messagefiles.header(new.base), 0)
         except OSError:
             os.close(fd)
             raise
@@ -249,15 +244,6 @@ class MessageStore:
                 raise FileError(f"{self._segment_of(offset).path.name}: no line at byte {offset}")
             line += more
         return line + b"\n"
-
-
-def _put(fd: int, data: bytes, at: int) -> None:
-    """All of `data`, there. Raises OSError."""
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(fd, left, at)
-        at += written
-        left = left[written:]
 
 
 def _run(offsets: Sequence[int], start: int, end: int) -> int:

@@ -97,7 +97,7 @@ _ALL = (
               10_000_000),
     Parameter("RATE_LIMIT", 20, "requests a second and user, in bursts of five times that (0: no limit)", "int", 0,
               1_000_000),
-    Parameter("INITIAL_BALANCE", 10_000, "credits of a new account (payments are to come)", "int", 0, 10**12),
+    Parameter("INITIAL_BALANCE", 10_000, "credits of a new account", "int", 0, 10**12),
     Parameter("MAX_FILE_SIZE", 2**30, "the largest file", "size", 0, 2**50),
     Parameter("FILE_QUOTA", 2**32, "what may wait for one receiver", "size", 0, 2**50),
     Parameter("THREAD_QUOTA", 2**32, "what the files of one thread may have in all", "size", 0, 2**50),

@@ -38,7 +38,7 @@ def fill(home: Path, said: Iterator[Said], seen: bool) -> None:
         server.stop()
     ours, syncer = Home(home), Syncer()
     journal = Journal(ours.data, syncer)
-    world, store = recover(ours, journal, print, _fail)
+    world, store, appended = recover(ours, journal, print, _fail)
     seq, end, count = world.lsn, world.store_end, 0
     for to, number in said:
         stream, name = _stream(world, to)
@@ -62,8 +62,10 @@ def fill(home: Path, said: Iterator[Said], seen: bool) -> None:
     for account in world.accounts.values():
         account.seen = seq if seen else account.seen
     store.sync()
+    appended.sync()
     checkpoint.write(ours.data, world.lsn, snapshot.dump(world))
     store.close()
+    appended.close()
     journal.open()
     journal.close()
     syncer.close()

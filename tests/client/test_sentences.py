@@ -39,8 +39,8 @@ def plain(line: Line) -> str:
     ({"event": "file_gone", "to": "ann", "name": "x", "outcome": "eaten"},
      'Your file "x" for ann waits no longer (eaten).'),
     ({"event": "something new", "seq": 7}, "This client has no words for what happened: something new."),
-    ({"event": "payment", "from": "ann", "amount": 5},
-     "This client has no words for what happened: payment (from: ann, amount: 5)."),
+    ({"event": "gift", "from": "ann", "amount": 5},
+     "This client has no words for what happened: gift (from: ann, amount: 5)."),
 ])  # fmt: skip
 def test_events(event: dict[str, object], shown: str) -> None:
     assert plain(book.event(event, NOON, False)) == shown

@@ -33,7 +33,7 @@ from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
-_JSON_FIELDS = ("session", "number", "seq", "seen", "left", "before", "since", "id", "parameters", "accounts")
+_JSON_FIELDS = ("session", "number", "amount", "count", "seq", "seen", "left", "before", "since", "id", "parameters", "accounts")
 
 
 def all_waiting(world: World, user: str, after: int) -> list[Position]:
@@ -60,6 +60,7 @@ class Recorder:
     def __init__(self) -> None:
         self.world: World | None = None
         self.messages = bytearray()
+        self.appended_to = {name: bytearray(file.first_line.encode()) for name, file in snapshot.appends().items()}
         self.said: list[tuple[Any, ...]] = []  # since it was last taken
 
     def carry_out(self, effects: list[Effect]) -> None:
@@ -117,6 +118,10 @@ class Recorder:
         assert line.count(b"\n") == 1
         self.messages += at_rest(line)
 
+    def _append(self, name: str, line: bytes) -> None:
+        assert line.endswith(b"\n") and line.count(b"\n") == 1 and line.startswith(b" ")
+        self.appended_to[name] += at_rest(line)
+
     def _erase(self, offsets: Iterable[int], _: None) -> None:
         for offset in offsets:
             end = self.messages.index(b"\n", offset)
@@ -136,6 +141,11 @@ class Recorder:
 
     def event(self, _seq: int, offset: int, _user: str) -> bytes:
         return self._line(offset).split(b" ", 2)[2] + b"\n"
+
+    def appended(self, name: str, offset: int) -> bytes | None:
+        found = self.appended_to[name]
+        line = bytes(found[offset - 1 : found.find(b"\n", offset) + 1])
+        return line[9:] if line[:1] == b"\n" and at_rest(line[9:]) == line[1:] else None
 
     def chunk(self, offset: int) -> Chunk:
         return Chunk.read(self._line(offset).split(b" ", 2)[2])

@@ -26,6 +26,9 @@ KEPT = {
     ("rmf", "title=plans", "name=a.txt"): "7c5d4417",
     ("follow", "title=plans"): "dc640960",
     ("unfollow", "title=plans"): "af135a2d",
+    ("pay", "to=nobody", "amount=3"): "98478899",
+    ("pay", "to=nobody", "amount=3", "memo=tea"): "3567fc98",
+    ("cash", "cheque=cheque/1"): "56cbd52c",
     ("filedecline", "from=bob", "name=a.txt"): "6bd27c2a",
 }
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlib.core import snapshot
+from chatlib.core.bank import bank_of
 from chatlib.core.files import WaitingFile, WaitingFiles
 from chatlib.core.snapshot import SnapshotError
 from chatlib.storage.parameters import defaults
@@ -36,6 +37,8 @@ def lively() -> Stage:
     waiting = WaitingFile(7, 1.5, "Alice", 'a "file".txt', 2**33, "0" * 64, "blob7")
     files = stage.world.accounts["bob"].files = WaitingFiles()
     files.add("alice", waiting)
+    stage.do("pay", "alice", to="bob", amount=5, memo="über", key="k 2")
+    bank_of(stage.world).cash("alice", "0123456789abcdef", 1_700_604_800)
     stage.do("crt", "alice", title="%Plans")
     stage.do("msg", "bob", title="%plans", text="hi")
     return stage

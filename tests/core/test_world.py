@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chatlib.core import features, talk
-from chatlib.core.effects import POST
+from chatlib.core.effects import APPEND, POST
 from chatlib.core.feature import Command, Feature
 from chatlib.core.replies import Encoded, Reply, page, page_of_names, text_of
 from chatlib.core.world import World
@@ -31,7 +31,8 @@ def register(world: World, name: str, at: float = 1.0) -> tuple[Reply, list[Any]
 def test_a_commands_lsn_is_the_last_one_and_one_more() -> None:
     world = World(defaults())
     world.lsn = 41
-    assert register(world, "Ann") == ({"status": "OK", "user": "Ann"}, [], None)
+    reply, effects, fault = register(world, "Ann")
+    assert (reply, [kind for kind, _, _ in effects], fault) == ({"status": "OK", "user": "Ann"}, [APPEND], None)
     assert world.lsn == world.accounts["ann"].joined == 42
     assert register(world, "ann")[0]["status"] == "USER_EXISTS" and world.lsn == 43
 
@@ -180,7 +181,7 @@ def test_only_the_list_names_features() -> None:
     imports = re.compile(rf"^from chatlib\.core(\.({names}) import| import (.*, )?({names})\b)", re.MULTILINE)
     root = Path(features.__file__).parent.parent
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if imports.search(path.read_text())}
-    assert found == {"core/admin.py", "core/features.py", "core/files.py", "server/administrators.py",
+    assert found == {"core/admin.py", "core/bank.py", "core/features.py", "core/files.py", "server/administrators.py",
                      "server/presence.py", "server/proving.py"}  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from chatlib.protocol.commands import (
     check,
     find,
     parse,
+    status,
     typed_by,
     usage,
 )
@@ -39,6 +40,7 @@ EXAMPLES: dict[Kind, object] = {
     kinds.SCRAM: "n,,n=bob,r=abcdefgh", kinds.TEXT: "hi there", kinds.MINUTES: 5, kinds.COUNT: 10,
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
     kinds.FLAG: True, kinds.TITLE: "plans", kinds.NUMBER: 3, kinds.LINE: "kick bob",
+    kinds.AMOUNT: 250, kinds.MEMO: "for tea", kinds.CHEQUE: "cheque/1 ...", kinds.KEY: "k1",
 }  # fmt: skip
 FIELDS = {field.name for row in TABLE.rows for field in row.fields}
 WIRE = [row for row in TABLE.rows if row.on_the_wire]
@@ -136,14 +138,18 @@ def request_for(row: Row) -> dict[str, object]:
 @pytest.mark.parametrize("row", WIRE, ids=ids(WIRE))
 def test_a_request_is_good_with_all_its_fields_and_with_those_it_needs(row: Row) -> None:
     full = request_for(row)
-    assert check(row, full) is None
+    assert check(row, full) is None or row.needs_key
     assert check(row, {**full, "id": 7, "key": "k1"}) is None
-    assert check(row, {"action": row.name, **{p.name: EXAMPLES[p.kind] for p in sent(row) if p.required}}) is None
+    key = {"key": "k1"} if row.needs_key else {}
+    needed = {p.name: EXAMPLES[p.kind] for p in sent(row) if p.required}
+    assert check(row, {"action": row.name, **key, **needed}) is None
+    if row.needs_key:
+        assert check(row, full) == 'Field "key" is missing: it must be 1 to 64 characters without control characters.'
 
 
 @pytest.mark.parametrize("row", WIRE, ids=ids(WIRE))
 def test_a_wrong_request_is_told_which_field(row: Row) -> None:
-    full = request_for(row)
+    full = {**request_for(row), "key": "k1"}
     for field in sent(row):
         for bad in (None, [], {}, "\x00", -1, 1.0 if field.kind is kinds.FLAG else True):
             text = check(row, {**full, field.name: bad})
@@ -157,6 +163,9 @@ def test_a_wrong_request_is_told_which_field(row: Row) -> None:
     assert text is not None
     assert text.startswith('Unknown field "by"')
     assert '"id", "key"' in text
+    statuses = {field.kind: status(row, {**full, field.name: None}) for field in sent(row)}
+    assert statuses == {field.kind: field.kind.status for field in sent(row)}
+    assert set(statuses.values()) <= {"BAD_REQUEST", "BAD_AMOUNT", "BAD_CHEQUE"}
     for field, bad in (("id", 1.5), ("id", "x" * 65), ("key", ""), ("key", "x" * 65), ("key", 7), ("action", 7)):
         text = check(row, {**full, field: bad})
         assert text is not None

@@ -44,6 +44,10 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.PROTOCOL, [1], [0, 2, -1, True, 1.0, "1", None]),
     (kinds.FLAG, [True, False], [0, 1, "true", None]),
     (kinds.LINE, ["", "  ", "say hé", "x" * 16_384], ["x" * 16_385, "a\nb", "\x03", "\ud800", 7, None]),
+    (kinds.AMOUNT, [1, 812, 10**12], [0, -1, 10**12 + 1, 1.0, 1.5, "1", True, None, 10**400]),
+    (kinds.MEMO, ["a", "x" * 200, "😀" * 200, "a" + "\u0301" * 16],
+     ["", "x" * 201, "a\nb", "\x1b[0m", "\ud800", "a" + "\u0301" * 17, 7, None]),
+    (kinds.CHEQUE, ["cheque/1", "x" * 400], ["", "x" * 401, "a\nb", "\ud800", 7, None]),
     (kinds.WORD, ["", "word"], [7, None]),
     (kinds.VALUE, ["", "some words"], [7, None]),
 ]  # fmt: skip
@@ -63,7 +67,7 @@ def test_every_kind_is_tried_here() -> None:
 
 USUAL: list[tuple[Kind, object]] = [
     (kinds.NAME, "columbia"), (kinds.TITLE, "plans"), (kinds.TEXT, "Hello, how are you? {}"), (kinds.KEY, "k-1"),
-    (kinds.ID, 7),
+    (kinds.ID, 7), (kinds.AMOUNT, 250), (kinds.MEMO, "for tea"),
 ]  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70), st.lists, max_leaves=3
@@ -104,7 +108,7 @@ def test_a_typed_word_becomes_a_value(kind: Kind, word: str, value: object) -> N
 @given(st.sampled_from([kind for kind, _, _ in BOUNDS]), st.text(max_size=20) | st.from_regex(r"-?[0-9._e]{1,9}"))
 def test_what_is_typed_is_refused_or_arrives_as_it_was_typed(kind: Kind, word: str) -> None:
     """Whatever is typed: what the kind accepts goes over the wire, and is accepted there, too."""
-    numbers = (kinds.COUNT, kinds.NUMBER, kinds.SEQ, kinds.MINUTES)
+    numbers = (kinds.COUNT, kinds.NUMBER, kinds.SEQ, kinds.MINUTES, kinds.AMOUNT)
     try:
         value = kind.parse(word)
     except ValueError:

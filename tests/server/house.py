@@ -210,6 +210,7 @@ class House:
         server.loop.close()
         server.journal.close()
         server.messages.close()
+        server.appended.close()
         with contextlib.suppress(OSError):
             os.close(server.log._fd)
         os.close(server.home._lock_fd)

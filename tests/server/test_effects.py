@@ -60,9 +60,10 @@ def recovered(house: House) -> tuple[dict[str, Any], dict[str, bytes], list[str]
     faults: list[str] = []
     home = Home(there)
     journal = Journal(home.data, Disk())  # type: ignore[arg-type]
-    world, messages = recover(home, journal, print, lambda fault: faults.append(str(fault)))
+    world, messages, appended = recover(home, journal, print, lambda fault: faults.append(str(fault)))
     lines = {path.name: path.read_bytes() for path in sorted((there / "data").glob("message*"))}
     messages.close()
+    appended.close()
     os.close(home._lock_fd)
     return picture(world), lines, faults
 

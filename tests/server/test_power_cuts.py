@@ -72,13 +72,13 @@ class Small:
         self.said: list[str] = []
         self.now = 1.0
         self.journal = Journal(self.home.data, self.syncer)  # type: ignore[arg-type]
-        self.world, self.messages = recover(self.home, self.journal, self.said.append, self._fault)
+        self.world, self.messages, self.appended = recover(self.home, self.journal, self.said.append, self._fault)
         blobs = Blobs(self.home.data / "files")
-        self.effects = Effects(self.journal, self.messages, blobs, Delivery(), lambda user, news: None,
+        self.effects = Effects(self.journal, self.messages, self.appended, blobs, Delivery(), lambda user, news: None,
                                lambda: None, self._fault)  # fmt: skip
         self.home.epoch()
         self.journal.open()
-        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.effects, self._fault)
+        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.appended, self.effects, self._fault)
         self.retention = Retention(self.world, self.messages)
         self.do({"action": "start", "left": self.world.at})
         self.pipeline.settle()
@@ -124,7 +124,7 @@ class Small:
         """As the server and its child do it; with commands that come meanwhile."""
         self.journal.cut()
         self.effects.finish()
-        checkpoint_now(self.home, self.world, self.messages, NothingEdited())  # type: ignore[arg-type]
+        checkpoint_now(self.home, self.world, self.messages, self.appended, NothingEdited())  # type: ignore[arg-type]
         self.do({"action": "message", "by": "ann", "to": "bob", "text": "while it is saved"})
         self.tick()
         self.synced()
@@ -135,13 +135,14 @@ class Small:
         self.pipeline.settle()
         self.journal.settle()
         self.effects.finish()
-        checkpoint_now(self.home, self.world, self.messages, NothingEdited())  # type: ignore[arg-type]
+        checkpoint_now(self.home, self.world, self.messages, self.appended, NothingEdited())  # type: ignore[arg-type]
         self.journal.clear()
         self.close()
 
     def close(self) -> None:
         self.journal.close()
         self.messages.close()
+        self.appended.close()
         os.close(self.home._lock_fd)
 
     def mail(self, user: str) -> list[str]:

@@ -146,7 +146,7 @@ def test_a_checkpoint_that_holds_and_is_damaged_is_not_moved(house: House, monke
 def test_a_new_home_starts_also_after_its_first_start_was_cut_short(build: Callable[..., House]) -> None:
     house = build()
     house.crash()  # nobody ever said anything
-    for name in ("journal.txt", "epoch.txt"):
+    for name in ("journal.txt", "epoch.txt", "ledger.txt"):
         (house.folder / "data" / name).unlink()
     house.restart()
     assert house.stop() == ""

@@ -7,17 +7,17 @@ they are listed here, in the order in which ``help`` shows them. What a table ca
 
 from __future__ import annotations
 
-from chatlib.protocol.commands import admin, console, entry, files, forum, talk
+from chatlib.protocol.commands import admin, bank, console, entry, files, forum, talk
 from chatlib.protocol.commands.table import COMMON, Field, Role, Row, Runs, State, Table, UsageError, usage
 
-TABLE = Table(talk.ROWS, forum.ROWS, files.ROWS, entry.ROWS, admin.ROWS, console.ROWS)
+TABLE = Table(talk.ROWS, forum.ROWS, files.ROWS, bank.ROWS, entry.ROWS, admin.ROWS, console.ROWS)
 # What is looked up, rows by name; rows that are added later are in them, too.
 ACTIONS = TABLE.actions
 IN_STATE = TABLE.in_state
 IS_WELL_FORMED = TABLE.is_well_formed
-check, find, parse, typed_by = TABLE.check, TABLE.find, TABLE.parse, TABLE.typed_by
+check, find, parse, status, typed_by = TABLE.check, TABLE.find, TABLE.parse, TABLE.status, TABLE.typed_by
 
 __all__ = [
     "ACTIONS", "COMMON", "IN_STATE", "IS_WELL_FORMED", "TABLE", "Field", "Role", "Row", "Runs", "State", "Table",
-    "UsageError", "check", "find", "parse", "typed_by", "usage",
+    "UsageError", "check", "find", "parse", "status", "typed_by", "usage",
 ]  # fmt: skip

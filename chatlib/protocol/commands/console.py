@@ -20,6 +20,7 @@ ROWS = tuple(
         ("drop", "remove a waiting file", (Field("number", kinds.SEQ),)),
         ("threads", "the threads of the forum, and whose they are", ()),
         ("remove thread", "remove a thread of the forum, with its files", (Field("title", kinds.TITLE),)),
+        ("grant", "give a user credits of the bank", (USER, Field("amount", kinds.AMOUNT))),
         ("stats", "how the server is doing", ()),
         ("save", "write the text files now", ()),
         ("reload", "take in what was changed by hand in para.txt and credentials.txt", ()),

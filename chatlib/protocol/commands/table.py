@@ -69,6 +69,7 @@ class Row:
     states: frozenset[State] = frozenset({State.ONLINE})
     runs: Runs = Runs.READS
     repeats: bool = True  # a program asks again when it has no answer
+    needs_key: bool = False  # doing it twice would be so bad that nobody may ask without a key
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,7 +109,7 @@ def _guard(row: Row) -> WellFormed:
     """A function that says whether a request for `row` is well formed, made of the row: no loop, no look-up, and for
     usual values no call. It runs for every request; ``check`` finds out what is wrong with one."""
     kinds_of = _kinds(row)
-    required = {field.name for field in row.fields if field.required and field.sent}
+    required = _required(row)
     lines = ["def is_well_formed(request):", f"    fields = {1 + len(required)}"]  # the action is known to be right
     for field, kind in kinds_of.items():
         refuse = f"if not ({kind.usual} or accepts_{field}(value)): return False"
@@ -122,6 +123,10 @@ def _guard(row: Row) -> WellFormed:
     exec("\n".join(lines), names)
     guard: WellFormed = names["is_well_formed"]
     return guard
+
+
+def _required(row: Row) -> set[str]:
+    return {field.name for field in row.fields if field.required and field.sent} | ({"key"} if row.needs_key else set())
 
 
 def _kinds(row: Row) -> Mapping[str, Kind]:
@@ -177,13 +182,25 @@ class Table:
 
     def check(self, row: Row, request: Mapping[str, object]) -> str | None:
         """None when `request` has the fields that `row` takes, else a sentence that names the field."""
+        wrong = self._wrong(row, request)
+        if wrong is not None:
+            return _complaint(row, wrong)
+        missing = _required(row) - request.keys()
+        return _complaint(row, min(missing), "is missing: it ") if missing else None
+
+    def status(self, row: Row, request: Mapping[str, object]) -> str:
+        """The status of the refusal of a request that ``check`` has a sentence about."""
+        kind = _kinds(row).get(self._wrong(row, request) or "")
+        return kind.status if kind else "BAD_REQUEST"
+
+    def _wrong(self, row: Row, request: Mapping[str, object]) -> str | None:
+        """The first field that `row` does not take, or not with this value."""
         accepts = self._accepts[row.name]
         for name, value in request.items():
             accept = accepts.get(name)
             if accept is None or not accept(value):
-                return _complaint(row, name)
-        missing = {field.name for field in row.fields if field.required and field.sent} - request.keys()
-        return _complaint(row, min(missing), "is missing: it ") if missing else None
+                return name
+        return None
 
     def typed_by(self, *roles: Role) -> list[Row]:
         """The commands that someone of these roles types, in the table's order."""
