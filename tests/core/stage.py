@@ -33,7 +33,8 @@ from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
-_JSON_FIELDS = ("session", "number", "amount", "count", "seq", "seen", "left", "before", "since", "id", "parameters", "accounts")
+_JSON_FIELDS = ("session", "number", "amount", "count", "seq", "seen", "left", "before", "since", "id", "parameters",
+                "accounts")  # fmt: skip
 
 
 def all_waiting(world: World, user: str, after: int) -> list[Position]:
