@@ -326,7 +326,7 @@ class Client(ForumCalls):
 
     def _answer(self, item: News) -> Fields:
         reply = cast(n.Answered, item).reply
-        if reply.get("status") != "OK":
+        if reply.get("status") not in n.FINE:
             raise Refused(reply)
         return reply
 

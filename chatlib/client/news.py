@@ -21,6 +21,10 @@ FINAL = frozenset({
 LATER = frozenset({"SERVER_FULL", "LOCKED_OUT", "INTERNAL"})
 
 
+# Replies that are no refusals: it is done, or somebody was asked who has time to answer.
+FINE = frozenset({"OK", "ASKED"})
+
+
 def status_of(message: Fields) -> str:
     return str(message.get("status"))
 

@@ -24,6 +24,7 @@ UNFOLLOW = "unfollow"  # user, stream: or no longer
 CLOSE = "close"  # stream, None: nothing more is published there
 TELL = "tell"  # user, event: heard by one user when online, and not kept
 FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`, and not kept
+BETWEEN = "between"  # user, other: one has blocked or allowed the other; what goes on between them must follow
 ANNOUNCE = "announce"  # user, News: came or went: the others may be told
 END = "end"  # user, (login, status, text): the session that began with `login` is over; its connection is told why
 ERASE = "erase"  # offsets (read as they are erased), None: the lines there in the message store are blanked, in place

@@ -108,6 +108,9 @@ def _finds_nothing(_world: World) -> str:
     return ""
 
 
+def _does_not_mind(_world: World, _account: Account, _user: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Feature:
     """What a feature brings. Handlers are found by a command's action, all else by a row's name."""
@@ -127,3 +130,4 @@ class Feature:
     wrong: Callable[[World], str] = _finds_nothing  # with all that was read of the files; it names the file
     # An account is there: a new one or, at each start, any: it may have been there before the feature was.
     opened: Callable[[World, Account], None] | None = None
+    blocked: Callable[[World, Account, str], None] = _does_not_mind  # an account blocks a name from now on

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core import admin, bank, entry, files, forum, talk
+from chatlib.core import admin, bank, entry, files, forum, peers, talk
 from chatlib.core.feature import (
     Answer,
     DownloadGrant,
@@ -87,5 +87,7 @@ def _recipe(kept_as: str, name: str) -> tuple[str, Recipe | None]:
     return kept_as, ("\0".join([kept_as, *(f"{field}\0%s" for field in fields)]), itemgetter(*fields))
 
 
-for _feature in (entry.FEATURE, admin.FEATURE, talk.FEATURE, files.FEATURE, forum.FEATURE, bank.FEATURE):
+for _feature in (
+    entry.FEATURE, admin.FEATURE, talk.FEATURE, files.FEATURE, forum.FEATURE, bank.FEATURE, peers.FEATURE,
+):  # fmt: skip
     add(_feature)

@@ -80,6 +80,7 @@ def block(world: World, lsn: int, command: Command) -> Reply:
     if user == account.user:
         return refusal("SELF_BLOCK", "You cannot block yourself!")
     join_block(world, lsn, account, user)
+    world.blocked(account, user)
     return {"status": "OK", "user": world.name_of(user)}
 
 

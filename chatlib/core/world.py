@@ -130,6 +130,11 @@ class World:
             feature.forget(self, account)
         del self.accounts[account.user]
 
+    def blocked(self, account: Account, user: str) -> None:
+        """`account` blocks the name `user` from now on."""
+        for feature in FEATURES:
+            feature.blocked(self, account, user)
+
     def say_in(self, name: str, sender: str, line: bytes, effect: Effect) -> None:
         """`sender` says something to all who follow the shared stream `name`: `line`, which `effect` stores."""
         stream = self.streams.get(name)

@@ -239,7 +239,7 @@ class Dialogue:
         offered = action == "login" and status == "NO_SUCH_USER" and not self._script
         for line in [] if offered else book.answer(action, fields, reply, self._wall()):
             self._show(line)
-        self._refused |= status != "OK"
+        self._refused |= status not in n.FINE
         self._see_names(fields, reply)
         if action in ("login", "register", "deregister", "password", "sht"):
             if self._script and status != "OK":

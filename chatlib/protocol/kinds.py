@@ -89,6 +89,10 @@ def _is_cheque(value: object) -> bool:
     return type(value) is str and 0 < len(value) <= MAX_CHEQUE and not words.forbidden(value)
 
 
+def _is_port(value: object) -> bool:
+    return type(value) is int and 0 <= value <= 65_535
+
+
 def _is_minutes(value: object) -> bool:
     return type(value) in (int, float) and 0 < value <= 1_000_000  # type: ignore[operator]
 
@@ -185,6 +189,7 @@ CHEQUE = Kind(
     status="BAD_CHEQUE",
 )
 LINE = Kind("line", f"a line of at most {MAX_LINE:,} characters without control characters", _is_line)
+PORT = Kind("port", "a port: a whole number from 0 to 65535", _is_port, int)
 COUNT = Kind("count", "a whole number from 0", _is_integer, int)
 MINUTES = Kind("minutes", "a number of minutes above 0, at most 1,000,000", _is_minutes, _minutes)
 SEQ = Kind("seq", "an event's number: a whole number from 0", _is_integer, int)

@@ -51,7 +51,8 @@ class Effects:
     """
 
     def __init__(self, journal: Log, messages: MessageStore, appended: AppendFiles, blobs: Blobs, speaker: Speaker,
-                 announce: Callable[[str, Any], None], parameters_changed: Callable[[], None],
+                 announce: Callable[[str, Any], None], between: Callable[[str, str], None],
+                 parameters_changed: Callable[[], None],
                  on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
@@ -76,7 +77,7 @@ class Effects:
             kinds.BROADCAST: broadcast,
             kinds.PUBLISH: publish, kinds.FOLLOW: speaker.follow, kinds.UNFOLLOW: speaker.unfollow,
             kinds.CLOSE: speaker.close,
-            kinds.TELL: deliver, kinds.FAN_OUT: fan_out,
+            kinds.TELL: deliver, kinds.FAN_OUT: fan_out, kinds.BETWEEN: between,
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
             kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),
         }  # fmt: skip

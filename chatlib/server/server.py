@@ -29,6 +29,7 @@ from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
 from chatlib.server.effects import Effects
+from chatlib.server.introductions import Introductions
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.people import People
 from chatlib.server.pipeline import Pipeline
@@ -97,9 +98,10 @@ class Server:
         self.journal.open()
         self.delivery = Delivery(lambda user: self.world.accounts[user].follows or ())
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
+        self.introductions = Introductions(self.world, self.loop, self.delivery.sessions)
         self.effects = Effects(
             self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
-            self.parameters_changed, self.fault,
+            self.introductions.look_again, self.parameters_changed, self.fault,
         )  # fmt: skip
         self.pipeline = Pipeline(
             self.world, self.journal, self.messages, self.appended, self.effects, self.fault
@@ -125,7 +127,7 @@ class Server:
         self.sessions = Sessions(
             loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
-            consoles=self.administrators,
+            introductions=self.introductions, consoles=self.administrators,
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note,
         )  # fmt: skip
@@ -139,7 +141,7 @@ class Server:
             edge={
                 "hello": reception.hello, "console": self.administrators.line,
                 "complete": self.administrators.complete, "interrupt": self.administrators.interrupt,
-                "leave": self.administrators.leave,
+                "leave": self.administrators.leave, **self.introductions.answers,
                 **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS)),
             },
         )  # fmt: skip
@@ -171,6 +173,7 @@ class Server:
         self.journal.sync_always = self.world.parameters["FSYNC"] == "always"
         for session in list(self.delivery.sessions.values()):
             session.watch_time()
+        self.introductions.policy_changed()
         self.administrators.password_changed()
 
     # Life.
@@ -271,6 +274,7 @@ class Server:
         self.seats.admit()
 
     def _flush(self) -> None:
+        self.introductions.speak()
         self.delivery.flush(self.world.lsn)
         self.log.flush(self.loop.wall)
 

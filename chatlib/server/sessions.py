@@ -38,6 +38,13 @@ class Transferring(Protocol):
         """How many are under way."""
 
 
+class Introducing(Protocol):
+    """The introductions, likewise."""
+
+    def leave(self, user: str, login: int) -> None:
+        """As with transfers."""
+
+
 class ConsolesAfar(Protocol):
     """The consoles from afar, as far as sessions are concerned."""
 
@@ -54,12 +61,13 @@ class Sessions:
     def __init__(
         self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, strangers: Strangers,
         buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring,
-        consoles: ConsolesAfar, submit: Callable[[Command], None], note: Callable[[str], None],
+        introductions: Introducing, consoles: ConsolesAfar, submit: Callable[[Command], None],
+        note: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._loop, self._world, self._log, self._delivery = loop, world, log, delivery
         self._seats, self._strangers, self._buckets, self._acknowledged = seats, strangers, buckets, acknowledged
         self._catch_up, self._transfers, self._submit, self._note = catch_up, transfers, submit, note
-        self._consoles = consoles
+        self._introductions, self._consoles = introductions, consoles
         self._all: dict[Session, None] = {}
         self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
         self._closing: list[Session] = []
@@ -138,6 +146,7 @@ class Sessions:
             self._delivery.leave(session)
             self._acknowledged.leave(session)
             self._transfers.leave(session.user, session.login)
+            self._introductions.leave(session.user, session.login)
         elif session.state is State.CONSOLE:
             self._consoles.gone(session)
         self._seats.leave(session)

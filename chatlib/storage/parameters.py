@@ -92,6 +92,8 @@ _ALL = (
               1_000_000),
     Parameter("HEARTBEAT", 30.0, "seconds between heartbeats; a client is lost after this plus 5", "float", 0.1,
               86_400),
+    Parameter("ADDRESS_POLICY", "consent", "who is told a user's address for a private chat: those whom the user lets "
+              "have it, all who ask, or nobody", "choice", choices=("consent", "open", "never")),
     Parameter("REGISTRATION", "open", "whether new users may register", "choice", choices=("open", "closed")),
     Parameter("SCRAM_ITERATIONS", 600_000, "cost of a new password verifier (the client pays)", "int", 4_096,
               10_000_000),

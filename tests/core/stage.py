@@ -97,6 +97,9 @@ class Recorder:
     def _close(self, stream: str, _: None) -> None:
         assert self.world is not None and stream not in {thread.stream for thread in forum_of(self.world).values()}
 
+    def _between(self, user: str, other: str) -> None:
+        assert self.world is not None and {user, other} <= self.world.accounts.keys()
+
     def _tell(self, user: str, line: bytes) -> None:
         self.said.append(("hears", (user,), line))
 

@@ -30,6 +30,8 @@ KEPT = {
     ("pay", "to=nobody", "amount=3", "memo=tea"): "3567fc98",
     ("cash", "cheque=cheque/1"): "56cbd52c",
     ("filedecline", "from=bob", "name=a.txt"): "6bd27c2a",
+    ("allow", "user=bob"): "4650b9fd",
+    ("disallow", "user=bob"): "adf272ca",
 }
 
 

@@ -41,6 +41,7 @@ def lively() -> Stage:
     bank_of(stage.world).cash("alice", "0123456789abcdef", 1_700_604_800)
     stage.do("crt", "alice", title="%Plans")
     stage.do("msg", "bob", title="%plans", text="hi")
+    stage.do("allow", "bob", user="alice")
     return stage
 
 
@@ -125,6 +126,7 @@ BAD = [
     )),
     ("state.txt", "floor 1"), ("state.txt", "floor [1]"),
     ("block_rep.txt", "alice"), ("block_rep.txt", "alice no+body"), ("block_rep.txt", "nobody alice"),
+    ("allow_rep.txt", "alice"), ("allow_rep.txt", "alice nobody"), ("allow_rep.txt", "alice alice"),
     ("list_block.txt", "alice 10.0.0.1 1 2"), ("list_block.txt", "alice 10.0.0.1 x 0.0 0.0"),
     ("replies.txt", "alice"), ("replies.txt", "nobody [1,2]"), ("replies.txt", "alice [1"),
     ("replies.txt", "alice [1]"), ("replies.txt", "alice [[],1]"),

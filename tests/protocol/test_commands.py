@@ -38,6 +38,7 @@ VERIFIER = str(make_verifier("pencil", 4096))
 EXAMPLES: dict[Kind, object] = {
     kinds.PROTOCOL: 1, kinds.CLIENT: "c1", kinds.NAME: "Bob", kinds.VERIFIER: VERIFIER, kinds.SEQ: 812,
     kinds.SCRAM: "n,,n=bob,r=abcdefgh", kinds.TEXT: "hi there", kinds.MINUTES: 5, kinds.COUNT: 10,
+    kinds.PORT: 1234,
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
     kinds.FLAG: True, kinds.TITLE: "plans", kinds.NUMBER: 3, kinds.LINE: "kick bob",
     kinds.AMOUNT: 250, kinds.MEMO: "for tea", kinds.CHEQUE: "cheque/1 ...", kinds.KEY: "k1",

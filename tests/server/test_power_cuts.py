@@ -74,8 +74,8 @@ class Small:
         self.journal = Journal(self.home.data, self.syncer)  # type: ignore[arg-type]
         self.world, self.messages, self.appended = recover(self.home, self.journal, self.said.append, self._fault)
         blobs = Blobs(self.home.data / "files")
-        self.effects = Effects(self.journal, self.messages, self.appended, blobs, Delivery(), lambda user, news: None,
-                               lambda: None, self._fault)  # fmt: skip
+        self.effects = Effects(self.journal, self.messages, self.appended, blobs, Delivery(), lambda *_: None,
+                               lambda *_: None, lambda: None, self._fault)  # fmt: skip
         self.home.epoch()
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.appended, self.effects, self._fault)

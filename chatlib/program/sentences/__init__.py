@@ -4,7 +4,7 @@ What can be done with them is in :mod:`.book`. A test fails when a command that 
 server sends, has no sentence.
 """
 
-from chatlib.program.sentences import admin, bank, book, entry, files, forum, talk
+from chatlib.program.sentences import admin, bank, book, entry, files, forum, peers, talk
 
-for _feature in (entry, admin, talk, files, forum, bank):
+for _feature in (entry, admin, talk, files, forum, bank, peers):
     book.add(_feature.SENTENCES)

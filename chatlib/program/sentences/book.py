@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chatlib.client.news import Fields
+from chatlib.client.news import FINE, Fields
 from chatlib.terminal.screen import Part, style
 
 Line = tuple[Part, ...]
-# What was asked for, the reply, whose status is OK, and the time of day.
+# What was asked for, the reply, which is no refusal, and the time of day.
 Says = Callable[[Fields, Fields, float], list[Line]]
 Tells = Callable[[Fields], Line]
 
@@ -54,7 +54,7 @@ def remove(sentences: Sentences) -> None:
 
 def answer(action: str, asked: Fields, reply: Fields, now: float) -> list[Line]:
     """What is shown of the reply to a request; a refusal is shown in the server's words."""
-    if reply.get("status") != "OK":
+    if reply.get("status") not in FINE:
         return [error(reply.get("text") or reply.get("status"))]
     says = REPLIES.get(action)
     return says(asked, reply, now) if says else [(str(reply.get("text") or f"Done: {action}."),)]
