@@ -3,7 +3,8 @@
 Must not know the server's insides, nor people (that is ``chatlib.program``). Read in this order: ``news`` (what
 happens), ``conversation`` (the wire), ``entrance`` (who one is), ``link`` (the socket, and coming back), ``library``
 (for programs). Files: ``transfers`` (the queue), ``files`` (the two ways), ``filelinks`` (their connections),
-``localfiles`` (the disk).
+``localfiles`` (the disk). Direct connections: ``peers`` (introductions), ``contacts`` (one for each user),
+``peerlinks`` (the connection), ``peerport`` (where one is called).
 """
 
 from chatlib.client.conversation import Conversation

@@ -136,6 +136,13 @@ class Link:
         """The end."""
         self._discard()
 
+    @property
+    def local(self) -> Address | None:
+        """From where the server is reached; None: it is not."""
+        if self._socket is None or self._connecting:
+            return None
+        return self._socket.family, self._socket.getsockname()
+
     # The channel.
 
     def readable(self) -> None:

@@ -1,9 +1,10 @@
 """What a conversation tells whoever listens: plain records, in the order in which things happened.
 
 Must not know how they are shown, nor where they come from. The order for one connection is
-``(Queued* Greeted)? → (Challenged | Proven | Answered | LoggedIn | Away | Arrived)* → (Lost | Idle | Ended)``; after
+``(Queued* Greeted)? → (Challenged | Proven | Answered | LoggedIn | Away | Arrived)* → (Lost | Idle | Ended | PeerNews
+))``; after
 ``Lost`` the same begins again on the next connection, after ``Idle`` when there is something to say, after ``Ended``
-nothing comes.
+nothing comes. News of direct connections (``PeerNews``, and their texts and cheques as ``Arrived``) come at any time.
 """
 
 from __future__ import annotations
@@ -143,4 +144,58 @@ class Ended:
     text: str
 
 
-News = Queued | Greeted | Challenged | Proven | LoggedIn | Away | Arrived | Answered | Lost | Idle | Ended
+SHOWN = "SHOWN"
+
+# Direct connections with other users. They need no session: these may come also while the server is away.
+
+
+@dataclass(eq=False, slots=True)
+class Parcel:
+    """A text or a cheque for a peer. `kind`: "text" or "cheque". `status`: empty while it is under way, SHOWN, or why
+    it was not, as in LinkClosed, with `text` for people."""
+
+    user: str
+    kind: str
+    content: str
+    status: str = ""
+    text: str = ""
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.status == SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOpened:
+    """A direct connection with `user` stands. `called`: by us."""
+
+    user: str
+    called: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelShown:
+    """The peer has shown it."""
+
+    parcel: Parcel
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClosed:
+    """It is gone, or could not be made. `left`: what was not acknowledged, oldest first. It may have been shown."""
+
+    user: str
+    status: str
+    text: str
+    left: tuple[Parcel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeersUnavailable:
+    """Nobody can call us, or there are no direct connections at all."""
+
+    text: str
+
+
+PeerNews = LinkOpened | ParcelShown | LinkClosed | PeersUnavailable
+News = Queued | Greeted | Challenged | Proven | LoggedIn | Away | Arrived | Answered | Lost | Idle | Ended | PeerNews
