@@ -49,6 +49,7 @@ class Account:
     seen: int = 0  # every event up to this seq has been seen
     left: float = 0.0  # when the last session ended; 0: never
     mail: Stream = NO_MAIL
+    sent: Stream = NO_MAIL  # where the lines stand that this user sent to one other: the very same lines
     known: tuple[tuple[str, str], ...] = ()  # addresses of logins, with the client that was there last; newest first
     # These six are None until there is something in them: most users never need them, and there may be many.
     refused: dict[str, array[int]] | None = None  # by sender: when a block of that name began, ended, began, ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from chatlib.core import admin, bank, entry, files, forum, peers, talk
+from chatlib.core import admin, bank, entry, files, forum, history, peers, talk
 from chatlib.core.feature import (
     Answer,
     DownloadGrant,
@@ -89,5 +89,6 @@ def _recipe(kept_as: str, name: str) -> tuple[str, Recipe | None]:
 
 for _feature in (
     entry.FEATURE, admin.FEATURE, talk.FEATURE, files.FEATURE, forum.FEATURE, bank.FEATURE, peers.FEATURE,
+    history.FEATURE,
 ):  # fmt: skip
     add(_feature)

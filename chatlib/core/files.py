@@ -151,7 +151,7 @@ def stored(world: World, lsn: int, command: Command) -> Reply:
         receiver.files = WaitingFiles()
     receiver.files.add(sender.user, file)
     world.effects.append((ADOPT, file.blob, None))
-    post(world, lsn, receiver, dumps({"event": "file", **shown(file)}))
+    post(world, lsn, receiver, dumps({"event": "file", **shown(file)}), sender)
     return {"status": "OK", "seq": lsn}
 
 

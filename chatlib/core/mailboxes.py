@@ -1,7 +1,8 @@
 """Where everyone's messages stand, at rest; and how messages that are too old leave all streams.
 
 A line of ``mailboxes.txt`` is one stream: a shared one (``all`` are the broadcasts), or an account's mail with what the
-account has seen, refused and followed. It is a JSON list, which is read fastest. An earlier version wrote five columns
+account has seen, refused and followed, and where what it sent
+stands if it sent anything. It is a JSON list, which is read fastest. An earlier version wrote five columns
 with tabs between them, and all positions; they are read, too.
 """
 
@@ -38,9 +39,7 @@ def expire(world: World, _lsn: int, command: Command) -> Reply:
     users = list(islice(world.accounts.after(last), AT_ONCE))
     for user in users:
         account = world.accounts[user]
-        if account.mail is not NO_MAIL:
-            account.mail.forget(floor)
-            account.mail = account.mail if account.mail.seqs else NO_MAIL
+        account.mail, account.sent = _shortened(account.mail, floor), _shortened(account.sent, floor)
     if len(users) == AT_ONCE:
         world.expiring = (floor, offset, users[-1])
         return {"status": "OK"}
@@ -53,10 +52,21 @@ def expire(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK"}
 
 
-def _line(name: str, seen: int, refused: object, follows: object, stream: Stream) -> str:
+def _shortened(stream: Stream, floor: int) -> Stream:
+    if stream is NO_MAIL:
+        return stream
+    stream.forget(floor)
+    return stream if stream.seqs else NO_MAIL
+
+
+def _line(name: str, seen: int, refused: object, follows: object, stream: Stream, sent: Stream = NO_MAIL) -> str:
+    both = _columns(stream) + (_columns(sent) if sent is not NO_MAIL else [])
+    return dumps([name, seen, refused, follows, *both])
+
+
+def _columns(stream: Stream) -> list[list[int]]:
     columns = (stream.firsts, stream.places, stream.seqs, stream.offsets)
-    numbers = [column.tolist() if column else [] for column in columns]  # type: ignore[attr-defined]
-    return dumps([name, seen, refused, follows, *numbers])
+    return [column.tolist() if column else [] for column in columns]  # type: ignore[attr-defined]
 
 
 def _dump(world: World) -> Iterator[str]:
@@ -64,14 +74,14 @@ def _dump(world: World) -> Iterator[str]:
         yield _line(name, 0, stream.senders, world.said if name == "all" else {}, stream)
     for account in world.accounts.values():
         refused = {sender: edges.tolist() for sender, edges in (account.refused or {}).items()}
-        yield _line(account.user, account.seen, refused, account.follows or {}, account.mail)
+        yield _line(account.user, account.seen, refused, account.follows or {}, account.mail, account.sent)
 
 
 def _load(world: World, line: str) -> None:
     if not line.startswith("["):
         _load_old(world, *line.split("\t"))
         return
-    name, seen, refused, pairs, firsts, places, seqs, offsets = json.loads(line)
+    name, seen, refused, pairs, firsts, places, seqs, offsets, *sent = json.loads(line)
     follows = {intern(other): int(since) for other, since in dict(pairs).items()}
     if name == "all" or not is_name(name):
         world.streams[name] = SharedStream(seqs, offsets, firsts, places, map(intern, refused))
@@ -83,6 +93,9 @@ def _load(world: World, line: str) -> None:
     account.follows = follows or None
     if seqs or firsts:
         account.mail = Stream(seqs, offsets, firsts, places)
+    if sent:  # an earlier version did not keep it
+        firsts, places, seqs, offsets = sent
+        account.sent = Stream(seqs, offsets, firsts, places)
 
 
 def _load_old(world: World, name: str, seen: str, words: str, seqs: str, offsets: str) -> None:
@@ -110,6 +123,7 @@ def _column(text: str) -> array[int]:
 
 MAILBOXES = FlatFile(
     "stream, seen up to, when blocks held, streams followed since (all: senders, who spoke last); in message_rep.txt: "
-    "first seqs of chunks and offsets of their lines, seqs and offsets of what is not in chunks",
+    "first seqs of chunks and offsets of their lines, seqs and offsets of what is not in chunks; "
+    "the same of what was sent",
     _dump, _load,
 )  # fmt: skip

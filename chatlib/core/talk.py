@@ -11,9 +11,9 @@ from chatlib.core import refused
 from chatlib.core.effects import BROADCAST, ERASE, POST
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.mailboxes import MAILBOXES, expire
-from chatlib.core.replies import Reply, encoded, no_such_user, page, page_of_names, refusal
-from chatlib.core.streams import CHECKSUM, MORE, NO_MAIL, Stream
-from chatlib.protocol.framing import MAX_LINE, decode, quote
+from chatlib.core.replies import Reply, encoded, no_such_user, page_of_names, refusal
+from chatlib.core.streams import CHECKSUM, NO_MAIL, Stream
+from chatlib.protocol.framing import quote
 from chatlib.protocol.text import fold, is_name
 
 if TYPE_CHECKING:
@@ -37,22 +37,27 @@ def message(world: World, lsn: int, command: Command) -> Reply:
         f'{{"event":"message","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}'
     )
-    delivered = post(world, lsn, receiver, event)
+    delivered = post(world, lsn, receiver, event, account)
     text = f'{{"status":"OK","seq":{lsn},"delivered":{"true" if delivered else "false"}}}'
     return encoded(text, {"status": "OK", "seq": lsn, "delivered": delivered})
 
 
-def post(world: World, lsn: int, receiver: Account, event: str) -> bool:
-    """An event, as JSON, for one user: now, or at the next login. Whether it is now."""
+def post(world: World, lsn: int, receiver: Account, event: str, sender: Account | None = None) -> bool:
+    """An event, as JSON, for one user: now, or at the next login. Whether it is now. `sender` has sent it."""
     # Encoded once, for the wire and for the disk.
-    line = f" {receiver.name} {event}\n".encode()
+    line, offset = f" {receiver.name} {event}\n".encode(), world.store_end
     if receiver.mail is NO_MAIL:
         receiver.mail = Stream()
-    is_long = receiver.mail.add(lsn, world.store_end)
-    world.store_end += CHECKSUM + len(line)
+    is_long = receiver.mail.add(lsn, offset)
+    world.store_end = offset + CHECKSUM + len(line)
     world.effects.append((POST, receiver.user, line))
     if is_long:
         world.seal(receiver.mail, receiver.name)
+    if sender is not None:
+        if sender.sent is NO_MAIL:
+            sender.sent = Stream()
+        if sender.sent.add(lsn, offset):
+            world.seal(sender.sent, f">{sender.name}")
     return receiver.user in world.online
 
 
@@ -146,9 +151,6 @@ def seen(world: World, _lsn: int, command: Command) -> Reply:
 
 # Questions.
 
-PAGE = MAX_LINE - 4_096  # bytes that the events of one page may have
-
-
 def _after(request: Request) -> str:
     """Behind which name the page begins."""
     return fold(request.get("after", ""))
@@ -183,28 +185,6 @@ def blacklist(world: World, user: str, request: Request, _now: float) -> Reply:
     return page_of_names((blocks[place] for place in places), world.name_of)
 
 
-def history(world: World, user: str, request: Request, _now: float) -> Reply:
-    """The user's last messages, or with a count of 0 those that came while away."""
-    count, presence = request["count"], world.online[user]
-    before, least = request.get("before", world.lsn + 1), 0
-    if count == 0:  # what came while away
-        before, least, count = min(before, presence.login), presence.away_from + 1, -1
-    found: list[dict[str, object]] = []
-    size, last = 0, before
-    for seq, offset in world.history(user, before):
-        if seq < least or count == 0:
-            break
-        if offset == MORE:
-            return page(found[::-1], seq)
-        line = world.archive.event(seq, offset, user)
-        size += len(line)
-        if size > PAGE:
-            return page(found[::-1], last)
-        found.append(decode(line[:-1]))
-        count, last = count - 1, seq
-    return page(found[::-1], None)
-
-
 # At rest.
 
 
@@ -237,8 +217,7 @@ FEATURE = Feature(
     "talk",
     handlers={"message": message, "broadcast": broadcast, "block": block, "unblock": unblock, "seen": seen,
               "expire": expire},
-    answers={"whoelse": whoelse, "list_users": list_users, "wholasthr": wholasthr, "blacklist": blacklist,
-             "history": history},
+    answers={"whoelse": whoelse, "list_users": list_users, "wholasthr": wholasthr, "blacklist": blacklist},
     files={
         "mailboxes.txt": MAILBOXES,
         "block_rep.txt": FlatFile("who blocks whom", _dump_blocks, _load_block),

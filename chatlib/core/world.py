@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Protocol
@@ -38,8 +38,12 @@ _NO_FIELDS = frozenset({"action", "id", "key", "by", "at"})  # what may differ w
 class Archive(Chunks, Protocol):
     """What is stored, as answers read it."""
 
-    def event(self, seq: int, offset: int, user: str) -> bytes:
-        """The event line at a position, for `user`. Never raises: what cannot be read is a notice that says so."""
+    def lines(self, positions: Sequence[Position], user: str) -> Iterator[tuple[str, bytes]]:
+        """For whom the lines at these positions were stored ("": not just for one), and their events, for `user`.
+
+        Offsets grow. Never raises: what cannot be read is a notice that says so. Of a line that was erased, with the
+        account of the one it was for, nothing is left.
+        """
 
     def appended(self, name: str, offset: int) -> bytes | None:
         """The line that begins at `offset` in a file that only grows. Never raises: None when no whole one does."""
@@ -203,13 +207,20 @@ class World:
                 left -= later
         return count
 
-    def history(self, user: str, before: int) -> Iterable[Position]:
-        """The positions of what `user` was sent, earlier than `before`, newest first; nothing behind a MORE counts."""
-        account, chunks = self.accounts[user], self.archive
-        streams = [account.mail.before(before, self.floor, chunks)]
+    def history(self, user: str, before: int, sent: bool = True) -> Iterable[Position]:
+        """The positions of what `user` was sent, and has `sent`, earlier than `before`, newest first; nothing behind a
+        MORE counts."""
+        account = self.accounts[user]
+        streams = [self.between(account, before, sent)]
         for stream, least in self._followed(account, self.floor - 1):
-            streams.append(stream.kept_before(before, least + 1, account.refused, chunks))
+            streams.append(stream.kept_before(before, least + 1, account.refused, self.archive))
         return merge(*streams, reverse=True)
+
+    def between(self, account: Account, before: int, sent: bool = True) -> Iterator[Position]:
+        """The same of what went between `account` and one other each."""
+        floor, chunks = self.floor, self.archive
+        mail = account.mail.before(before, floor, chunks)
+        return merge(mail, account.sent.before(before, floor, chunks), reverse=True) if sent else mail
 
     def visible(self, asker: str, after: str = "") -> Iterator[str]:
         """The users online besides `asker`, without those who block the asker, in order, from behind `after`."""

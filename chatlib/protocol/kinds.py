@@ -20,6 +20,7 @@ MAX_LINE = 16_384  # characters typed at a console from afar
 MAX_FILE_NAME = 255  # bytes
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 
+_NUMBER = re.compile("[-+]?[0-9.]+", re.ASCII)
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
@@ -135,6 +136,16 @@ def _is_sha256(value: object) -> bool:
     return type(value) is str and _SHA256.fullmatch(value) is not None
 
 
+def _is_place(value: object) -> bool:
+    return type(value) is str and (words.is_name(value) or (value[:1] == "#" and words.is_title(value[1:])))
+
+
+def _place(word: str) -> str:
+    if _NUMBER.fullmatch(word):
+        raise ValueError("a number is no place")
+    return word
+
+
 def _minutes(word: str) -> float:
     return int(word) if word.isdigit() else float(word)
 
@@ -154,8 +165,9 @@ TITLE = Kind(
 DESTINATION = Kind(
     "destination",
     'a user\'s name, "#" and a thread\'s title, or "all"',
-    lambda value: type(value) is str and (words.is_name(value) or (value[:1] == "#" and words.is_title(value[1:]))),
+    _is_place,
 )
+PLACE = Kind("place", DESTINATION.allowed, _is_place, _place)  # that stands beside a count
 TEXT = Kind(
     "text",
     "a text of 1 to 4,096 characters without control characters, with at most"

@@ -15,7 +15,7 @@ from chatlib.core import streams
 from chatlib.core.streams import LOST, Chunk
 from chatlib.protocol.framing import encode
 from chatlib.storage.appendfile import AppendFiles
-from chatlib.storage.messages import Line, MessageStore
+from chatlib.storage.messages import Erased, Line, MessageStore
 from chatlib.storage.textfile import FileError
 
 KEPT = 4 << 20  # bytes of what was said to many
@@ -33,9 +33,18 @@ class Stored:
         self._size = 0
         self._chunks: OrderedDict[int, Chunk] = OrderedDict()  # by offset, the latest used last
 
-    def event(self, seq: int, offset: int, user: str) -> bytes:
-        """The event line of a stored message; a notice in the place of one that the disk has lost."""
-        return next(self.events([(seq, offset)], user))
+    def lines(self, positions: Sequence[tuple[int, int]], user: str) -> Iterator[tuple[str, bytes]]:
+        """For whom these were stored ("": not just for one), and their events; offsets grow. Of a line that was erased,
+        with the account of the one it was for, nothing is left: then both are empty."""
+        kept = [self._kept.get(offset) for _, offset in positions]
+        found = self._messages.read_many([at for (_, at), event in zip(positions, kept, strict=True) if event is None])
+        for (seq, offset), event in zip(positions, kept, strict=True):
+            line = (b"", event) if event else next(found)
+            if isinstance(line, Erased):
+                yield "", b""
+            else:
+                receiver = line[0] if isinstance(line, tuple) and not _is_shared(line[0]) else b""
+                yield receiver.decode(), event or self._taken(seq, offset, user, line)
 
     def events(self, positions: Sequence[tuple[int, int]], user: str) -> Iterator[bytes]:
         """The same of several, whose offsets grow. What stands close together is read at once."""
@@ -72,7 +81,7 @@ class Stored:
     def _taken(self, seq: int, offset: int, user: str, found: Line | FileError | OSError) -> bytes:
         if isinstance(found, tuple):
             receiver, event = found
-            if receiver == b"all" or receiver.startswith(b"#"):  # a shared stream: others will want it, too
+            if _is_shared(receiver):  # others will want it, too
                 self._keep(offset, event)
             return event
         # It concerns this user, and nobody else.
@@ -85,3 +94,7 @@ class Stored:
         self._size += len(event)
         while self._size > KEPT:
             self._size -= len(self._kept.popitem(last=False)[1])
+
+
+def _is_shared(receiver: bytes) -> bool:
+    return receiver == b"all" or receiver.startswith(b"#")

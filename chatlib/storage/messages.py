@@ -30,6 +30,10 @@ Line = tuple[bytes, bytes]  # receiver, and event with its end
 _BEGINS = re.compile(rb"(?=[0-9a-f]{8} )")
 
 
+class Erased(FileError):
+    """The line was erased: it is blank."""
+
+
 def at_rest(line: bytes) -> bytes:
     """``" <receiver> <event>"``, with its end, as it stands in the store."""
     return b"%08x" % zlib.crc32(line) + line
@@ -148,12 +152,14 @@ class MessageStore:
     def read(self, offset: int) -> Line:
         """The receiver and the event (with its end) of the line at `offset`.
 
-        Raises FileError when the line is damaged, or none is there.
+        Raises FileError when the line is damaged or Erased, or none is there.
         """
         line = self._line(offset)
         if not _is_whole(line):
-            raise FileError(f"{self._segment_of(offset).path.name}: the line at byte {offset} is damaged (its checksum "
-                            "does not fit)")  # fmt: skip
+            where = f"{self._segment_of(offset).path.name}: the line at byte {offset}"
+            if line.isspace() and len(line) > len(b"01234567 all {}\n"):
+                raise Erased(f"{where} was erased")
+            raise FileError(f"{where} is damaged (its checksum does not fit)")
         _, receiver, event = line.split(b" ", 2)
         return receiver, event
 

@@ -71,6 +71,20 @@ def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
     ("history", {"count": 0}, {"status": "OK", "items": []}, ["Nothing came while you were away."]),
     ("history", {"count": 1}, {"status": "OK", "items": [
         {"event": "message", "from": "a", "text": "x", "time": NOON}, 7]}, ["[12:00] a: x"]),
+    ("history", {"count": 2}, {"status": "OK", "items": [
+        {"event": "message", "from": "me", "to": "a", "text": "x", "time": NOON},
+        {"event": "file", "from": "me", "to": "a", "name": "b c", "size": 2, "time": NOON}]},
+     ["[12:00] → a: x", "[12:00] → a: the file b c (2 bytes)"]),
+    ("history", {"count": 1, "place": "#plans"}, {"status": "OK", "items": [
+        {"event": "post", "thread": "Plans", "number": 7, "from": "a", "text": "x", "edited": NOON, "time": NOON}]},
+     ["[12:00] #Plans 7 a: x (edited)"]),
+    ("history", {"count": 1, "place": "a"}, {"status": "OK", "items": []}, ["You and a have no messages yet."]),
+    ("history", {"count": 1}, {"status": "OK", "items": []}, ["There are no messages yet."]),
+    ("unread", {}, {"status": "OK", "items": []}, ["Nothing came while you were away."]),
+    ("unread", {}, {"status": "OK", "items": [
+        {"place": "ann", "count": 2}, {"place": "#Plans", "count": 1}, {"place": "all", "count": 3},
+        {"place": "", "count": 4}]},
+     ["While you were away: ann (2), #Plans (1), all (3), elsewhere (4)"]),
     ("something new", {}, {"status": "OK", "text": "It works."}, ["It works."]),
     ("something new", {}, {"status": "OK"}, ["Done: something new."]),
     ("unblock", {}, {"status": "OK"}, ['You have unblocked "?".']),

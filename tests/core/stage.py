@@ -143,8 +143,13 @@ class Recorder:
 
     # What a world reads.
 
-    def event(self, _seq: int, offset: int, _user: str) -> bytes:
-        return self._line(offset).split(b" ", 2)[2] + b"\n"
+    def lines(self, positions: Iterable[Position], _user: str) -> Iterator[tuple[str, bytes]]:
+        for _, offset in positions:
+            _, receiver, event = self._line(offset).split(b" ", 2)
+            if not event.strip():
+                yield "", b""
+            else:
+                yield "" if receiver == b"all" or receiver[:1] == b"#" else receiver.decode(), event + b"\n"
 
     def appended(self, name: str, offset: int) -> bytes | None:
         found = self.appended_to[name]
@@ -182,8 +187,9 @@ def picture(world: World) -> dict[str, Any]:
         "parameters": world.parameters,
         "order": list(world.accounts),
         "accounts": {
-            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), a.refused, a.follows, a.blocks,
-                   a.blocked_by, a.files, a.known, None if a.replies is None else list(a.replies.items()))
+            user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), _box(a.sent), a.refused,
+                   a.follows, a.blocks, a.blocked_by, a.files, a.known,
+                   None if a.replies is None else list(a.replies.items()))
             for user, a in world.accounts.items()
         },
         "admin": world.admin,

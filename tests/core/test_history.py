@@ -59,6 +59,7 @@ class Said(NamedTuple):
     offset: int
     to: str  # a user, "all" or a thread
     hidden_from: frozenset[str]
+    sender: str = ""  # of a private one
 
 
 class Story:
@@ -86,7 +87,7 @@ class Story:
                 return
             reply = self.stage.do("message", sender, to=to, text="x")
             if reply["status"] == "OK":
-                self.said.append(Said(reply["seq"], offset, to, frozenset()))
+                self.said.append(Said(reply["seq"], offset, to, frozenset(), sender))
             return
         if to == "all":
             self.stage.do("broadcast", sender, text="x")
@@ -113,12 +114,13 @@ class Story:
         """And come anew: nothing of the account is left but its namesake's blockers."""
         world = self.stage.world
         _, least, _ = world.expiring or (0, 0, "")  # what is before that goes with its segment
-        mail = [offset for _, offset, to, _ in self.said if to == user and offset >= least]
+        mail = [one.offset for one in self.said if one.to == user and one.offset >= least]
         self.stage.do("depart", user=user, session=world.online[user].login)
         self.stage.do("deregister", user=user)
         held = self.stage.recorder.messages
         assert not any(held[offset : offset + CHECKSUM].strip() for offset in mail), "all of its mail is erased"
-        self.said = [one for one in self.said if one.to != user]
+        self.said = [one._replace(to="" if one.to == user else one.to, sender="" if one.sender == user else one.sender)
+                     for one in self.said]  # fmt: skip
         self.blocks[user] = set()
         self.come(user)
 
@@ -138,30 +140,31 @@ class Story:
         self.floor = max(self.floor, floor)
         self.said = [one for one in self.said if one.seq >= self.floor]
 
-    def plain(self, user: str) -> list[tuple[int, int]]:
-        """What `user` may read, oldest first."""
+    def plain(self, user: str, sent: bool = False) -> list[tuple[int, int]]:
+        """What `user` was sent, and has `sent`, oldest first."""
         since = {user: 0, "all": self.joined[user], **self.follows[user]}
         return [(one.seq, one.offset) for one in self.said
-                if one.seq > since.get(one.to, one.seq) and user not in one.hidden_from]  # fmt: skip
+                if (one.seq > since.get(one.to, one.seq) and user not in one.hidden_from)
+                or (sent and one.sender == user)]  # fmt: skip
 
     def check(self) -> None:
         world = self.stage.world
         for user in USERS:
-            plain, account = self.plain(user), world.accounts[user]
+            plain, both, account = self.plain(user), self.plain(user, True), world.accounts[user]
             history = whole_history(world, user, world.lsn + 1)
             if world.expiring:  # some have lost what others have still
-                assert set(history) <= set(plain)
+                assert set(history) <= set(both)
                 going = world.expiring[0]
-                assert [one for one in history if one[0] >= going] == [one for one in plain[::-1] if one[0] >= going]
+                assert [one for one in history if one[0] >= going] == [one for one in both[::-1] if one[0] >= going]
                 continue
-            assert history == plain[::-1]
+            assert history == both[::-1]
             unseen = [one for one in plain if one[0] > account.seen]
             assert all_waiting(world, user, account.seen) == unseen
             assert world.unread(account) == len(unseen)
             for seq, offset in plain[:: max(1, len(plain) // 3)]:
-                self.stage.recorder.event(seq, offset, user)
+                assert list(self.stage.recorder.lines([(seq, offset)], user))
                 assert all_waiting(world, user, seq) == [one for one in plain if one[0] > seq]
-                assert whole_history(world, user, seq) == [one for one in plain if one[0] < seq][::-1]
+                assert whole_history(world, user, seq) == [one for one in both if one[0] < seq][::-1]
 
 
 A_USER = st.sampled_from(USERS)
@@ -206,7 +209,7 @@ def test_an_account_that_goes_while_messages_expire() -> None:
     story.stage.do("expire", before=first.seq, offset=first.offset)
     assert story.stage.world.floor == first.seq and not story.stage.world.expiring
     assert [seq for seq, _ in story.stage.world.history("cyd", 999)] == [
-        one.seq for one in story.said[::-1] if one.to == "cyd" and one.seq >= first.seq
+        one.seq for one in story.said[::-1] if "cyd" in (one.to, one.sender) and one.seq >= first.seq
     ]
 
 

@@ -40,7 +40,7 @@ EXAMPLES: dict[Kind, object] = {
     kinds.SCRAM: "n,,n=bob,r=abcdefgh", kinds.TEXT: "hi there", kinds.MINUTES: 5, kinds.COUNT: 10,
     kinds.PORT: 1234,
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
-    kinds.FLAG: True, kinds.TITLE: "plans", kinds.NUMBER: 3, kinds.LINE: "kick bob",
+    kinds.FLAG: True, kinds.TITLE: "plans", kinds.PLACE: "#plans", kinds.NUMBER: 3, kinds.LINE: "kick bob",
     kinds.AMOUNT: 250, kinds.MEMO: "for tea", kinds.CHEQUE: "cheque/1 ...", kinds.KEY: "k1",
 }  # fmt: skip
 FIELDS = {field.name for row in TABLE.rows for field in row.fields}
@@ -65,7 +65,7 @@ def test_a_row_is_well_formed(row: Row) -> None:
     assert len(set(names)) == len(names)
     assert not set(names) & set(COMMON)
     if row.role is not Role.WIRE:
-        required = [field.required for field in row.typed]
+        required = [field.must_be_typed for field in row.typed]
         assert required == sorted(required, reverse=True), "what may be left out stands last"
         assert not any(p.kind.rest_of_line for p in row.typed[:-1]), "only the last takes the rest of the line"
     assert row.states
@@ -217,7 +217,13 @@ def test_a_field_with_a_hostile_name_is_refused_in_a_sentence_that_is_not(name: 
         ("blacklist add bob", "block", {"user": "bob"}),
         ("Blacklist   ADD   bob", "block", {"user": "bob"}),
         ("blacklist\trm bob", "unblock", {"user": "bob"}),
-        ("history 20", "history", {"count": 20}),
+        ("history", "history", {"count": 20}),
+        ("history 50", "history", {"count": 50}),
+        ("history ann", "history", {"place": "ann", "count": 20}),
+        ("history ann 50", "history", {"place": "ann", "count": 50}),
+        ("history 50 ann", "history", {"place": "ann", "count": 50}),
+        ("history #plans 50", "history", {"place": "#plans", "count": 50}),
+        ("history 0 all", "history", {"place": "all", "count": 0}),
         ("wholasthr", "wholasthr", {}),
         ("wholasthr 30", "wholasthr", {"minutes": 30}),
         ("wholasthr 0.5", "wholasthr", {"minutes": 0.5}),
@@ -268,8 +274,10 @@ def test_lines_typed_at_the_console(line: str, name: str, fields: dict[str, obje
         ("blacklist add", "Usage: blacklist add <user>"),
         ("blacklist bob", "Usage: blacklist"),
         ("block bob alice", "Usage: block <user>"),
-        ("history", "Usage: history <count>"),
-        ("history ten", "<count> must be a whole number from 0"),
+        ("history #", "Usage: history [place] [count]\n<place> must be a user's name"),
+        ("history ann 20 bob", "Usage: history [place] [count]"),
+        ("history ann ten", "Usage: history [place] [count]\n<count> must be a whole number from 0"),
+        ("history 20 30", "Usage: history [place] [count]\n<place> must be a user's name"),
         ("history -1", "<count> must be a whole number from 0"),
         ("history 1.5", "<count> must be"),
         ("wholasthr 0", "<minutes> must be a number of minutes above 0, at most 1,000,000"),
@@ -314,7 +322,7 @@ def test_the_longest_alias_wins() -> None:
     [
         ("message", None, "message <to> <text>"), ("message", "send", "send <to> <text>"),
         ("wholasthr", None, "wholasthr [minutes]"), ("block", "blacklist add", "blacklist add <user>"),
-        ("logout", "quit", "quit"), ("password", None, "password"), ("history", None, "history <count>"),
+        ("logout", "quit", "quit"), ("password", None, "password"), ("history", None, "history [place] [count]"),
     ],
 )  # fmt: skip
 def test_usage(name: str, alias: str | None, shown: str) -> None:

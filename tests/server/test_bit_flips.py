@@ -75,7 +75,7 @@ def started(home: Home) -> dict[str, Any]:
         assert not faults and not edited.read()
         mail: dict[str, list[Any]] = {user: [] for user in world.accounts}
         for user, texts in mail.items():
-            for seq, offset in world.history(user, world.lsn + 1):
+            for seq, offset in world.history(user, world.lsn + 1, sent=False):
                 try:
                     event = json.loads(store.read(offset)[1])
                     texts.append(event.get("text", event.get("name")))

@@ -170,13 +170,19 @@ def move_in(old: Path) -> Iterator[Callable[[], House]]:
 
 
 def history(peer: Peer) -> list[object]:
-    return [message["text"] for message in peer.ask("history", count=99)["items"]]
+    return [message["text"] for message in peer.ask("history", count=99)["items"] if "to" not in message]
+
+
+def sent(peer: Peer) -> list[object]:
+    """What it has sent, as far as it is known: that version did not keep it."""
+    return [message["text"] for message in peer.ask("history", count=99)["items"] if "to" in message]
 
 
 def check(house: House) -> None:
     for user, texts in (("Ann", ANN), ("Bob", BOB)):
         peer = house.login(user)
         assert history(peer) == texts
+        assert sent(peer) == (["journaled 0"] if user == "Ann" else [])
         peer.hang_up()
     house.settle()
 

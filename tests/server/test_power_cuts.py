@@ -147,7 +147,7 @@ class Small:
 
     def mail(self, user: str) -> list[str]:
         """The texts of what a user was sent, as they are read from the store."""
-        return _texts(self.messages, list(self.world.history(user, self.world.lsn + 1)))
+        return _texts(self.messages, list(self.world.history(user, self.world.lsn + 1, sent=False)))
 
 
 def _texts(store: MessageStore, positions: list[tuple[int, int]]) -> list[str]:

@@ -65,6 +65,8 @@ def _file(fields: Fields) -> Line:
     sender, name = str(fields.get("from")), str(fields.get("name"))
     command = f"fileget {sender} {quoted(visible(name))}"
     size = readable_size(fields.get("size"))
+    if "to" in fields:  # of what one sent oneself
+        return (style(f"→ {fields['to']}:", "cyan"), f" the file {visible(name)} ({size})")
     return (style(sender, "cyan"), f" has sent you a file: {name} ({size}). Type: {command}")
 
 

@@ -94,7 +94,8 @@ def _by(fields: Fields) -> str:
 
 def _post(fields: Fields) -> Line:
     sender = style(f"{fields.get('from')}:", "cyan")
-    return (*_title(fields), f"{fields.get('number')} ", sender, f" {fields.get('text')}")
+    edited = " (edited)" if "edited" in fields else ""
+    return (*_title(fields), f"{fields.get('number')} ", sender, f" {fields.get('text')}{edited}")
 
 
 def _edit(fields: Fields) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, event, items, lists, says
+from chatlib.program.sentences.book import Line, Sentences, lists, says
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -25,13 +25,10 @@ def _user(user: object) -> str:
     return str(user)
 
 
-def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
-    lines = [event(each, now, True) for each in items(reply) if isinstance(each, dict)]
-    nothing = "Nothing came while you were away." if asked.get("count") == 0 else "There are no messages yet."
-    return lines or [(nothing,)]
-
-
 def _message(fields: Fields) -> Line:
+    to = fields.get("to")  # of what one sent oneself
+    if to is not None:
+        return (style(f"→ {to}:", "cyan"), f" {fields.get('text')}")
     return (style(f"{fields.get('from')}:", "cyan"), f" {fields.get('text')}")
 
 
@@ -47,7 +44,6 @@ SENTENCES = Sentences(
         "wholasthr": lists(_user, "Nobody else was online in that time."),
         "list_users": lists(_user, "There are no users."),
         "blacklist": lists(_user, "You block nobody."),
-        "history": _history,
         "block": says('You have blocked "{user}".'),
         "unblock": says('You have unblocked "{user}".'),
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from chatlib.protocol import kinds
@@ -48,13 +49,22 @@ class Runs(Enum):
 @dataclass(frozen=True, slots=True)
 class Field:
     """A field of a request. `typed`: a person types it; the others are filled in by programs. `sent`: it goes over the
-    wire; the others are for the client program."""
+    wire; the others are for the client program. `default`: what is sent when it is not typed.
+
+    What need not be typed may stand in another order, as far as the kinds tell which is which.
+    """
 
     name: str
     kind: Kind
     required: bool = True
     typed: bool = True
     sent: bool = True
+    default: object = None
+
+    @property
+    def must_be_typed(self) -> bool:
+        """Whether a line without it is wrong."""
+        return self.typed and self.required and self.default is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,34 +232,34 @@ class Table:
 
     def parse(self, line: str, *roles: Role) -> tuple[Row, dict[str, object]]:
         """A typed line → its command and the fields. Raises UsageError with a sentence that says what is right."""
-        found = self.find(line, *roles)
-        if found is None:
+        called_for = self.find(line, *roles)
+        if called_for is None:
             word = line.split(None, 1)[0] if line.strip() else ""
             raise UsageError(f'Unknown command "{word[:64]}". Type "help" for what there is.')
-        row, called, rest = found
-        fields: dict[str, object] = {}
+        row, called, rest = called_for
+        found: dict[str, object] = {}
         wrong = f"Usage: {usage(row, called)}"
-        for field in row.typed:
-            word, rest = (rest.rstrip(), "") if field.kind.rest_of_line else _first_word(rest)
+        passed_over: list[Field] = []  # the word was none of these, but they may come behind
+        for field in chain(row.typed, passed_over):
+            word, left = (rest.rstrip(), "") if field.kind.rest_of_line else _first_word(rest)
             if not word:
-                if field.required:
+                if field.must_be_typed:
                     raise UsageError(wrong)
-                continue
-            try:
-                value = field.kind.parse(word)
-            except ValueError:
-                value = None
-            if not field.kind.accepts(value):
-                raise UsageError(f"{wrong}\n<{field.name}> must be {field.kind.allowed}.")
-            fields[field.name] = value
+            elif (value := _value(field, word)) is not None:
+                found[field.name], rest = value, left
+            elif field.must_be_typed or field in passed_over:
+                left_over = [each for each in passed_over if each.name not in found]
+                raise UsageError("\n".join([wrong, *map(_must_be, left_over or [field])]))
+            else:
+                passed_over.append(field)
         if rest:
             raise UsageError(wrong)
-        return row, fields
+        return row, {**{field.name: field.default for field in row.typed if field.default is not None}, **found}
 
 
 def usage(row: Row, name: str | None = None) -> str:
     """How `row` is typed, under the alias `name` or its own name: ``message <to> <text>``."""
-    words = [f"<{field.name}>" if field.required else f"[{field.name}]" for field in row.typed]
+    words = [f"<{field.name}>" if field.must_be_typed else f"[{field.name}]" for field in row.typed]
     if row.typed and row.typed[-1].kind is kinds.PATHS:
         words[-1] += "..."
     return " ".join([name or row.name, *words])
@@ -261,6 +271,19 @@ def _complaint(row: Row, name: str, what: str = "") -> str:
         return f'Field "{name}" {what}must be {allowed[name].allowed}.'
     fields = ", ".join(f'"{field}"' for field in allowed if field != "action")
     return f'Unknown field "{printable(name[:64])}" for "{row.name}": it takes {fields}.'
+
+
+def _value(field: Field, word: str) -> object:
+    """What `word` says; None: it is not of the field's kind."""
+    try:
+        value = field.kind.parse(word)
+    except ValueError:
+        return None
+    return value if field.kind.accepts(value) else None
+
+
+def _must_be(field: Field) -> str:
+    return f"<{field.name}> must be {field.kind.allowed}."
 
 
 def _first_word(line: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.protocol import kinds
-from chatlib.protocol.commands.table import AFTER, BEFORE, USER, Field, Row, Runs
+from chatlib.protocol.commands.table import AFTER, USER, Field, Row, Runs
 
 _TEXT = Field("text", kinds.TEXT)
 
@@ -19,6 +19,4 @@ ROWS = (
         aliases=("blacklist add",), runs=Runs.CHANGES),
     Row("unblock", "undo a block", (USER,), aliases=("blacklist rm",), runs=Runs.CHANGES),
     Row("blacklist", "whom you block", (AFTER,)),
-    Row("history", "your last so many messages; 0: those that came while you were away",
-        (Field("count", kinds.COUNT), BEFORE)),
 )  # fmt: skip

@@ -1,0 +1,33 @@
+"""Sentences about what was said before: both sides of what went between people, and where something waited."""
+
+from __future__ import annotations
+
+from chatlib.client.news import Fields
+from chatlib.program.sentences.book import Line, Sentences, event, items
+
+
+def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
+    lines = [event(each, now, True) for each in items(reply) if isinstance(each, dict)]
+    place = asked.get("place")
+    if asked.get("count") == 0:
+        nothing = "Nothing came while you were away."
+    else:
+        nothing = _nothing(str(place)) if place else "There are no messages yet."
+    return lines or [(nothing,)]
+
+
+def _nothing(place: str) -> str:
+    if place == "all":
+        return "There are no messages to everyone yet."
+    if place.startswith("#"):
+        return f"There are no messages in {place} yet."
+    return f"You and {place} have no messages yet."
+
+
+def _unread(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
+    found = [each for each in items(reply) if isinstance(each, dict)]
+    places = ", ".join(f"{each.get('place') or 'elsewhere'} ({each.get('count')})" for each in found)
+    return [(f"While you were away: {places}" if places else "Nothing came while you were away.",)]
+
+
+SENTENCES = Sentences(replies={"history": _history, "unread": _unread})
