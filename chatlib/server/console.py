@@ -17,6 +17,7 @@ from chatlib.protocol.framing import encode
 from chatlib.protocol.text import counted, printable
 from chatlib.reactor.loop import Loop
 from chatlib.server import completion, listings
+from chatlib.server.audit import Auditor
 from chatlib.server.delivery import Delivery
 from chatlib.server.listings import Listings
 from chatlib.server.pipeline import Pipeline
@@ -48,6 +49,7 @@ class Console(Operator):
         log: ServerLog,
         delivery: Delivery,
         saver: Saver,
+        auditor: Auditor,
         pipeline: Pipeline,
         figures: Callable[[], dict[str, object]],
         stop: Callable[[], None],
@@ -56,10 +58,11 @@ class Console(Operator):
     ) -> None:
         self._write, self._columns = write, columns
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
-        self._pipeline, self._figures = pipeline, figures
+        self._auditor, self._pipeline, self._figures = auditor, pipeline, figures
         self._end, self._stopping, self._name = stop, stopping, name
         self._submitted = 0  # commands that are on their way
-        self._saves = False  # it has asked for a save, or a reload
+        self._saves = False  # it has asked for a save, or a reload,
+        self._audits = False  # or for an audit
         self._listings = Listings(loop, self.say)
         self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
         self._warned = False  # that people are online: Ctrl+C once more stops the server
@@ -159,7 +162,8 @@ class Console(Operator):
     def busy(self) -> bool:
         """Whether something that was asked for here is not done yet."""
         self._saves = self._saves and self._saver.busy
-        return self._saves or self._submitted > 0 or self._listings.busy
+        self._audits = self._audits and self._auditor.busy
+        return self._saves or self._audits or self._submitted > 0 or self._listings.busy
 
     def answered(self, _echo: str, _request_id: Any, command: Fields, reply: Reply) -> None:
         """A command was carried out."""
@@ -250,6 +254,10 @@ class Console(Operator):
     def _grant(self, fields: Fields) -> None:
         self._submit("grant", user=fields["user"], amount=fields["amount"])
 
+    def _audit(self, _fields: Fields) -> None:
+        self._audits = True
+        self._auditor.begin(self.say)
+
     def _stats(self, _fields: Fields) -> None:
         for name, value in self._figures().items():
             self.say(f"  {name}: {value}")
@@ -297,6 +305,7 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "threads": Console._threads,
     "remove thread": Console._remove_thread,
     "grant": Console._grant,
+    "audit": Console._audit,
     "stats": Console._stats,
     "save": Console._save,
     "reload": Console._reload,

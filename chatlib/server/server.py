@@ -23,6 +23,7 @@ from chatlib.server import dialects, edits
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Reception, Seats
+from chatlib.server.audit import Auditor
 from chatlib.server.catchup import CatchUp
 from chatlib.server.checks import Checks
 from chatlib.server.console import Console
@@ -145,6 +146,7 @@ class Server:
                 **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS)),
             },
         )  # fmt: skip
+        self.auditor = Auditor(loop, world, self.appended, self.log.write)
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
@@ -209,6 +211,7 @@ class Server:
         if self._listener:
             self._listener.close()
         self.saver.end()
+        self.auditor.end()
         self.transfers.end_all()
         for session in self.sessions:
             session.end("SHUTTING_DOWN", "The server is shutting down.")
@@ -216,6 +219,7 @@ class Server:
     def close(self) -> str:
         """After ``run``: writes the text files when the stop was a clean one. Returns why it could not, or ""."""
         self.saver.end()
+        self.auditor.end()
         if not self.failure:
             try:
                 wrong = self._take_in_at_stop()
@@ -300,7 +304,8 @@ class Server:
         """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            pipeline=self.pipeline, figures=self.figures, stop=self.stop, stopping=lambda: self.stopping, name=name,
+            auditor=self.auditor, pipeline=self.pipeline, figures=self.figures, stop=self.stop,
+            stopping=lambda: self.stopping, name=name,
         )  # fmt: skip
 
     def figures(self) -> dict[str, object]:

@@ -341,7 +341,7 @@ class Stage:
         assert int(crc, 16) == zlib.crc32(line[8:] + b"\n")
         fields = json.loads(event)
         assert fields["seq"] == seq
-        return event, f"{fields['from']}: {fields.get('text', fields['event'])}"
+        return event, f"{fields.get('from', 'bank')}: {fields.get('text', fields['event'])}"
 
     def gets(self, user: str) -> str:
         return self._shown(all_waiting(self.world, user, self.world.accounts[user].seen))
