@@ -7,6 +7,8 @@
 //   post        the same with messages in `threads` threads of a forum, one after the other, from t<first> on (t0, t1);
 //               all users follow them
 //   direct      user 2i sends to user 2i+1, each such pair keeps `inflight` messages in flight; `both`=1: also back
+//   pay         each user keeps `inflight` payments of one credit to the next user in flight; everybody's balance must
+//               change by one with each reply and each payment that comes
 //   latency     the same pairs, an open loop: `rate` messages a second altogether, timed from the moment each was
 //               due until it is received, so that a stall is charged to every message it held up
 //   login       `concurrency` connections in a loop: connect, hello, SCRAM, logout, end of stream
@@ -209,10 +211,11 @@ static void derive_keys(const char *password, const char *parameters) {  // para
 // ---- A line of JSON: one flat object without spaces; only the fields that matter are kept ---------------------------
 
 typedef struct { const char *at; size_t length; } Span;
-enum { EVENT, STATUS, ID, SEQ, TEXT, DELIVERED, OFFLINE, SCRAM, FIELDS };
+enum { EVENT, STATUS, ID, SEQ, TEXT, DELIVERED, OFFLINE, SCRAM, MEMO, BALANCE, AMOUNT, FIELDS };
 #define NAME(text) {text, sizeof text - 1}
 static const Span NAMES[FIELDS] = {NAME("event"), NAME("status"), NAME("id"), NAME("seq"),
-                                   NAME("text"), NAME("delivered"), NAME("offline"), NAME("scram")};
+                                   NAME("text"), NAME("delivered"), NAME("offline"), NAME("scram"),
+                                   NAME("memo"), NAME("balance"), NAME("amount")};
 typedef struct { Span whole, field[FIELDS]; } Line;
 
 static bool is(Span s, const char *text) { return s.length == strlen(text) && !memcmp(s.at, text, s.length); }
@@ -271,7 +274,7 @@ typedef struct {
     State state;
     long user;  // -1: a probe, which leaves after hello
     bool dirty, blocked;
-    uint64_t opened, sent, replied, seq;
+    uint64_t opened, sent, replied, seq, balance;
     uint32_t *next;  // the next counter expected from each sender
     uint64_t received;
     char *part, *out;  // an incomplete line; what is to be sent
@@ -504,6 +507,42 @@ static void direct_deliver(Conn *c, const Line *line) {
 
 static bool direct_done(void) { return enough() && replied == sent && received == sent; }
 
+// pay
+static void send_payment(Conn *c) {
+    unsigned long long counter = c->sent++;
+    sent++;
+    queue(c, "{\"action\":\"pay\",\"id\":%llu,\"key\":\"%s-%llu\",\"to\":\"u%05ld\",\"amount\":1,"
+          "\"memo\":\"%06ld %010llu\"}\n", counter, c->nonce, counter, (c->user + 1) % opt.users, c->user,
+          counter);
+}
+
+static void pay_start(void) {
+    for (long u = 0; u < opt.users; u++)
+        for (long i = 0; i < opt.inflight; i++) send_payment(&conns[u]);
+}
+
+static void check_balance(Conn *c, const Line *line, uint64_t change) {
+    uint64_t seq = number(line->field[SEQ]), balance = number(line->field[BALANCE]);
+    if (seq <= c->seq) die("u%05ld: seq %llu after %llu", c->user, (unsigned long long)seq, (unsigned long long)c->seq);
+    if (c->balance && balance != c->balance + change) reject("another balance is due", line->whole);
+    c->seq = seq, c->balance = balance;
+}
+
+static void pay_reply(Conn *c, const Line *line) {
+    check_balance(c, line, (uint64_t)-1);
+    replied++;
+    if (!enough()) send_payment(c);
+}
+
+static void pay_deliver(Conn *c, const Line *line) {
+    Span memo = line->field[MEMO];
+    if (memo.length != 17 || number(line->field[AMOUNT]) != 1 || line->field[OFFLINE].at) reject("paid", line->whole);
+    if ((long)number((Span){memo.at, 6}) != (c->user + opt.users - 1) % opt.users) reject("whose?", line->whole);
+    if ((uint32_t)number((Span){memo.at + 7, 10}) != c->next[0]++) reject("another one is due", line->whole);
+    check_balance(c, line, 1);
+    c->received++, received++;
+}
+
 // latency
 static uint64_t due;
 
@@ -576,6 +615,7 @@ static const Scenario SCENARIOS[] = {
     {"broadcast", false, broadcast_start, no_tick, broadcast_reply, broadcast_deliver, broadcast_done},
     {"post", false, broadcast_start, no_tick, broadcast_reply, broadcast_deliver, broadcast_done},
     {"direct", false, direct_start, no_tick, direct_reply, direct_deliver, direct_done},
+    {"pay", false, pay_start, no_tick, pay_reply, pay_deliver, direct_done},
     {"latency", false, latency_start, latency_tick, latency_reply, direct_deliver, direct_done},
     {"login", true, login_start, no_tick, NULL, NULL, login_done},
     {"idle", false, idle_start, no_tick, NULL, NULL, idle_done},
@@ -642,7 +682,8 @@ static void on_line(Conn *c, const char *p, const char *end) {
     Span event = line.field[EVENT];
     if (!event.at)
         on_reply(c, &line);
-    else if ((is(event, "message") || is(event, "broadcast") || is(event, "post")) && measuring && scenario->deliver)
+    else if ((is(event, "message") || is(event, "broadcast") || is(event, "post") || is(event, "payment")) && measuring &&
+             scenario->deliver)
         scenario->deliver(c, &line);
     else if (!is(event, "presence") && !is(event, "notice") && !(is(event, "bye") && c->state == LEAVING))
         reject("not expected", line.whole);

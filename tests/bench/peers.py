@@ -91,19 +91,19 @@ class Stranger:
 class Login:
     """A login in two halves, so that many can be under way at once. Legal order: ``begin``, ``prove``, ``finish``."""
 
-    def __init__(self, stranger: Stranger, user: str) -> None:
-        self._stranger = stranger
+    def __init__(self, stranger: Stranger, user: str, action: str = "login") -> None:
+        self._stranger, self._action = stranger, action
         self._exchange = scram.ClientExchange(user, scram.new_nonce())
 
     def begin(self) -> None:
         """Asks for the challenge."""
-        self._stranger.say("login", scram=self._exchange.first)
+        self._stranger.say(self._action, scram=self._exchange.first)
 
     def prove(self) -> None:
         """Reads the challenge, sends the proof."""
         challenge = self._stranger.hear("CONTINUE")["scram"]
         password = salted(*self._exchange.salt_of(challenge))
-        self._stranger.say("login", scram=self._exchange.final(challenge, password))
+        self._stranger.say(self._action, scram=self._exchange.final(challenge, password))
 
     def finish(self) -> dict[str, Any]:
         """The reply, which must be OK."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bank import PAYMENTS
 from figures import KILOBYTES, MILLISECONDS, PERCENT, RATE, SECONDS, Aim, Figure, Row, Scale
 from files import FILES
 from forum import FORUM, POSTS
@@ -169,5 +170,6 @@ ROWS: tuple[Row, ...] = (
     AT_REST,
     POSTS,
     FORUM,
+    PAYMENTS,
     FILES,
 )
