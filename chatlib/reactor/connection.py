@@ -76,6 +76,15 @@ class Connection:
         self._events = READ
         loop.watch(self._fd, READ, self)
 
+    @property
+    def port(self) -> int:
+        """The peer's; 0 when it has none, or is gone."""
+        try:
+            name = self._socket.getpeername()
+        except OSError:
+            return 0
+        return int(name[1]) if isinstance(name, tuple) else 0
+
     def attach(self, protocol: Receiver) -> None:
         """Whom to tell from now on; the first bytes may decide for another one."""
         self._protocol = protocol

@@ -19,6 +19,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.server import completion, listings
 from chatlib.server.audit import Auditor
 from chatlib.server.delivery import Delivery
+from chatlib.server.introductions import Where
 from chatlib.server.listings import Listings
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
@@ -52,13 +53,14 @@ class Console(Operator):
         auditor: Auditor,
         pipeline: Pipeline,
         figures: Callable[[], dict[str, object]],
+        where: Callable[[str], Where | None],
         stop: Callable[[], None],
         stopping: Callable[[], bool],
         name: str = "console",
     ) -> None:
         self._write, self._columns = write, columns
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
-        self._auditor, self._pipeline, self._figures = auditor, pipeline, figures
+        self._auditor, self._pipeline, self._figures, self._where = auditor, pipeline, figures, where
         self._end, self._stopping, self._name = stop, stopping, name
         self._submitted = 0  # commands that are on their way
         self._saves = False  # it has asked for a save, or a reload,
@@ -200,6 +202,9 @@ class Console(Operator):
     def _all_users(self, _fields: Fields) -> None:
         self._listings.begin(listings.accounts(self._world))
 
+    def _accounts(self, _fields: Fields) -> None:
+        self._listings.begin(listings.table(self._world, self._where))
+
     def _ask_change(self, fields: Fields) -> None:
         parameter = find(fields["name"])
         if parameter is None:
@@ -296,6 +301,7 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "online users": Console._online_users,
     "blocked users": Console._blocked_users,
     "all users": Console._all_users,
+    "accounts": Console._accounts,
     "change": Console._ask_change,
     "kick": Console._kick,
     "unlock": Console._unlock,

@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
+from chatlib.core.bank import bank_of
 from chatlib.core.peers import allowances, self_address, you_block
 from chatlib.core.replies import Reply, no_such_user, page_of_names, refusal
 from chatlib.core.world import Account, World
@@ -59,6 +60,14 @@ class _Person:
     asks: dict[str, _Ask] = field(default_factory=dict)  # by whom was asked for
     asked_by: dict[str, _Ask] = field(default_factory=dict)  # by who asks
     keys: dict[str, str] = field(default_factory=dict, repr=False)  # of introductions, by the other user
+
+
+class Where(NamedTuple):
+    """Where a user is: the address and port of the connection, and the port for direct ones or 0."""
+
+    address: str
+    port: int
+    peer_port: int
 
 
 class Introductions:
@@ -121,12 +130,13 @@ class Introductions:
         return {"status": "OK", "user": self._name(asker)}
 
     def list_online(self, session: Session, request: Request) -> Reply:
-        """Who is online, the user too, with the addresses that the user may know."""
+        """What the user holds, and who is online, the user too, with the addresses that the user may know."""
         world, user, after = self._world, session.user, fold(request.get("after", ""))
         hidden = world.accounts[user].blocked_by or ()
         users = (other for other in world.online.after(after) if other not in hidden)
         online = len(world.online) - sum(other in world.online for other in hidden)
-        return {"online": online, **page_of_names(users, partial(self._shown, user), PAGE)}
+        balance = bank_of(world).books[user].balance
+        return {"balance": balance, "online": online, **page_of_names(users, partial(self._shown, user), PAGE)}
 
     def _shown(self, user: str, other: str) -> dict[str, object]:
         person, item = self._people.get(other), dict[str, object](user=self._name(other))
@@ -271,6 +281,13 @@ class Introductions:
                 self._turn_down(asker, user, "ADDRESSES_CLOSED", "This server tells nobody's address any more.")
             elif user in self._people[asker].asks and self._may_know(asker, user):
                 self._introduce(asker, user)
+
+    def where(self, user: str) -> Where | None:
+        """Where `user` is, or None: not online."""
+        session, person = self._sessions.get(user), self._people.get(user)
+        if session is None:
+            return None
+        return Where(session.address, session.connection.port, person.port if person else 0)
 
     # Saying.
 

@@ -12,10 +12,12 @@ from heapq import merge
 from itertools import chain, islice
 from typing import Any
 
+from chatlib.core.bank import bank_of
 from chatlib.core.threads import forum_of
 from chatlib.core.world import Account, World
 from chatlib.protocol.text import ADMIN, counted, fold
 from chatlib.reactor.loop import Loop
+from chatlib.server.introductions import Where
 
 PORTION = 100  # lines said in a tick: about a millisecond
 LOOKED_AT = 10  # what is looked at without a line counts as one
@@ -81,6 +83,34 @@ def accounts(world: World) -> Lines:
         left = f"last here {_clock(account.left)}" if account.left else "never here"
         here = "online" if account.user in world.online else left
         yield f"  {account.name}: {here}, {world.unread(account)} unread"
+
+
+_COLUMNS = ("name", "address", "port", "peer port", "online", "balance")
+_FIGURES = (False, False, True, True, False, True)  # right-aligned
+
+
+def table(world: World, where: Callable[[str], Where | None]) -> Lines:
+    """A row for each account: where its user is, where direct connections are taken, what it holds."""
+    widths = list(map(len, _COLUMNS))
+    for account in _looked_at(world):
+        if account:
+            widths = list(map(max, widths, map(len, _row(world, account, where(account.user)))))
+        else:
+            yield None
+    yield _aligned(_COLUMNS, widths)
+    for account in filter(None, _looked_at(world)):
+        yield _aligned(_row(world, account, where(account.user)), widths)
+
+
+def _row(world: World, account: Account, place: Where | None) -> tuple[str, ...]:
+    there = (place.address, *(str(port or "-") for port in place[1:]), "yes") if place else ("-", "-", "-", "no")
+    return (account.name, *there, str(bank_of(world).books[account.user].balance))
+
+
+def _aligned(row: Iterable[str], widths: Iterable[int]) -> str:
+    cells = [cell.rjust(width) if figure else cell.ljust(width)
+             for cell, width, figure in zip(row, widths, _FIGURES, strict=True)]  # fmt: skip
+    return "  " + "  ".join(cells).rstrip()
 
 
 def blocked(world: World, now: float) -> Lines:

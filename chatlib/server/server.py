@@ -304,8 +304,8 @@ class Server:
         """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            auditor=self.auditor, pipeline=self.pipeline, figures=self.figures, stop=self.stop,
-            stopping=lambda: self.stopping, name=name,
+            auditor=self.auditor, pipeline=self.pipeline, figures=self.figures, where=self.introductions.where,
+            stop=self.stop, stopping=lambda: self.stopping, name=name,
         )  # fmt: skip
 
     def figures(self) -> dict[str, object]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatlib.core.peers import allowances
 from chatlib.storage.parameters import defaults
 from tests.chance import examples
 from tests.core.stage import Stage, all_waiting, loaded, new_world, picture, saved, whole_history
@@ -65,6 +66,8 @@ COMMANDS = st.one_of(
     maybe_keyed("broadcast", text=text),
     maybe_keyed("block", user=name),
     maybe_keyed("unblock", user=name),
+    maybe_keyed("allow", user=name),
+    maybe_keyed("disallow", user=name),
     maybe_keyed("password", verifier=st.just("w")),
     maybe_keyed("crt", title=title),
     maybe_keyed("msg", title=title, text=text),
@@ -98,6 +101,11 @@ def consistent(stage: Stage) -> None:
         assert list(index.after("")) == sorted(index)
     gone = sorted((account.left, one) for one, account in world.accounts.items() if account.left)
     assert list(world.departures.between((-1.0, ""), (1e99, ""))[1]) == gone
+    agreed = allowances(world)
+    given = {(one, other) for one, others in agreed.given.items() for other in others}
+    assert given == {(one, other) for other, held in agreed.held.items() for one in held}
+    assert {one for pair in given for one in pair} <= world.accounts.keys(), "an allowance goes with either account"
+    assert not any(other in (world.accounts[one].blocks or ()) for one, other in given), "a block ends it"
     for one, account in world.accounts.items():
         assert account.user == one == account.name.lower()
         for other in account.blocks or ():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatlib.reactor.connection import LINGER, Listener, push_to_all
+from chatlib.reactor.connection import LINGER, Connection, Listener, push_to_all
 from tests.conftest import Python
 from tests.reactor.turns import Peer, Turns
 
@@ -343,6 +343,19 @@ def test_a_listener_accepts_until_it_would_block(turns: Turns) -> None:
         socket.create_connection(address)
     for sock in [*clients, *(sock for sock, _ in accepted)]:
         sock.close()
+
+
+def test_a_connection_knows_its_peers_port_while_it_has_one(turns: Turns, peer: Peer) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listening.getsockname())
+    sock, _ = listening.accept()
+    connection = Connection(turns.loop, sock, "127.0.0.1", 1)
+    connection.attach(peer)
+    assert connection.port == client.getsockname()[1]
+    assert peer.connection.port == 0, "a socket without one"
+    connection.abort()
+    assert connection.port == 0
+    listening.close(), client.close()
 
 
 class Accepting:

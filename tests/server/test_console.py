@@ -13,6 +13,7 @@ from chatlib.core.lockouts import Failures
 from chatlib.core.threads import Author, Thread, forum_of
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role
+from chatlib.reactor.connection import Connection
 from chatlib.server import console as server_console
 from chatlib.server.listings import PORTION
 from chatlib.server.presence import QUIET
@@ -37,6 +38,22 @@ def test_users(house: House) -> None:
     assert house.admin("blocked users") == ["0 locked out:", "1 blocked by other users:", "  facebook blocks Google"]
     facebook.ask("logout")
     assert house.admin("all users")[2].startswith("  facebook: last here 20")
+
+
+def test_accounts_are_shown_in_a_row_each(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "port", property(lambda self: 51_234 if self.address == "10.0.0.5" else 0))
+    columbia = house.login("Columbia", address="10.0.0.5")
+    house.login("facebook", address="fe80::1%eth0")
+    columbia.ask("listen", port=4_001)
+    assert house.admin("grant seas 5") and house.admin("accounts") == [
+        "  name      address        port  peer port  online  balance",
+        "  Columbia  10.0.0.5      51234       4001  yes       10000",
+        "  facebook  fe80::1%eth0      -          -  yes       10000",
+        "  Google    -                 -          -  no        10000",
+        "  SEAS      -                 -          -  no        10005",
+    ]
+    columbia.ask("logout")
+    assert house.admin("accounts")[1] == "  Columbia  -                -          -  no        10000"
 
 
 def test_lockouts_are_shown_and_lifted(house: House) -> None:

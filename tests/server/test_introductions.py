@@ -447,7 +447,7 @@ def test_list_shows_addresses_to_those_who_may_know_them(house: House) -> None:
     columbia, facebook, google = three(house)
     seas = house.login("SEAS")
     assert columbia.ask("list") == {
-        "action": "list", "status": "OK", "online": 4,
+        "action": "list", "status": "OK", "balance": 10_000, "online": 4,
         "items": [{"user": "Columbia", "address": C, "port": 4_001}, {"user": "facebook"}, {"user": "Google"},
                   {"user": "SEAS"}],
     }  # fmt: skip

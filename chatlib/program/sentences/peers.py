@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
+from chatlib.program.sentences.bank import credits_of
 from chatlib.program.sentences.book import Line, Sentences, error, items, lists, quiet, says
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
@@ -19,7 +20,8 @@ def asked(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
 def _list(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
     """The address of those who let it be known behind the name: ``facebook#10.0.0.2#4711``."""
     found = [each for each in items(reply) if isinstance(each, dict)]
-    return [(f"{counted(reply.get('online'), 'user')} online:",), *((place(each),) for each in found)]
+    head = f"You have {credits_of(reply.get('balance'))}. {counted(reply.get('online'), 'user')} online:"
+    return [(head,), *((place(each),) for each in found)]
 
 
 def place(fields: Fields) -> str:

@@ -11,6 +11,7 @@ ROWS = tuple(
         ("online users", "who is online, from where, since when", ()),
         ("blocked users", "who is locked out, from where, for how long; and who blocks whom", ()),
         ("all users", "every registered user", ()),
+        ("accounts", "a row for each user: address, port, port for direct connections, balance", ()),
         ("change", "change a parameter; asks for the value when it is not given",
          (Field("name", kinds.WORD), Field("value", kinds.VALUE, required=False))),
         ("kick", "log a user off", (USER,)),

@@ -12,7 +12,7 @@ ROWS = (
     Row("allow", "let a user have your address from now on without asking you", (USER,), runs=Runs.CHANGES),
     Row("disallow", "undo that: you are asked again", (USER,), runs=Runs.CHANGES),
     Row("allowed", "whom you allow to have your address", (AFTER,)),
-    Row("list", "who is online, with the addresses that you may know", (AFTER,)),
+    Row("list", "your balance, and who is online, with the addresses that you may know", (AFTER,)),
     Row("listen", "on which port this client takes direct connections; 0: on none", (Field("port", kinds.PORT),),
         role=Role.WIRE),
 )  # fmt: skip
