@@ -19,7 +19,7 @@ from chatlib.client.entrance import Entrance
 from chatlib.client.heartbeat import NEVER, Heartbeat
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
-from chatlib.client.proof import SALT_SIZE
+from chatlib.client.proof import SALT_SIZE, Signature
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
 from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, new_nonce
@@ -60,6 +60,7 @@ class Conversation:
         self._unread = 0
         self._leave_at = NEVER
         self._heard = 0.0
+        self._time = self._time_at = 0.0  # the server's time of day, and when that was
         self._lines = LineBuffer()
         self._sent: dict[int, tuple[Request, float]] = {}  # unanswered on this connection, and since when
         self._output: list[bytes] = []
@@ -81,6 +82,15 @@ class Conversation:
     @property
     def has_news(self) -> bool:
         return bool(self._news)
+
+    @property
+    def signature(self) -> Signature | None:
+        """What signs one's cheques: from the first login until the end, also while the server is away."""
+        return self._entrance.signature
+
+    def server_time(self, now: float) -> float:
+        """The time of day by the server's clock, as far as it has said so."""
+        return self._time + max(0.0, now - self._time_at)
 
     def login(self, user: str, now: float) -> None:
         """Begins a login → Challenged, or Answered with the refusal; after ``prove``, LoggedIn or Answered."""
@@ -282,6 +292,7 @@ class Conversation:
 
     def _hear_event(self, event: Fields, now: float) -> None:
         seq = event.get("seq")
+        self._hear_time(event, now)
         match event["event"]:
             case "bye":
                 self.disconnected(text_of(event), now, status_of(event))
@@ -312,11 +323,19 @@ class Conversation:
             raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
         self._entrance.iterations = iterations
         self._epoch = str(reply.get("epoch"))
+        self._hear_time(reply, now)
         if status == "WAITING":
             self.state = State.WAITING
             self.tell(n.Queued(integer_of(reply, "position")))
         else:
             self._greeted(now)
+
+    def _hear_time(self, message: Fields, now: float) -> None:
+        time = message.get("time")
+        if not isinstance(time, int | float) or not 0 <= time < 1e11:
+            return
+        if message.get("action") == "hello" or time > self.server_time(now):
+            self._time, self._time_at = time, now
 
     def _greeted(self, now: float) -> None:
         self.state = State.GREETED

@@ -4,7 +4,8 @@ itself on the next connection.
 Must not know lines, events or time beyond the parameter `now`. Legal order: ``begin`` → ``give`` → ``prove`` (a change
 of password may ``prove`` the old one first, and then ``renew``), or ``ask_name`` and ``register``; ``greeted`` for each
 connection, ``hear`` for each reply to what was sent; ``interrupted`` when a session's connection is gone.
-Invariants: a password is forgotten as soon as it is salted; nothing is proven that was not confirmed.
+Invariants: a password is forgotten as soon as it is salted; nothing is proven that was not confirmed; while a session
+lasts, and until the next one begins, `signature` is made of the password that the server has last accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.news import Fields, News, Request, status_of
-from chatlib.client.proof import ClientProof, Salt
+from chatlib.client.proof import ClientProof, Salt, Signature
 from chatlib.protocol.commands import State
 from chatlib.protocol.scram import MIN_ITERATIONS, salted_password, verifier_of
 
@@ -47,6 +48,7 @@ class Entrance:
 
     def __init__(self, host: EntranceHost, token: Callable[[], str], salt: Callable[[], bytes]) -> None:
         self.iterations = MIN_ITERATIONS
+        self.signature: Signature | None = None  # what signs cheques, since the first login
         self._host, self._token, self._new_salt = host, token, salt
         self._keys: dict[Salt, bytes] = {}  # salted passwords, to log in again with
         self._proof: ClientProof | None = None
@@ -133,7 +135,7 @@ class Entrance:
     def forget(self) -> None:
         """The conversation is over: no password is kept."""
         self._keys.clear()
-        self._proof = None
+        self._proof = self.signature = None
 
     def hear(self, request: Request, reply: Fields, now: float) -> None:
         """The reply to something that was sent here."""
@@ -173,7 +175,7 @@ class Entrance:
                 self._host.tell(n.Proven(proof.action))
                 return
             if proof.new_salt:
-                self._keys = {proof.new_salt: self._keys[proof.new_salt]}
+                self._accepted(proof.new_salt, self._keys[proof.new_salt])
         elif proof.new_salt:
             self._keys.pop(proof.new_salt, None)
         self._proof = None
@@ -185,7 +187,7 @@ class Entrance:
     def _enter(self, proof: ClientProof, reply: Fields, now: float) -> None:
         assert proof.salt is not None and proof.salted is not None
         self._proof = None
-        self._keys = {proof.salt: proof.salted}
+        self._accepted(proof.salt, proof.salted)
         self._host.entered(reply, now)
         if self._changing:
             self.changed(self._changing == proof.salt)
@@ -198,6 +200,10 @@ class Entrance:
         self._host.tell(n.Answered(Request("password", {"user": self._host.user}), reply))
 
     # Inside.
+
+    def _accepted(self, salt: Salt, salted: bytes) -> None:
+        self._keys = {salt: salted}
+        self.signature = Signature.made(salt, salted)
 
     def _finish(self, proof: ClientProof, now: float) -> None:
         request = proof.final()

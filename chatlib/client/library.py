@@ -28,6 +28,8 @@ from types import TracebackType
 from typing import Self, cast
 
 from chatlib.client import news as n
+from chatlib.client.bank import BankCalls
+from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
 from chatlib.client.files import Fetching, Place, Sending, UserFiles
 from chatlib.client.forum import ForumCalls
@@ -69,7 +71,7 @@ def _raise(fault: BaseException) -> None:
     raise fault
 
 
-class Client(ForumCalls):
+class Client(ForumCalls, BankCalls):
     """One user at one server. Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
 
     Every call raises Refused, Disconnected, or TimeoutError after `timeout` seconds (None: it waits for ever, also
@@ -89,6 +91,7 @@ class Client(ForumCalls):
         self._loop = Loop(on_fault=_raise)
         self._memory = FileMemory(memory) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
+        self._cheques = Cheques(self._conversation, self._memory.beside if self._memory else lambda _: None)
         self._link = Link(self._loop, host, port, self._conversation)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._alarm = Alarm(self._loop)
@@ -152,6 +155,7 @@ class Client(ForumCalls):
         self._transfers.stop()
         self._link.close()
         self._loop.close()
+        self._cheques.close()
         if self._memory:
             self._memory.close()
 
@@ -362,6 +366,7 @@ class Client(ForumCalls):
         for item in self._conversation.take_news():
             if self._transfers.heard(item):
                 continue
+            self._cheques.heard(item)
             if isinstance(item, n.Arrived):
                 self._keep(item.event)
             else:

@@ -134,4 +134,4 @@ def _whole(request: Request, reply: Fields) -> Fields:
 
 def _joined(request: Request, items: list[object]) -> list[object]:
     """With the pages before: those of what was said go back in time, each from the oldest to the newest."""
-    return items + request.parts if request.action in ("history", "rdt") else request.parts + items
+    return items + request.parts if request.action in ("history", "rdt", "statement") else request.parts + items

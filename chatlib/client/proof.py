@@ -5,13 +5,27 @@ Must not know sockets, nor what happens when it is proven. The password itself i
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
+from typing import NamedTuple, Self
 
 from chatlib.client.news import Fields, Request
-from chatlib.protocol.scram import ClientExchange, salted_password
+from chatlib.protocol.cheque import cheque_key
+from chatlib.protocol.scram import ClientExchange, salted_password, server_key
 
 Salt = tuple[bytes, int]  # the salt, and the iterations
 SALT_SIZE = 16
+
+
+class Signature(NamedTuple):
+    """What signs one's cheques."""
+
+    key: bytes  # never to reach a disk
+    password: str  # tells the password that the key is made of from others: its salt, which is no secret
+
+    @classmethod
+    def made(cls, salt: Salt, salted: bytes) -> Self:
+        return cls(cheque_key(server_key(salted)), f"{base64.b64encode(salt[0]).decode()}:{salt[1]}")
 
 
 class ClientProof:

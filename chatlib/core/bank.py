@@ -23,7 +23,7 @@ from chatlib.protocol.cheque import BadCheque, Cheque, cheque_key
 from chatlib.protocol.framing import dumps, quote
 from chatlib.protocol.kinds import MAX_INTEGER
 from chatlib.protocol.scram import parse_verifier
-from chatlib.protocol.text import counted, fold
+from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
     from chatlib.core.accounts import Account
@@ -112,8 +112,8 @@ def pay(world: World, lsn: int, command: Command) -> Reply:
     books = world.state["bank"].books
     book = books[sender]
     if book.balance < amount:
-        return refusal("INSUFFICIENT_FUNDS", f"You have {counted(book.balance, 'credit')}: {amount} is too much.",
-                       balance=book.balance)  # fmt: skip
+        text = f"{amount:,} is too much: you have {book.balance:,}."
+        return refusal("INSUFFICIENT_FUNDS", text, balance=book.balance)
     if books[user].balance + amount > MAX_INTEGER:
         return _too_rich(receiver)
     note = quote(command.get("memo", ""))

@@ -16,6 +16,7 @@ from chatlib.terminal.screen import style
 from chatlib.terminal.width import explained
 
 ROLES = (Role.USER, Role.LOCAL)
+_SAID = (kinds.TEXT, kinds.MEMO, kinds.CHEQUE)  # what only the one who reads it should know
 
 
 # Help.
@@ -44,7 +45,7 @@ def help_lines(name: str, columns: int = 0) -> list[Line]:
         (style(head, "bold"), does) for head, does in explained(typed, row.help, len(typed) + 2, columns)
     ]
     lines += [(f"The same: {usage(row, other)}",) for other in row.names if other != called]
-    lines += [(f"<{field.name}> is {field.kind.allowed}.",) for field in row.typed]
+    lines += [(f"<{field.name}> is {field.kind.allowed}.",) for field in row.typed if not field.kind.option]
     return lines
 
 
@@ -52,7 +53,8 @@ def help_lines(name: str, columns: int = 0) -> list[Line]:
 
 
 def without_text(line: str) -> str:
-    """A command as the input history on disk keeps it: nothing of a message's text, and nothing that is no command.
+    """A command as the input history on disk keeps it: nothing of a message's text or of what money is for, no cheque,
+    and nothing that is no command.
 
     Of a line that is not understood only the command's name is kept, since any other word may be part of a text, or a
     password.
@@ -65,9 +67,10 @@ def without_text(line: str) -> str:
         _, fields = parse(line, *ROLES)
     except UsageError:
         return called
-    if all(field.kind is not kinds.TEXT for field in row.typed):
+    if all(field.kind not in _SAID for field in row.typed):
         return f"{called} {rest.strip()}".rstrip()
-    words = [str(fields[each.name]) for each in row.typed if each.name in fields and each.kind is not kinds.TEXT]
+    words = [each.kind.option or str(fields[each.name]) for each in row.typed
+             if each.name in fields and each.kind not in _SAID]  # fmt: skip
     return " ".join([called, *words])
 
 

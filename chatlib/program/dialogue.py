@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatlib.client import news as n
+from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News
+from chatlib.program.banktalk import BankTalk
 from chatlib.program.commandline import ROLES, help_lines, no_help
 from chatlib.program.destination import Destination
 from chatlib.program.filetalk import COMMANDS, FileTalk
@@ -50,11 +52,14 @@ class Dialogue:
         times: bool = False,
         window: int = 1_000,
         script: bool = False,
+        cheques: Cheques | None = None,
     ) -> None:
         self.status: int | None = None
         self.names = Names()
         self.destination = Destination(conversation, write)
         self._forum = ForumTalk(conversation, write, wall)
+        self._cheques = cheques or Cheques(conversation)
+        self._bank = BankTalk(conversation, write, self._cheques, wall)
         self.seen = {kinds.NAME: self.names, kinds.TITLE: self._forum.seen.titles}  # for completion
         self._conversation = conversation
         self._write = write
@@ -125,6 +130,8 @@ class Dialogue:
 
     def follow(self, command: str, rest: str) -> list[str] | None:
         """What the rest of a command may become; None: as the kinds of its fields say."""
+        if command == "cash":
+            return self._bank.numbers(rest)
         found = self._forum.seen.follow(command, rest, self.names)
         return self._files.waiting.follow(command, rest) if found is None else found
 
@@ -163,6 +170,7 @@ class Dialogue:
 
     def heard(self, item: News, now: float) -> None:
         """One news of the conversation."""
+        self._cheques.heard(item)
         if self._files.heard(item):
             return
         match item:
@@ -179,7 +187,7 @@ class Dialogue:
             case n.Away(count):
                 self._show(say.away(count))
             case n.Arrived(event):
-                self._arrived(event)
+                self._arrived(event, now)
             case n.Answered():
                 self._answered(item, now)
             case n.Lost(_, text):
@@ -218,9 +226,11 @@ class Dialogue:
         if item.resent and not self._woken:
             self._show(say.resent(item.resent))
         self._woken = False
+        self._bank.entered()
 
-    def _arrived(self, event: Fields) -> None:
+    def _arrived(self, event: Fields, now: float) -> None:
         self._show(book.event(event, self._wall(), self._times))
+        self._bank.saw(event, now)
         for field in ("from", "user"):
             self.names.see(event.get(field))
         self._forum.saw(event)
@@ -233,7 +243,7 @@ class Dialogue:
         if action == "register" and status == "OK" and "verifier" not in fields:
             self._questions.name_is_free()
             return
-        if self._forum.answered(item, now) or self.destination.answered(item):
+        if self._forum.answered(item, now) or self._bank.answered(item, now) or self.destination.answered(item):
             self._refused |= status != "OK"
             return
         offered = action == "login" and status == "NO_SUCH_USER" and not self._script
@@ -293,11 +303,14 @@ class Dialogue:
         elif command.name == "logout":
             self.leave(now)
         elif command.name == "password":
+            self._bank.warn(now)
             self._questions.changing = True
             self._conversation.change_password(now)
         elif command.name == "sht":
             self._questions.changing = True
             self._conversation.shut_down(now)
+        elif command.name in self._bank.COMMANDS:
+            self._refused |= not self._bank.command(command.name, fields, now)
         elif command.name in COMMANDS:
             self._files.command(command.name, fields, now)
         elif command.name == "rdt" and "count" not in fields:
@@ -318,6 +331,9 @@ class Dialogue:
     def _to(self, fields: Fields, now: float) -> None:
         self.destination.go(str(fields.get("place", "")), now)
 
+    def _cheque(self, fields: Fields, now: float) -> None:
+        self._refused |= not self._bank.write(fields, now)
+
     def _show(self, line: Line) -> None:
         self._write(*line)
 
@@ -325,4 +341,5 @@ class Dialogue:
 # What never leaves the client, by the name of its row.
 LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
     "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to,
+    "cheque": Dialogue._cheque,
 }  # fmt: skip

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatlib.client import news as n
+from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
@@ -69,6 +70,7 @@ class Program(Operator):
         self._files = FileTalk(
             self._conversation, self._transfers, teletype.print, options.downloads, bars=teletype.drawn
         )
+        self._cheques = Cheques(self._conversation, self._memory.beside, self._complain)
         self._dialogue = Dialogue(
             self._conversation,
             teletype.print,
@@ -80,6 +82,7 @@ class Program(Operator):
             times=teletype.drawn,
             window=1_000 if person else 1,  # a script's transcript has each answer below its command
             script=not person,
+            cheques=self._cheques,
         )
         teletype.attach(self)
         self._loop.phases = [self._turn, self._hear, self._send, self._show]
@@ -89,7 +92,7 @@ class Program(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
-        closing = (self._memory.close, self._link.close, self._transfers.stop)
+        closing = (self._memory.close, self._cheques.close, self._link.close, self._transfers.stop)
         if not running.run(self._loop, self._teletype, self._leave, *closing):
             return 1
         if self._unread:

@@ -9,8 +9,9 @@ else in the line. The key is made from the payer's SCRAM ServerKey: the server h
 it from the password, and nobody else can. A new password makes a new key, and so voids what the old one signed.
 
 Must not know accounts, nor what was cashed before. Invariant: a cheque has one line and a line one cheque. What could
-be written in two ways (capitals of a number, zeros in front, blanks around a memo) is refused. A line is what a
-terminal shows of it, so that it can be copied from one.
+be written in two ways (capitals of a number, zeros in front, two blanks in a memo) is refused. A line is what a
+terminal shows of it, and between any two words is one blank: so it can be copied, and what was broken at a blank on its
+way can be put together again (``mended``).
 """
 
 from __future__ import annotations
@@ -77,8 +78,13 @@ def fingerprint(key: bytes) -> str:
 
 
 def fitting_memo(text: str) -> str:
-    """`text` as a cheque can carry it: without what a terminal does not show, and blanks around it."""
-    return printable(text).strip()
+    """`text` as a cheque can carry it: without what a terminal does not show, words with one blank between them."""
+    return " ".join(printable(mended(text)).split())
+
+
+def mended(text: str) -> str:
+    """A cheque's line from what was copied of it, with line breaks and blanks that came in on the way."""
+    return " ".join(text.split())
 
 
 def write(cheque: Cheque, key: bytes) -> str:
@@ -110,7 +116,7 @@ def _parts(line: str) -> tuple[Cheque, str]:
     if len(memo) > MAX_MEMO:
         raise BadCheque(f"The memo of a cheque has at most {MAX_MEMO} characters.")
     if heaped(memo) or fitting_memo(memo) != memo:
-        raise BadCheque("The memo of a cheque holds something that nobody can see.")
+        raise BadCheque("The memo of a cheque holds something that cannot be copied.")
     return Cheque(payer, payee, int(amount), number, int(expiry), memo), mac
 
 

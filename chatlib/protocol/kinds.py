@@ -39,6 +39,7 @@ class Kind:
     rest_of_line: bool = False  # typed: takes everything that is left, blanks and all
     usual: str = "False"
     status: str = "BAD_REQUEST"  # of the refusal of a request in which a field is not of this kind
+    option: str = ""  # typed: this word, before all else that is left or behind it, or not at all; the value is True
 
     def check(self, value: object) -> str | None:
         """None when `value` is of this kind, else what is allowed."""
@@ -242,5 +243,6 @@ TICKET = Kind("ticket", "a ticket that the server gave", _is_token)
 PATHS = Kind("paths", "one or more paths; quote one with blanks", lambda value: type(value) is str, rest_of_line=True)
 PROTOCOL = Kind("protocol", "1, the protocol's number", lambda value: type(value) is int and value == 1)
 FLAG = Kind("flag", "true or false", lambda value: type(value) is bool)
+PRINT = Kind("print", "--print", lambda value: value is True, option="--print")
 WORD = Kind("word", "one word", lambda value: type(value) is str)
 VALUE = Kind("value", "a value", lambda value: type(value) is str, rest_of_line=True)

@@ -103,7 +103,12 @@ def make_verifier(password: str, iterations: int, salt: bytes | None = None) -> 
 def verifier_of(salted: bytes, salt: bytes, iterations: int) -> Verifier:
     """As make_verifier, for who has the salted password already: salting is the costly step."""
     stored = hashlib.sha256(_hmac(salted, "Client Key")).digest()
-    return Verifier(iterations, salt, stored, _hmac(salted, "Server Key"))
+    return Verifier(iterations, salt, stored, server_key(salted))
+
+
+def server_key(salted: bytes) -> bytes:
+    """The ServerKey, which the server has in the verifier, and the client finds from the salted password."""
+    return _hmac(salted, "Server Key")
 
 
 def parse_verifier(text: str) -> Verifier:
@@ -207,7 +212,7 @@ class ClientExchange:
         self._auth = f"{self._bare},{challenge},{without_proof}"
         client_key = _hmac(salted, "Client Key")
         signature = _hmac(hashlib.sha256(client_key).digest(), self._auth)
-        self._server_key = _hmac(salted, "Server Key")
+        self._server_key = server_key(salted)
         return f"{without_proof},p={_b64(_xor(client_key, signature))}"
 
     def check(self, answer: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -65,7 +66,7 @@ class Pseudo:
     """A process in a pseudo-terminal; `screen` is what it wrote since what was last waited for, `all` everything."""
 
     def __init__(self, words: list[str], tmp_path: Path, controls: bool, columns: int = COLUMNS) -> None:
-        self.screen = self.all = ""
+        self.screen = self.all = self.last = ""
         self.fd, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self.found = termios.tcgetattr(self.slave)
@@ -85,6 +86,15 @@ class Pseudo:
             assert ready, f"{text!r} is not shown: {self.screen!r}"
             self._read()
         self.screen = self.screen[self.screen.index(text) + len(text) :]
+
+    def shows_like(self, pattern: str) -> None:
+        """As shows; `last` is what matched."""
+        deadline = time.monotonic() + LIMIT
+        while (found := re.search(pattern, self.screen)) is None:
+            ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{pattern!r} is not shown: {self.screen!r}"
+            self._read()
+        self.last, self.screen = found[0], self.screen[found.end() :]
 
     def _read(self) -> None:
         said = os.read(self.fd, 65_536).decode(errors="replace")
@@ -133,9 +143,9 @@ def _take_terminal() -> None:
 class Terminal(Pseudo):
     """The program in a pseudo-terminal."""
 
-    def __init__(self, port: int, tmp_path: Path, *flags: str) -> None:
+    def __init__(self, port: int, tmp_path: Path, *flags: str, columns: int = COLUMNS) -> None:
         self.port = port
-        super().__init__(command(self, *flags), tmp_path, controls=False)
+        super().__init__(command(self, *flags), tmp_path, controls=False, columns=columns)
 
     def log_in(self, user: str) -> None:
         log_in(self, user)

@@ -22,9 +22,9 @@ PASSWORDS = {"facebook": "wastingtime", "Columbia": "116bway"}
 PROMPT = re.compile(r"(\w+)( #\w+)?> (.*)")
 
 
-def walk() -> list[tuple[str, list[str]]]:
+def walk(part: str = "forum") -> list[tuple[str, list[str]]]:
     """README's example: in each step, a prompt with what is typed behind it, and the lines that are shown then."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- forum -->")[1].split("<!-- end -->")[0]
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split(f"<!-- {part} -->")[1].split("<!-- end -->")[0]
     steps: list[tuple[str, list[str]]] = []
     for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():

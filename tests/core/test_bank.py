@@ -58,7 +58,7 @@ def test_payments(three: Stage) -> None:
         < OK seq=8 balance=0
         > save
         > alice: pay to=carol amount=1 key=k3
-        < INSUFFICIENT_FUNDS balance=0: You have 0 credits: 1 is too much.
+        < INSUFFICIENT_FUNDS balance=0: 1 is too much: you have 0.
         > bob: pay to=nobody amount=1 key=k1
         < NO_SUCH_USER: There is no user "nobody".
         > bob: pay to=Bob amount=1 key=k2

@@ -20,6 +20,7 @@ from chatlib.protocol.cheque import (
     expiry_of,
     fingerprint,
     fitting_memo,
+    mended,
     new_number,
     parse,
     signed,
@@ -29,7 +30,7 @@ from chatlib.protocol.scram import make_verifier
 from chatlib.protocol.text import MAX_MEMO
 
 KEY = cheque_key(bytes(range(32)))
-CHEQUE = Cheque("ann", "Bob", 250, "00112233445566ff", 1_800_000_000, "for  the café")
+CHEQUE = Cheque("ann", "Bob", 250, "00112233445566ff", 1_800_000_000, "for the café")
 LINE = write(CHEQUE, KEY)
 
 NAMES = st.from_regex("[A-Za-z0-9_.-]{1,32}", fullmatch=True)
@@ -119,8 +120,8 @@ def test_each_character_of_a_cheque_is_covered() -> None:
         {"number": "00112233445566fe"},
         {"expiry": CHEQUE.expiry + 1},
         {"memo": ""},
-        {"memo": "for the café"},
-        {"memo": "for  the cafe\u0301"},
+        {"memo": "for the caf"},
+        {"memo": "for the cafe\u0301"},
     ],
 )
 def test_an_altered_field_is_not_what_was_signed(change: dict[str, object]) -> None:
@@ -159,6 +160,8 @@ def test_another_key_signs_something_else() -> None:
         LINE.replace("66ff", "66FF"),
         LINE.replace("1800000000", "01800000000"),
         LINE.replace(" ", "  ", 1),
+        LINE.replace(" the ", "  the "),
+        LINE.replace(" the ", "\u00a0the "),
         " " + LINE,
         LINE + " ",
         LINE + "\n",
@@ -189,6 +192,7 @@ def test_what_is_written_otherwise_is_no_cheque(line: str) -> None:
         {"expiry": 0},
         {"expiry": 1.5},
         {"memo": " x"},
+        {"memo": "x  y"},
         {"memo": "x\ny"},
         {"memo": "x\u200by"},
         {"memo": "\ud800"},
@@ -205,6 +209,14 @@ def test_what_no_cheque_may_say_is_not_written(change: dict[str, object]) -> Non
 def test_any_text_can_be_made_to_fit_a_memo(text: str) -> None:
     memo = fitting_memo(text)
     assert fitting_memo(memo) == memo
+
+
+@given(CHEQUES, st.data())
+def test_a_line_that_was_broken_at_blanks_is_mended(cheque: Cheque, data: st.DataObject) -> None:
+    line = write(cheque, KEY)
+    blanks = st.sampled_from([" ", "\n", "\r\n", "\n    ", "  "])
+    broken = "".join(data.draw(blanks) if char == " " else char for char in line)
+    assert mended(f" {broken}\n") == line
 
 
 def test_a_new_password_is_a_new_key_even_when_it_is_the_same_word() -> None:

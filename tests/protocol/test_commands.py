@@ -229,6 +229,15 @@ def test_a_field_with_a_hostile_name_is_refused_in_a_sentence_that_is_not(name: 
         ("wholasthr 0.5", "wholasthr", {"minutes": 0.5}),
         ("quit", "logout", {}),
         ("logout ", "logout", {}),
+        ("pay bob 5", "pay", {"to": "bob", "amount": 5}),
+        ("pay bob 5 --print", "pay", {"to": "bob", "amount": 5, "memo": "--print"}),
+        ("cheque bob 5", "cheque", {"user": "bob", "amount": 5}),
+        ("cheque bob 5 for  tea", "cheque", {"user": "bob", "amount": 5, "memo": "for  tea"}),
+        ("cheque bob 5 --print", "cheque", {"user": "bob", "amount": 5, "print": True}),
+        ("cheque bob 5  --print for  tea ", "cheque", {"user": "bob", "amount": 5, "print": True, "memo": "for  tea"}),
+        ("cheque bob 5 for  tea --print ", "cheque", {"user": "bob", "amount": 5, "print": True, "memo": "for  tea"}),
+        ("cheque bob 5 no --print here", "cheque", {"user": "bob", "amount": 5, "memo": "no --print here"}),
+        ("cheque bob 5 a--print", "cheque", {"user": "bob", "amount": 5, "memo": "a--print"}),
         ("help blacklist add", "help", {"command": "blacklist add"}),
     ],
 )
@@ -323,10 +332,16 @@ def test_the_longest_alias_wins() -> None:
         ("message", None, "message <to> <text>"), ("message", "send", "send <to> <text>"),
         ("wholasthr", None, "wholasthr [minutes]"), ("block", "blacklist add", "blacklist add <user>"),
         ("logout", "quit", "quit"), ("password", None, "password"), ("history", None, "history [place] [count]"),
+        ("pay", None, "pay <to> <amount> [memo]"),
     ],
 )  # fmt: skip
 def test_usage(name: str, alias: str | None, shown: str) -> None:
     assert usage(ACTIONS[name], alias) == shown
+
+
+def test_the_usage_of_a_command_with_an_option() -> None:
+    (row,) = [row for row in typed_by(Role.LOCAL) if row.name == "cheque"]
+    assert usage(row) == "cheque <user> <amount> [--print] [memo]"
 
 
 @pytest.mark.parametrize("command", sorted({command.name for command in ACTIONS.values()}))

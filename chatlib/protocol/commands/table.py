@@ -241,6 +241,11 @@ class Table:
         wrong = f"Usage: {usage(row, called)}"
         passed_over: list[Field] = []  # the word was none of these, but they may come behind
         for field in chain(row.typed, passed_over):
+            if field.kind.option:
+                given, rest = _without(field.kind.option, rest)
+                if given:
+                    found[field.name] = True
+                continue
             word, left = (rest.rstrip(), "") if field.kind.rest_of_line else _first_word(rest)
             if not word:
                 if field.must_be_typed:
@@ -259,7 +264,9 @@ class Table:
 
 def usage(row: Row, name: str | None = None) -> str:
     """How `row` is typed, under the alias `name` or its own name: ``message <to> <text>``."""
-    words = [f"<{field.name}>" if field.must_be_typed else f"[{field.name}]" for field in row.typed]
+    words = [
+        f"<{field.name}>" if field.must_be_typed else f"[{field.kind.option or field.name}]" for field in row.typed
+    ]
     if row.typed and row.typed[-1].kind is kinds.PATHS:
         words[-1] += "..."
     return " ".join([name or row.name, *words])
@@ -284,6 +291,15 @@ def _value(field: Field, word: str) -> object:
 
 def _must_be(field: Field) -> str:
     return f"<{field.name}> must be {field.kind.allowed}."
+
+
+def _without(option: str, line: str) -> tuple[bool, str]:
+    """Whether `line` begins or ends with that word, and what else is in it."""
+    first, rest = _first_word(line)
+    if first == option:
+        return True, rest
+    before, _, last = line.rstrip().rpartition(" ")
+    return (True, before) if last == option else (False, line)
 
 
 def _first_word(line: str) -> tuple[str, str]:
