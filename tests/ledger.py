@@ -30,7 +30,7 @@ class Ledger:
     def take(self, line: bytes, offset: int) -> None:
         """One line, with its end. Raises AssertionError, or ValueError for what is no line at all."""
         assert line.endswith(b"\n"), "it is cut short"
-        assert int(line[:8], 16) == binascii.crc32(line[8:]), "its checksum does not fit"
+        assert line[:8] == f"{binascii.crc32(line[8:]):08x}".encode(), "its checksum does not fit"
         _, number, lsn, _, kind, source, target, *numbers = line.decode("utf-8").split(" ", 12)
         note = json.loads(numbers.pop())
         amount, left, right, before, after = map(int, numbers)

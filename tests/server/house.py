@@ -189,8 +189,9 @@ class House:
         """Gives back what the process's end would give back."""
         self.running = False
         server = self.server
-        job = server.saver._job
-        if isinstance(job, Job):
+        for job in (server.saver._job, server.auditor._job):
+            if not isinstance(job, Job):
+                continue
             with contextlib.suppress(ProcessLookupError):
                 os.kill(job._pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
@@ -246,7 +247,7 @@ class House:
             self.tick()
             if what():
                 return
-            if self.server.saver._job is not None:
+            if self.server.saver._job is not None or self.server.auditor.busy:
                 self.server.loop._selector.select(60.0)
         raise AssertionError("it does not happen")
 

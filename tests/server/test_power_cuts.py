@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from chatlib.core import mailboxes, streams
+from chatlib.core.bank import bank_of
+from chatlib.core.ledger import NAME
 from chatlib.core.threads import forum_of
 from chatlib.core.world import Command, Reply
 from chatlib.server.delivery import Delivery
@@ -27,6 +29,7 @@ from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
 from chatlib.storage.messages import MessageStore
+from tests import ledger
 from tests.chance import examples, new_chance
 from tests.storage.powercut import Disk
 
@@ -152,7 +155,7 @@ class Small:
 
 def _texts(store: MessageStore, positions: list[tuple[int, int]]) -> list[str]:
     events = [store.read(offset)[1].decode() for _, offset in reversed(positions)]
-    return [event.partition('"text":"')[2][:-3] for event in events]
+    return [event.partition('"text":"')[2][:-3] for event in events if '"text"' in event]
 
 
 class Story:
@@ -160,6 +163,7 @@ class Story:
 
     def __init__(self) -> None:
         self.told: dict[str, list[tuple[int, str]]] = {user: [] for user in USERS}  # to each: LSN and text
+        self.paid: list[tuple[int, str]] = []  # to Bob: LSN, and a memo that is the key
         self.left: dict[str, int] = {}  # who deregistered: the LSN
         self.answered = 0  # the last LSN that was
         self.kept = 0  # the last LSN that must be there after a power cut
@@ -181,10 +185,20 @@ class Story:
             assert any(texts == [text for _, text in one][: len(texts)] for one in there), "in order, and once"
             assert len(texts) >= min(sum(lsn <= self.kept for lsn, _ in one) for one in there), "what was acknowledged"
         assert small.world.lsn > self.answered, "no seq is given twice"
+        self._check_books(small)
         thread, posts = forum_of(small.world).named("plans"), self.told["ann"]  # who follows what she writes
         said = thread.texts if thread else []
         assert said == [text for _, text in posts][: len(said)], "in order, and once, and however old"
         assert len(said) >= sum(lsn <= self.kept for lsn, _ in posts), "what was acknowledged"
+
+
+    def _check_books(self, small: Small) -> None:
+        """As a stranger reads the ledger."""
+        found = ledger.read(small.home.data / NAME)
+        assert found.balances == {user: book.balance for user, book in bank_of(small.world).books.items()}
+        assert set(found.memos.values()) <= {1}, "paid once"
+        assert list(found.memos) == [memo for _, memo in self.paid][: len(found.memos)], "in order"
+        assert len(found.memos) >= sum(lsn <= self.kept for lsn, _ in self.paid), "what was acknowledged"
 
 
 def live(small: Small, story: Story, chance: Any, mode: str) -> None:
@@ -208,6 +222,10 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
                 small.do({"action": "message", "by": "ann", "to": to, "text": text})
         story.told["ann"].append((small.journal.given + 1, f"post {number}"))
         small.do({"action": "msg", "by": "ann", "title": "plans", "text": f"post {number}"})
+        memo = f"payment {number}"
+        story.paid.append((small.journal.given + 1, memo))
+        for _ in range(2):  # the second time is a retry
+            small.do({"action": "pay", "by": "ann", "to": "bob", "amount": 7, "memo": memo, "key": memo})
         if number == 9:
             small.do({"action": "depart", "user": "cyd", "session": small.world.online["cyd"].login})
             story.left["cyd"] = small.do({"action": "deregister", "user": "cyd"})
@@ -292,10 +310,14 @@ def go_on(folder: Path, story: Story) -> None:
             small.do({"action": "register", "user": user, "verifier": "x"})
     small.do({"action": "login", "user": "ann", "address": "10.0.0.1"})
     small.do({"action": "message", "by": "ann", "to": "bob", "text": "on we go"})
+    for _, memo in story.paid:  # a client that never heard
+        small.do({"action": "pay", "by": "ann", "to": "bob", "amount": 7, "memo": memo, "key": memo})
     small.tick()
     before = {user: small.mail(user) for user in USERS if user in small.world.accounts}
     assert before["bob"][-1] == "on we go"
     small.stop()
     small = Small(folder)
     assert {user: small.mail(user) for user in USERS if user in small.world.accounts} == before
+    found = ledger.read(small.home.data / NAME)
+    assert {memo: 1 for _, memo in story.paid} == found.memos, "each is paid by now, and once"
     small.close()
