@@ -76,7 +76,8 @@ class Introductions:
     def __init__(self, world: World, loop: Loop, sessions: Mapping[str, Session]) -> None:
         self._world, self._loop, self._sessions = world, loop, sessions
         self._people: dict[str, _Person] = {}
-        self._events: list[tuple[Session, dict[str, object]]] = []  # to be said behind this tick's replies
+        # To be said behind this tick's replies: to whom, about whom, and what.
+        self._events: list[tuple[Session, str, dict[str, object]]] = []
         self._policy = world.parameters["ADDRESS_POLICY"]
         self.answers: Mapping[str, Callable[[Session, Request], Reply]] = {
             "listen": self.listen, "getaddress": self.getaddress, "yes": self.yes, "no": self.no,
@@ -186,7 +187,7 @@ class Introductions:
         ask = _Ask(until, self._loop.call_at(until, partial(self._expire, asker, user)))
         person.asks[user] = theirs.asked_by[asker] = ask
         seconds = round(ASKING)
-        self._say(user, {"event": "address_asked", "from": self._name(asker), "seconds": seconds})
+        self._say(user, asker, {"event": "address_asked", "from": self._name(asker), "seconds": seconds})
         return {"status": "ASKED", "user": name, "seconds": seconds}
 
     def _expire(self, asker: str, user: str) -> None:
@@ -247,7 +248,7 @@ class Introductions:
             self._turn_down(asker, user, "NOT_ONLINE", f'"{self._name(user)}" has left.')
         for other in list(person.keys):
             self._part(user, other)
-            self._say(other, {"event": "introduction_over", "user": self._name(user), "status": "LEFT"})
+            self._say(other, user, {"event": "introduction_over", "user": self._name(user), "status": "LEFT"})
         del self._people[user]
 
     def look_again(self, user: str, other: str) -> None:
@@ -261,12 +262,15 @@ class Introductions:
             self._introduce(other, user)
 
     def _keep_apart(self, user: str, other: str) -> None:
-        """`user` has blocked `other`."""
+        """`user` has blocked `other`: also what was about to be said is not said, but for what came of a question."""
+        pair, unsaid = {user, other}, ("address_asked", "address")
+        self._events = [each for each in self._events
+                        if {each[0].user, each[1]} != pair or each[2]["event"] not in unsaid]  # fmt: skip
         self._turn_down(user, other, "BLOCKED", f'You have blocked "{self._name(other)}".')
         self._turn_down(other, user, "BLOCKED", f'"{self._name(user)}" has blocked you.')
         if self._part(user, other):
             for one, two in ((user, other), (other, user)):
-                self._say(one, {"event": "introduction_over", "user": self._name(two), "status": "BLOCKED"})
+                self._say(one, two, {"event": "introduction_over", "user": self._name(two), "status": "BLOCKED"})
 
     def policy_changed(self) -> None:
         """A parameter is another one. What was asked is decided by the new policy; introductions that stand go on."""
@@ -295,21 +299,21 @@ class Introductions:
         """Says what came of it."""
         if self._events:
             events, self._events = self._events, []
-            for session, event in events:
+            for session, _, event in events:
                 session.event(event)
 
-    def _say(self, user: str, event: dict[str, object]) -> None:
+    def _say(self, user: str, about: str, event: dict[str, object]) -> None:
         session = self._sessions.get(user)
         if session is not None:
-            self._events.append((session, event))
+            self._events.append((session, about, event))
 
     def _say_address(self, to: str, user: str, key: str) -> None:
         address, port = self._sessions[user].address, self._people[user].port
         event = {"event": "address", "user": self._name(user), "address": address, "port": port, "key": key}
-        self._say(to, event)
+        self._say(to, user, event)
 
     def _say_refused(self, asker: str, user: str, status: str, text: str) -> None:
-        self._say(asker, {"event": "address_refused", "user": self._name(user), "status": status, "text": text})
+        self._say(asker, user, {"event": "address_refused", "user": self._name(user), "status": status, "text": text})
 
     def _name(self, user: str) -> str:
         return self._world.name_of(user)

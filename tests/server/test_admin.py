@@ -131,7 +131,10 @@ def test_a_password_that_is_taken_away_is_gone(kept: House) -> None:
 
 def test_an_ordinary_user_of_that_name_stays_one(house: House) -> None:
     """A home of an earlier version may have one: it opens nothing, and its name is free again when it goes."""
-    add_account(house.server.world, 1, "Admin", V)
+    world = house.server.world
+    world.effects = []
+    add_account(world, 1, "Admin", V)
+    house.server.effects.carry_out(1, world.effects)
     house.stop()
     house.restart()
     admin = house.login("admin")

@@ -206,13 +206,20 @@ def test_an_introduction_that_stands_is_said_once_more_to_who_asks(house: House)
 
 
 def test_the_reply_comes_before_the_event_also_behind_a_change(house: House) -> None:
-    columbia, facebook, _ = three(house)
+    columbia, facebook, google = three(house)
     facebook.ask("allow", user="columbia")
     columbia.say({"action": "message", "to": "facebook", "text": "hi"}, {"action": "getaddress", "user": "facebook"},
                  {"action": "block", "user": "facebook"})  # fmt: skip
     house.settle()
     told = [message.get("action", message.get("event")) for message in columbia.hear()]
-    assert told == ["message", "getaddress", "block", "address", "introduction_over"]
+    assert told == ["message", "getaddress", "block", "introduction_over"], "a block takes back what was not said yet"
+    facebook.ask("allow", user="google")
+    google.say({"action": "message", "to": "facebook", "text": "hi"}, {"action": "getaddress", "user": "facebook"},
+               {"action": "unblock", "user": "facebook"})  # fmt: skip
+    house.settle()
+    assert [message.get("action", message.get("event")) for message in google.hear()] == [
+        "message", "getaddress", "unblock", "address"
+    ]  # fmt: skip
 
 
 # Departures.
@@ -312,6 +319,22 @@ def test_a_block_by_either_answers_what_was_asked(house: House) -> None:
     assert columbia.ask("yes", user="google")["status"] == "NOT_ASKED"
     house.pass_time(ASKING + 1)
     assert [said(peer) for peer in (columbia, facebook, google)] == [[], ["address_asked Columbia"], []]
+
+
+@pytest.mark.parametrize("policy", ["open", "consent"])
+def test_who_blocks_in_the_tick_of_the_question_is_neither_asked_nor_told(house: House, policy: str) -> None:
+    columbia, facebook, _ = three(house)
+    house.admin(f"change ADDRESS_POLICY {policy}")
+    columbia.say({"action": "getaddress", "user": "facebook"})
+    facebook.say({"action": "block", "user": "columbia"})
+    house.settle()
+    if policy == "open":
+        assert columbia.reply("getaddress")["status"] == "OK"
+        assert said(columbia) == ["introduction_over facebook BLOCKED"]
+        assert said(facebook) == ["introduction_over Columbia BLOCKED"]
+    else:
+        assert columbia.reply("getaddress")["status"] == "ASKED"
+        assert (said(columbia), said(facebook)) == (["address_refused facebook BLOCKED"], [])
 
 
 def test_a_block_ends_an_allowance_for_good(house: House) -> None:
@@ -489,8 +512,10 @@ def test_no_key_is_ever_on_disk(build: Callable[..., House]) -> None:
     facebook.ask("logout"), columbia.ask("block", user="google")
     house.admin("stats", "online users", "all users")
     shown = "".join(house.said) + repr(house.server.introductions._people)
-    house.stop()
-    assert len(keys) == 2
-    everything = b"".join(path.read_bytes() for path in house.folder.rglob("*") if path.is_file())
+    everything = house.log().encode()
+    for stop in (lambda: None, house.stop):
+        stop()
+        everything += b"".join(path.read_bytes() for path in house.folder.rglob("*") if path.is_file())
+    assert len(keys) == 2 and b'"action": "block"' in everything, "the journal is among it"
     for key in keys:
         assert key not in shown and key.encode() not in everything and bytes.fromhex(key) not in everything
