@@ -108,6 +108,7 @@ class Stage:
         """Somebody else's, connected."""
         self._more.append(socket.create_connection((LOCAL, port)))
         self._more[-1].setblocking(False)
+        self._more[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._more[-1]
 
     def close(self) -> None:
