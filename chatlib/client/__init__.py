@@ -4,13 +4,15 @@ Must not know the server's insides, nor people (that is ``chatlib.program``). Re
 happens), ``conversation`` (the wire), ``entrance`` (who one is), ``link`` (the socket, and coming back), ``library``
 (for programs). Files: ``transfers`` (the queue), ``files`` (the two ways), ``filelinks`` (their connections),
 ``localfiles`` (the disk). Direct connections: ``peers`` (introductions), ``contacts`` (one for each user),
-``peerlinks`` (the connection), ``peerport`` (where one is called).
+``peerlinks`` (the connection), ``peerport`` (where one is called). Money: ``bank`` (a bot's calls), ``cheques`` (the
+book of them), ``kept`` (its file).
 """
 
+from chatlib.client.cheques import NoCheque
 from chatlib.client.conversation import Conversation
 from chatlib.client.library import Client, Disconnected, Refused
 from chatlib.client.link import Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 
-__all__ = ["Client", "Conversation", "Disconnected", "TransferError", "FileMemory", "Link", "Refused"]
+__all__ = ["Client", "Conversation", "Disconnected", "TransferError", "FileMemory", "Link", "NoCheque", "Refused"]

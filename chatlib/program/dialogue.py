@@ -229,8 +229,11 @@ class Dialogue:
         self._bank.entered()
 
     def _arrived(self, event: Fields, now: float) -> None:
-        self._show(book.event(event, self._wall(), self._times))
-        self._bank.saw(event, now)
+        if event.get("event") == "cheque":  # over a direct connection
+            self._bank.received(str(event.get("from")), str(event.get("cheque")), now)
+        else:
+            self._show(book.event(event, self._wall(), self._times))
+            self._bank.saw(event, now)
         for field in ("from", "user"):
             self.names.see(event.get(field))
         self._forum.saw(event)

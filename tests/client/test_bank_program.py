@@ -130,11 +130,17 @@ def test_a_cheque_is_written_and_another_cashed_while_the_server_is_away(
     at.shows("bob has cashed your cheque for 50 credits. You have 9,980 credits now.")
 
 
-def test_a_cheque_stays_one_line_in_a_narrow_terminal(server: Server, tmp_path: Path) -> None:
-    at = Terminal(server.port, tmp_path, columns=60)
+def test_what_a_narrow_terminal_shows_of_a_cheque_can_be_copied_and_pasted(server: Server, tmp_path: Path) -> None:
+    narrow, other = Terminal(server.port, tmp_path, columns=40), Terminal(server.port, tmp_path)
     try:
-        at.log_in("ann")
-        at.types("cheque bob 100 --print for tea\r")
-        at.shows_like(r"\n" + CHEQUE.pattern + r"\r+\n")
+        narrow.log_in("ann")
+        narrow.types("cheque bob 100 --print for tea\r")
+        narrow.shows("cannot cash it:")
+        narrow.shows_like(r"cheque/1 [\s\S]* tea(?=\r)")
+        other.log_in("bob")
+        other.types("cash ")
+        other.types(f"\x1b[200~{narrow.last}\x1b[201~\r")
+        other.shows("You have cashed ann's cheque for 100 credits (for tea).")
     finally:
-        at.close()
+        narrow.close()
+        other.close()

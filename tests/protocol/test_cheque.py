@@ -227,7 +227,7 @@ def test_a_new_password_is_a_new_key_even_when_it_is_the_same_word() -> None:
 
 def test_a_fingerprint_is_short_and_always_the_same() -> None:
     assert fingerprint(KEY) == fingerprint(KEY)
-    assert len(fingerprint(KEY)) == 16
+    assert fingerprint(KEY) == hashlib.sha256(b"chatlib cheque key\0" + KEY).hexdigest()[:16]
 
 
 def test_a_cheque_is_valid_for_seven_days_from_the_next_full_second() -> None:
