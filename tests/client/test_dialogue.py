@@ -425,6 +425,19 @@ def test_the_end_of_a_script(typed: tuple[str, ...], status: int) -> None:
         assert person.wire.server.effects == ["hi"]
 
 
+def test_who_is_asked_first_is_no_refusal() -> None:
+    person = Person(script=True)
+    person.types("bob", "secret")
+    person.read()
+    asked = {"status": "ASKED", "user": "Ann", "seconds": 60}
+    person.wire.server.scripted["getaddress"] = [asked, {"status": "OK", "user": "Ann"}]
+    person.types("getaddress ann", "getaddress ann")
+    assert person.read().count("Ann is asked, and has 60 seconds to answer.") == 1
+    person.dialogue.input_ended(person.wire.now)
+    person._listen()
+    assert person.dialogue.status == 0
+
+
 def test_a_server_lost_after_the_end_of_a_script() -> None:
     person = Person(script=True)
     person.types("bob", "secret")

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from chatlib.server import introductions
+from chatlib.server.catchup import CatchUp
 from chatlib.server.introductions import ASKING, ASKS
 from tests.server.house import House, Peer
 
@@ -220,6 +221,18 @@ def test_the_reply_comes_before_the_event_also_behind_a_change(house: House) -> 
     assert [message.get("action", message.get("event")) for message in google.hear()] == [
         "message", "getaddress", "unblock", "address"
     ]  # fmt: skip
+
+
+def test_who_is_still_handed_what_waited_hears_of_introductions_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columbia = come(house, "Columbia", C)
+    columbia.ask("message", to="facebook", text="hi")
+    monkeypatch.setattr(CatchUp, "go_on", lambda *_: None)  # its turn does not come
+    facebook = come(house, "facebook", F)
+    assert not house.server.delivery.sessions["facebook"].listening
+    introduce(columbia, facebook)
+    assert facebook.texts == []
 
 
 # Departures.

@@ -38,8 +38,9 @@ def _address_asked(fields: Fields) -> Line:
 
 def _address(fields: Fields) -> Line:
     user = fields.get("user")
-    where = place(fields) if fields.get("port") else str(user)
-    return (style(where, "cyan"), " can be reached directly, and knows your address.")
+    if not fields.get("port"):
+        return (style(str(user), "cyan"), " takes no direct connections, but knows your address now.")
+    return (style(place(fields), "cyan"), " can be reached directly, and knows your address.")
 
 
 def _refused(fields: Fields) -> Line:
