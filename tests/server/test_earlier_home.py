@@ -10,6 +10,7 @@ import pytest
 from chatlib.core import streams
 from tests.server.house import PASSWORD, VERIFIER, House
 from tests.server.peer import Peer
+from tests.server.test_bank import audit, balances, path_of
 
 # As that version left it when it was killed, with <V> for the verifier.
 HOME = {
@@ -220,6 +221,23 @@ def test_a_crash_before_it_is_saved(move_in: Callable[[], House], kept: int) -> 
     assert house.stop() == ""
     house.restart()
     check(house)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 250, 10_000])
+def test_everybody_there_gets_credits_once(move_in: Callable[[], House], kept: int) -> None:
+    """That version had no bank. However much of the ledger a crash has left, before anything was saved."""
+    house = move_in()
+    assert balances(house) == {"*": -30_000, "ann": 10_000, "bob": 10_000, "cyd": 10_000}
+    assert house.login("Ann").ask("pay", to="Cyd", amount=1, key="k")["status"] == "OK"
+    before, lines = balances(house), path_of(house).read_bytes()
+    house.crash()
+    path_of(house).write_bytes(lines[:kept])
+    for _ in range(2):
+        house.restart()
+        assert balances(house) == before and path_of(house).read_bytes() == lines
+        assert audit(house).startswith("The books are right: 4 lines and 3 accounts agree")
+        assert house.stop() == ""
+    house.restart()
 
 
 def test_mail_in_chunks_goes_with_its_account(move_in: Callable[[], House]) -> None:
