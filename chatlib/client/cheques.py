@@ -99,12 +99,12 @@ class Cheques:
         """A new one's line. Raises NoCheque."""
         signature, user = self._conversation.signature, self._conversation.user
         if signature is None:
-            raise NoCheque("Only who is logged in can write a cheque.")
+            raise NoCheque("You must be logged in to write a cheque.")
         if signature.password == self._stale:
-            raise NoCheque("Your password is another one by now: log in again to write cheques.")
+            raise NoCheque("Your password has been changed: log in again to write cheques.")
         if fold(payee) == fold(user):
             raise NoCheque("You cannot write a cheque to yourself.")
-        if len(self.written(now)) >= MAX_WRITTEN:
+        if len(self._written) >= MAX_WRITTEN and len(self.written(now)) >= MAX_WRITTEN:
             raise NoCheque(f"You have {MAX_WRITTEN:,} cheques that are not cashed yet; no more are written before.")
         expiry = expiry_of(self._conversation.server_time(now))
         cheque = Cheque(user, payee, amount, new_number(), expiry, fitting_memo(memo))

@@ -56,11 +56,11 @@ def test_a_cheque_is_written_and_shown() -> None:
     shows(person, """
         bob> cheque Ann 1250 --print for  tea
         A cheque for 1,250 credits (for tea), payable to Ann, good until T.
-        Give Ann this line, whole; whoever else reads it cannot cash it:
+        Give Ann this whole line; nobody else can cash it:
         LINE
         bob> cheque ann 1
         A cheque for 1 credit, payable to ann, good until T.
-        Give ann this line, whole; whoever else reads it cannot cash it:
+        Give ann this whole line; nobody else can cash it:
         LINE
         """)
 
@@ -82,11 +82,11 @@ def test_a_cheque_goes_over_a_direct_connection_where_there_is_one() -> None:
         A cheque for 5 credits, payable to ann, good until T.
         bob> cheque carl 5
         A cheque for 5 credits, payable to carl, good until T.
-        Give carl this line, whole; whoever else reads it cannot cash it:
+        Give carl this whole line; nobody else can cash it:
         LINE
         bob> cheque ann 5 --print
         A cheque for 5 credits, payable to ann, good until T.
-        Give ann this line, whole; whoever else reads it cannot cash it:
+        Give ann this whole line; nobody else can cash it:
         LINE
         """)
 
@@ -109,16 +109,16 @@ def test_cheques_lists_both_kinds_with_what_the_server_knows() -> None:
     person.types("cheques")
     shows(person, """
         bob> cheques
-        Nobody has cashed yet, of those that you wrote (1 cheque for 250 credits):
+        You wrote 1 cheque for 250 credits that nobody has cashed yet:
         N  250 credits (rent) to ann, good until T
-        You can cash (1 cheque for 30 credits):
+        You can cash 1 cheque for 30 credits:
         00000000000000aa  30 credits (for tea) from Ann, good until T
         """)
     person.wire.now += VALID
     person.types("cheques")
     shows(person, """
         bob> cheques
-        There are no cheques of yours that wait to be cashed.
+        No cheques wait to be cashed.
         """)
 
 
@@ -129,7 +129,7 @@ def test_cheques_without_a_server_are_those_of_the_book() -> None:
     person._listen()
     person.read()
     person.types("cheques")
-    assert "(1 cheque for 5 credits):" in person.read()
+    assert "You wrote 1 cheque for 5 credits that nobody" in person.read()
     assert [request["action"] for request in person.wire.server.requests].count("cheques") == 0
 
 
@@ -250,9 +250,9 @@ def test_a_password_that_somebody_else_changed_is_said_with_what_it_has_voided()
     is_shown(person, """
         bob> cheques
         Your password was changed: 1 cheque for 5 credits that you wrote is worth nothing now.
-        There are no cheques of yours that wait to be cashed.
+        No cheques wait to be cashed.
         bob> cheque ann 5
-        Error! Your password is another one by now: log in again to write cheques.
+        Error! Your password has been changed: log in again to write cheques.
         """)
 
 

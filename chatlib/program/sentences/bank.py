@@ -75,7 +75,7 @@ def written(cheque: Cheque, now: float) -> Line:
 
 
 def hand_over(payee: str) -> Line:
-    return (style(f"Give {payee} this line, whole; whoever else reads it cannot cash it:", "dim"),)
+    return (style(f"Give {payee} this whole line; nobody else can cash it:", "dim"),)
 
 
 def given(cheque: Cheque, now: float) -> Line:
@@ -101,14 +101,14 @@ def cheques(own: Sequence[Cheque], others: Sequence[Cheque], now: float) -> list
         (f"{cheque.number}  {_said(cheque)} to {cheque.payee}, good until {_until(cheque, now)}",) for cheque in own
     ]
     if own:
-        lines.insert(0, (f"Nobody has cashed yet, of those that you wrote ({_sum(own)}):",))
+        lines.insert(0, (f"You wrote {_sum(own)} that nobody has cashed yet:",))
     if others:
-        lines.append((f"You can cash ({_sum(others)}):",))
+        lines.append((f"You can cash {_sum(others)}:",))
         lines += [
             (f"{cheque.number}  {_said(cheque)} from {cheque.payer}, good until {_until(cheque, now)}",)
             for cheque in others
         ]
-    return lines or [("There are no cheques of yours that wait to be cashed.",)]
+    return lines or [("No cheques wait to be cashed.",)]
 
 
 def will_be_void(own: Sequence[Cheque]) -> Line:
