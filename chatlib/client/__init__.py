@@ -10,7 +10,8 @@ book of them), ``kept`` (its file).
 
 from chatlib.client.cheques import NoCheque
 from chatlib.client.conversation import Conversation
-from chatlib.client.library import Client, Disconnected, Refused
+from chatlib.client.failures import Disconnected, Refused
+from chatlib.client.library import Client
 from chatlib.client.link import Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory

@@ -231,8 +231,8 @@ class Contacts:
 
     def shown(self, event: Fields) -> None:
         """The peer is told, if it is still there."""
-        contact = self.get(str(event["from"]))
-        if contact is not None and contact.link is not None and contact.number == event["link"]:
+        contact = self.get(str(event.get("from")))
+        if contact is not None and contact.link is not None and contact.number == event.get("link"):
             contact.link.acknowledge(n.integer_of(event, "id"))
 
     # The end.

@@ -31,51 +31,31 @@ from chatlib.client import news as n
 from chatlib.client.bank import BankCalls
 from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
+from chatlib.client.failures import Disconnected, Refused
 from chatlib.client.files import Fetching, Place, Sending, UserFiles
 from chatlib.client.forum import ForumCalls
 from chatlib.client.link import Alarm, Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News
+from chatlib.client.peercalls import PeerCalls
+from chatlib.client.peers import Peers
 from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.reactor.loop import Loop
 
 MAX_PASSING = 10_000
 
 
-class Refused(Exception):
-    """The server said no: `status` for programs, `text` for people, and the whole `reply`."""
-
-    def __init__(self, reply: Fields) -> None:
-        self.status = str(reply.get("status"))
-        self.text = str(reply.get("text", self.status))
-        self.reply = reply
-        super().__init__(self.status, self.text)
-
-    def __str__(self) -> str:
-        return f"{self.status}: {self.text}"
-
-
-class Disconnected(ConnectionError):
-    """The conversation is over and will not come back: `status` for programs, `text` for people."""
-
-    def __init__(self, status: str, text: str) -> None:
-        self.status, self.text = status, text
-        super().__init__(status, text)
-
-    def __str__(self) -> str:
-        return f"{self.status}: {self.text}"
-
-
 def _raise(fault: BaseException) -> None:
     raise fault
 
 
-class Client(ForumCalls, BankCalls):
+class Client(ForumCalls, BankCalls, PeerCalls):
     """One user at one server. Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
 
     Every call raises Refused, Disconnected, or TimeoutError after `timeout` seconds (None: it waits for ever, also
-    while the server is away). `memory`: a folder in which unanswered requests outlive the program.
+    while the server is away). `memory`: a folder in which unanswered requests outlive the program. `listen`: a
+    port on which others may call directly; 0: any that is free; None: nobody can.
     """
 
     def __init__(
@@ -86,6 +66,7 @@ class Client(ForumCalls, BankCalls):
         reconnect: bool = True,
         timeout: float | None = None,
         memory: Path | None = None,
+        listen: int | None = None,
     ) -> None:
         self.timeout = timeout
         self._loop = Loop(on_fault=_raise)
@@ -94,6 +75,8 @@ class Client(ForumCalls, BankCalls):
         self._cheques = Cheques(self._conversation, self._memory.beside if self._memory else lambda _: None)
         self._link = Link(self._loop, host, port, self._conversation)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
+        self._peers = Peers(self._loop, self._conversation, lambda: self._link.local, listen=listen)
+        self._turned_down = {}
         self._alarm = Alarm(self._loop)
         self._events: deque[Fields] = deque()
         self._passing = 0  # how many of those have no seq
@@ -146,6 +129,7 @@ class Client(ForumCalls, BankCalls):
         self._leave()
 
     def _leave(self) -> None:
+        self._farewell()
         self._conversation.logout(self._now())
         while self._conversation.ended is None:
             self._tick(None)
@@ -153,6 +137,7 @@ class Client(ForumCalls, BankCalls):
     def close(self) -> None:
         """Gives everything back, at once."""
         self._transfers.stop()
+        self._peers.stop()
         self._link.close()
         self._loop.close()
         self._cheques.close()
@@ -299,7 +284,7 @@ class Client(ForumCalls, BankCalls):
             if not self._tick(deadline):
                 return None
         self._told = self._events.popleft()
-        self._passing -= "seq" not in self._told
+        self._passing -= self._passes(self._told)
         return self._told
 
     # Inside.
@@ -308,6 +293,7 @@ class Client(ForumCalls, BankCalls):
         """The event that was handed out last need not come again."""
         if self._told is not None:
             self._conversation.shown(self._told, self._now())
+            self._peers.shown(self._told)
             self._told = None
 
     def _now(self) -> float:
@@ -363,8 +349,12 @@ class Client(ForumCalls, BankCalls):
         return True
 
     def _collect(self) -> None:
+        while self._conversation.has_news:  # some news make others
+            self._hear()
+
+    def _hear(self) -> None:
         for item in self._conversation.take_news():
-            if self._transfers.heard(item):
+            if self._heard_of_peers(item) or self._transfers.heard(item):
                 continue
             self._cheques.heard(item)
             if isinstance(item, n.Arrived):
@@ -374,8 +364,8 @@ class Client(ForumCalls, BankCalls):
 
     def _keep(self, event: Fields) -> None:
         self._events.append(event)
-        self._passing += "seq" not in event
+        self._passing += self._passes(event)
         if self._passing > 2 * MAX_PASSING:  # now and then, not for each
             self._passing = MAX_PASSING
             surplus = iter(range(MAX_PASSING + 1))
-            self._events = deque(each for each in self._events if "seq" in each or next(surplus, None) is None)
+            self._events = deque(each for each in self._events if not self._passes(each) or next(surplus, None) is None)
