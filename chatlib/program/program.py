@@ -59,7 +59,7 @@ class Program(Operator):
         self._loop = Loop(on_fault=_raise)
         self._alarm = Alarm(self._loop)
         self._teletype = teletype = Teletype(
-            self._loop, environ, plain=options.plain, background=False, clears=False, bounded=False, eager=False
+            self._loop, environ, plain=options.plain, background=False, bounded=False, eager=False
         )
         self._memory = FileMemory(default_folder(environ), self._complain)
         self._keeps_history = options.history
@@ -79,7 +79,7 @@ class Program(Operator):
             time.time,
             user=options.user,
             columns=lambda: teletype.columns,
-            times=teletype.drawn,
+            times=teletype.drawn or teletype.plain,
             window=1_000 if person else 1,  # a script's transcript has each answer below its command
             script=not person,
             cheques=self._cheques,

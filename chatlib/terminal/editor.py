@@ -3,27 +3,30 @@
 Must not know terminals, descriptors, what a command means, or how the line is shown: :mod:`.screen` reads ``text``,
 ``cursor`` and ``secret``. Legal order: ``feed*``, then ``finish`` once. Invariants:
 
-- ``text`` is :func:`~chatlib.protocol.text.unfinished` and at most MAX_LENGTH characters, wherever it came from (keys,
-  paste, history, completion), so showing it can never move a cursor; a finished line is printable;
-- no key moves the cursor into a character that is made of several, as joined emoji are;
+- showing ``text`` can never move a cursor (:mod:`.line`), and a finished line is printable;
 - a paste never submits: the newlines in it become spaces;
-- nothing typed while ``secret`` reaches the history or the kill buffer, and a line never changes between the two;
+- nothing typed while ``secret`` reaches the history, the kill buffer or what can be undone, and a line never changes
+  between the two;
 - bytes may be cut anywhere (:mod:`.keyboard`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from os.path import commonprefix
 from typing import NamedTuple
 
-from chatlib.protocol.text import printable, unfinished
-from chatlib.terminal.keyboard import Keyboard
-from chatlib.terminal.width import JOINER, joins
+from chatlib.protocol.text import printable
+from chatlib.terminal.candidates import Candidates, Offered
+from chatlib.terminal.keyboard import Keyboard, Token, TokenKind
+from chatlib.terminal.line import MAX_LENGTH as MAX_LENGTH
+from chatlib.terminal.line import TypedLine, in_blank_word, in_word
+from chatlib.terminal.lookback import Find, Lookback
 
-MAX_LENGTH = 16_384  # characters of one line
 MAX_HISTORY = 1_000  # lines
+_MAX_UNDO = 200  # steps
+_CHUNK = re.compile(r" +|[^ ]+ *")  # of what is typed, what is undone at once: a word with the blanks behind it
 
 Complete = Callable[[str], list[str]]
 
@@ -43,31 +46,29 @@ class Action(NamedTuple):
     text: str = ""
 
 
-def _in_word(char: str) -> bool:
-    return char.isalnum() or joins(char)
-
-
-class Editor:
+class Editor(TypedLine):
     """One line, its history and its kill buffer.
 
     `complete` gets the line up to the cursor and answers with what may stand there instead, the likeliest first.
     """
 
     def __init__(self, complete: Complete | None = None) -> None:
+        super().__init__()
         self.complete = complete
         self.history: list[str] = []  # oldest first
         self.keep_history = True
-        self.text = ""
-        self.cursor = 0  # index into text
         self._secret = False
         self._keyboard = Keyboard()
         self._previous: Operation | None = None
+        self._typing: TokenKind | None = None  # what the last step that can be undone was, if it can go on
+        self._undo: list[tuple[str, int]] = []  # text and cursor before each step
         self._killed = ""
         self._recalled: int | None = None  # index into history, while one of its lines is shown
         self._half_typed = ""  # what was there before
-        self._candidates: list[str] = []
-        self._candidate = -1  # the one shown, while Tab goes round
+        self._candidates = Candidates([])
         self._after = ""  # what follows the completion
+        self._lookback: Lookback | None = None  # while the history is searched,
+        self._found_before = ""  # and what for, the last time
 
     @property
     def secret(self) -> bool:
@@ -102,116 +103,114 @@ class Editor:
 
     def clear(self) -> None:
         """An empty line; what was pasted or read ahead stays."""
-        self._set("")
-        self._recalled = None
-        self._previous = None
+        self.set("")
+        self._recalled = self._previous = self._typing = self._lookback = None
+        self._undo.clear()
+
+    def drop(self) -> bool:
+        """Takes back what was typed, so that undo brings it back; False: there was nothing to take back."""
+        if self._lookback:
+            self._end_search(self._lookback, found=False)
+            return True
+        if not self.text:
+            return False
+        self._remember(self.text, self.cursor)
+        self.set("")
+        self._recalled = self._previous = self._typing = None
+        return True
+
+    # -- what is to be seen besides the line
+
+    @property
+    def offered(self) -> Offered | None:
+        """What Tab goes round, until another key is pressed."""
+        return self._candidates.offered if self._previous in _COMPLETIONS else None
+
+    @property
+    def search(self) -> Find | None:
+        """What the history is searched for: the line shown is the one that was found."""
+        return self._lookback.now if self._lookback else None
+
+    # -- from tokens to edits
 
     def _actions(self) -> Iterator[Action]:
         while token := self._keyboard.next():
-            if not token.is_key:
-                self.insert(token.text)
-                self._previous = None
-            elif action := self._press(token.text):
-                yield action
+            if self._lookback and self._searched(self._lookback, token):
+                continue
+            if token.kind is TokenKind.KEY:
+                if action := self._press(token.text):
+                    yield action
+            else:
+                self._typed(token)
+
+    def _typed(self, token: Token) -> None:
+        for chunk in [token.text] if token.kind is TokenKind.PASTE else _CHUNK.findall(token.text):
+            before = self.text, self.cursor
+            begins = not chunk.startswith(" ") and self.text[: self.cursor].endswith(" ")
+            self.insert(chunk)
+            if self.text != before[0]:
+                if self._typing is not token.kind or (begins and token.kind is TokenKind.TEXT):
+                    self._remember(*before)
+                self._typing = token.kind
+        self._previous = None
 
     def _press(self, key: str) -> Action | None:
         operation = KEYS.get(key)
-        action = None
-        if operation is not None:
-            action = operation(self)
-        elif len(key) == 2 and key[1] not in "[O":
-            self.insert(key[1])  # ESC, then a letter that is no command with Alt
+        if operation is None and len(key) == 2 and key[1] not in "[O":
+            self._typed(Token(key[1], TokenKind.TEXT))  # ESC, then a letter that is no command with Alt
+            return None
+        before, self._typing = (self.text, self.cursor), None
+        action = operation(self) if operation else None
+        if operation not in (Editor.undo, Editor.enter) and self.text != before[0]:
+            self._remember(*before)
         self._previous = operation
         return action
 
-    # -- edits
+    def _remember(self, text: str, cursor: int) -> None:
+        if not self._secret:
+            self._undo.append((text, cursor))
+            del self._undo[:-_MAX_UNDO]
 
-    def insert(self, text: str) -> None:
-        """Put `text` before the cursor, as far as the line has room."""
-        after = self.text[self.cursor :]
-        before = unfinished(self.text[: self.cursor] + text)[: MAX_LENGTH - len(after)]
-        self.text = before + after
-        self.cursor = len(before)
+    # -- the search through the history
 
-    def _set(self, text: str) -> None:
-        self.text = printable(text)[:MAX_LENGTH]
-        self.cursor = len(self.text)
+    def _searched(self, lookback: Lookback, token: Token) -> bool:
+        """Whether the search goes on, or has ended with this very key."""
+        if token.kind is not TokenKind.KEY:
+            lookback.more(token.text)
+        elif step := _SEARCH.get(token.text):
+            step(lookback)
+        else:
+            # Enter sends no line that was not looked for.
+            abandoned = token.text in _ABANDON or (lookback.now.failed and KEYS.get(token.text) is Editor.enter)
+            self._end_search(lookback, found=not abandoned)
+            return abandoned
+        if lookback.line is not None:
+            self.text, self.cursor = lookback.line, lookback.column
+        else:
+            self.text, self.cursor = self._undo[-1]
+        return True
 
-    def _cut(self, start: int, end: int) -> str:
-        cut = self.text[start:end]
-        self.text = self.text[:start] + self.text[end:]
-        self.cursor = start
-        return cut
+    def _end_search(self, lookback: Lookback, found: bool) -> None:
+        self._lookback = None
+        self._found_before = lookback.now.wanted or self._found_before
+        if not found or lookback.line is None:
+            self.text, self.cursor = self._undo.pop()
+            return
+        self._recalled, self._half_typed = lookback.now.place, self._undo[-1][0]
+        if self._half_typed == self.text:
+            self._undo.pop()
+
+    # -- operations: what KEYS names
 
     def _kill(self, start: int, end: int) -> None:
         if start == end:
             return
         before = start < self.cursor
-        cut = self._cut(start, end)
+        cut = self.cut(start, end)
         if self._secret:
             return
         kept = self._killed if self._previous in _KILLS else ""
         self._killed = cut + kept if before else kept + cut
-
-    def _left_of(self, index: int) -> int:
-        index = max(index - 1, 0)
-        while self._inside(index):
-            index -= 1
-        return index
-
-    def _right_of(self, index: int) -> int:
-        index = min(index + 1, len(self.text))
-        while self._inside(index):
-            index += 1
-        return index
-
-    def _inside(self, index: int) -> bool:
-        """Whether no cursor stands there, because what is before and after belongs together."""
-        if not 0 < index < len(self.text):
-            return False
-        return joins(self.text[index]) or self.text[index - 1] == JOINER
-
-    def _back_over(self, index: int, inside: Callable[[str], bool]) -> int:
-        """The start of the word before `index`: first over what is not a word, then over what is."""
-        while index and not inside(self.text[index - 1]):
-            index -= 1
-        while index and (inside(self.text[index - 1]) or self._inside(index)):
-            index -= 1
-        return index
-
-    def _word_end(self) -> int:
-        index, end = self.cursor, len(self.text)
-        while index < end and not _in_word(self.text[index]):
-            index += 1
-        while index < end and (_in_word(self.text[index]) or self._inside(index)):
-            index += 1
-        return index
-
-    # -- operations: what KEYS names
-
-    def home(self) -> None:
-        self.cursor = 0
-
-    def end(self) -> None:
-        self.cursor = len(self.text)
-
-    def left(self) -> None:
-        self.cursor = self._left_of(self.cursor)
-
-    def right(self) -> None:
-        self.cursor = self._right_of(self.cursor)
-
-    def word_left(self) -> None:
-        self.cursor = self._back_over(self.cursor, _in_word)
-
-    def word_right(self) -> None:
-        self.cursor = self._word_end()
-
-    def backspace(self) -> None:
-        self._cut(self._left_of(self.cursor), self.cursor)
-
-    def delete(self) -> None:
-        self._cut(self.cursor, self._right_of(self.cursor))
 
     def kill_to_end(self) -> None:
         self._kill(self.cursor, len(self.text))
@@ -220,24 +219,16 @@ class Editor:
         self._kill(0, self.cursor)
 
     def kill_blank_word(self) -> None:
-        self._kill(self._back_over(self.cursor, lambda char: not char.isspace()), self.cursor)
+        self._kill(self.back_over(self.cursor, in_blank_word), self.cursor)
 
     def kill_word_left(self) -> None:
-        self._kill(self._back_over(self.cursor, _in_word), self.cursor)
+        self._kill(self.back_over(self.cursor, in_word), self.cursor)
 
     def kill_word_right(self) -> None:
-        self._kill(self.cursor, self._word_end())
+        self._kill(self.cursor, self.word_end())
 
     def yank(self) -> None:
         self.insert(self._killed)
-
-    def transpose(self) -> None:
-        """Swap the characters around the cursor; at the end of the line, the last two."""
-        middle = self._left_of(self.cursor) if self.cursor == len(self.text) else self.cursor
-        start, end = self._left_of(middle), self._right_of(middle)
-        if start < middle:
-            self.text = self.text[:start] + self.text[middle:end] + self.text[start:middle] + self.text[end:]
-            self.cursor = end
 
     def older(self) -> None:
         if self._secret:
@@ -248,17 +239,17 @@ class Editor:
         if self._recalled is None:
             self._half_typed = self.text
         self._recalled = place - 1
-        self._set(self.history[self._recalled])
+        self.set(self.history[self._recalled])
 
     def newer(self) -> None:
         if self._recalled is None or self._secret:
             return
         if self._recalled + 1 < len(self.history):
             self._recalled += 1
-            self._set(self.history[self._recalled])
+            self.set(self.history[self._recalled])
         else:
             self._recalled = None
-            self._set(self._half_typed)
+            self.set(self._half_typed)
 
     def complete_next(self) -> None:
         self._complete(1)
@@ -270,26 +261,33 @@ class Editor:
         """Fill in what all candidates begin with; when that adds nothing, go round them."""
         if self.complete is None or self._secret:
             return
-        if self._previous not in _COMPLETIONS or not self._candidates:
+        if self._previous not in _COMPLETIONS or not self._candidates.lines:
             before, self._after = self.text[: self.cursor], self.text[self.cursor :]
-            self._candidates, self._candidate = list(dict.fromkeys(self.complete(before))), -1
-            prefix = commonprefix(self._candidates)
-            if len(prefix) > len(before):
-                self._fill(prefix)
-                if len(self._candidates) == 1:
-                    self._candidates = []  # done: the next Tab completes what comes after
+            self._candidates = Candidates(self.complete(before))
+            common = self._candidates.common
+            if len(common) > len(before):
+                self._fill(common)
+                if len(self._candidates.lines) == 1:
+                    self._candidates = Candidates([])  # done: the next Tab completes what comes after
                 return
-        if self._candidates:
-            at = 0 if step > 0 else -1
-            if self._candidate >= 0:
-                at = self._candidate + step
-            self._candidate = at % len(self._candidates)
-            self._fill(self._candidates[self._candidate])
+        if self._candidates.lines:
+            self._fill(self._candidates.turn(step))
 
     def _fill(self, completion: str) -> None:
-        self._set(self._after)
+        self.set(self._after)
         self.cursor = 0
         self.insert(completion)
+
+    def look_back(self) -> None:
+        """Ctrl+R: searches the history while more is typed."""
+        if not self._secret:
+            self._remember(self.text, self.cursor)
+            self._lookback = Lookback(self.history, self._found_before)
+
+    def undo(self) -> None:
+        if self._undo:
+            text, self.cursor = self._undo.pop()
+            self.text, self._recalled = text, None
 
     def enter(self) -> Action:
         line = printable(self.text)
@@ -352,6 +350,8 @@ _BINDINGS: tuple[tuple[Operation, str], ...] = (
     (Editor.interrupt, "^C"),
     (Editor.suspend, "^Z"),
     (Editor.redraw, "^L"),
+    (Editor.look_back, "^R"),
+    (Editor.undo, "^_"),
 )
 
 
@@ -363,3 +363,12 @@ def _sent(key: str) -> str:
 
 
 KEYS: dict[str, Operation] = {_sent(key): operation for operation, keys in _BINDINGS for key in keys.split()}
+
+# While the history is searched. Any other key ends the search, and does what it does to the line that was found.
+_SEARCH: dict[str, Callable[[Lookback], None]] = {
+    _sent("^R"): Lookback.older,
+    _sent("^S"): Lookback.newer,
+    _sent("^H"): Lookback.back,
+    _sent("^?"): Lookback.back,
+}
+_ABANDON = (_sent("^G"), _sent("^C"))  # what was there before is there again

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from enum import Enum, auto
 from typing import NamedTuple
 
 _PASTE_BEGIN = "\x1b[200~"
@@ -27,11 +28,17 @@ _LINE_END = "\r\n\v\f\x85\u2028\u2029"
 _LINE_ENDS = re.compile(f"[{_LINE_END}]+")
 
 
+class TokenKind(Enum):
+    TEXT = auto()
+    PASTE = auto()
+    KEY = auto()
+
+
 class Token(NamedTuple):
     """Text that was typed or pasted, or what the terminal sends for one key."""
 
     text: str
-    is_key: bool
+    kind: TokenKind
 
 
 class Keyboard:
@@ -66,7 +73,7 @@ class Keyboard:
         """The next token, None when it has not been read to its end."""
         if self._interrupted:
             self._interrupted = False
-            return Token(_INTERRUPT, True)
+            return Token(_INTERRUPT, TokenKind.KEY)
         if self._pasting:
             return self._paste()
         match = _TOKEN.match(self._input, self._at)
@@ -76,7 +83,7 @@ class Keyboard:
         if match[0] == _PASTE_BEGIN:
             self._pasting = True
             return self._paste()
-        return Token(match[0], match.lastgroup != "text")
+        return Token(match[0], TokenKind.TEXT if match.lastgroup == "text" else TokenKind.KEY)
 
     def _paste(self) -> Token | None:
         end = self._input.find(_PASTE_END, self._at)
@@ -93,4 +100,4 @@ class Keyboard:
         # The last line end of a paste is dropped (a password would be wrong with a space behind it), so one is
         # held back until something follows.
         self._line_ended = self._pasting and pasted[-1:] in _LINE_END
-        return Token(_LINE_ENDS.sub(" ", pasted.rstrip(_LINE_END)), False)
+        return Token(_LINE_ENDS.sub(" ", pasted.rstrip(_LINE_END)), TokenKind.PASTE)

@@ -36,10 +36,6 @@ def moves_cursor(environ: Mapping[str, str]) -> bool:
     return environ.get("TERM", "") not in ("", "dumb")
 
 
-def wants_colour(environ: Mapping[str, str]) -> bool:
-    return not environ.get("NO_COLOR") and moves_cursor(environ)
-
-
 def reflows(environ: Mapping[str, str]) -> bool:
     """Whether the terminal breaks its lines anew when it gets narrower, as nearly all do; others cut them off."""
     old = environ.get("TERM", "").startswith(("linux", "rxvt", "vt"))
@@ -199,6 +195,10 @@ class LineReader:
 
     def clear(self) -> None:
         """Nothing: a half-typed line is still the kernel's."""
+
+    def drop(self) -> bool:
+        """As Editor does: nothing is known here that could be taken back."""
+        return False
 
     def _lines(self) -> Iterator[Action]:
         while self._ended:

@@ -7,22 +7,25 @@ Must not know where the output goes, what a line means, or the terminal's modes 
 - the half-typed line stays whole below what is printed (hide → print → show), over as many rows as it needs;
 - no text can reach the terminal unsanitized: callers pass plain text and name styles, never escape sequences.
 
-Rows of the prompt are broken here, not by the terminal, with a line end after each full one: so it is always known
-where the cursor is, also beside the last column, where terminals differ. Printed lines are left to the terminal to
-break, so that they can be copied, and broken anew at another width.
+Rows are broken at blanks (:mod:`.wrapping`), with a line end after each: so it is always known where the cursor is,
+also beside the last column, where terminals differ. Rows after the first of a printed line stand below its text, not
+below its time and name. What is printed already is the terminal's to break anew at another width.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Self
 
 from chatlib.protocol.text import printable
+from chatlib.terminal.candidates import Offered
+from chatlib.terminal.colours import NAME, name_colour
 from chatlib.terminal.editor import Editor
-from chatlib.terminal.modes import LineReader
-from chatlib.terminal.width import display_width, drawn
+from chatlib.terminal.lookback import Find
+from chatlib.terminal.width import break_rows, clip, display_width, drawn
+from chatlib.terminal.wrapping import hanging, word_rows, wrapped
 
 Write = Callable[[str], object]
 
@@ -41,7 +44,7 @@ STYLES = {
 
 
 class Styled(NamedTuple):
-    """Text and the names of its styles (STYLES), separated by blanks."""
+    """Text and the names of its styles, separated by blanks: of STYLES, or NAME (a colour of its own for each name)."""
 
     text: str
     style: str
@@ -51,28 +54,48 @@ Part = str | Styled
 
 
 def style(text: str, names: str) -> Styled:
-    """`text` to be shown as STYLES says, where the terminal has colours: ``style("facebook", "bold green")``."""
+    """`text` to be shown so where there are colours: ``style("Done", "bold green")``, ``style("ann:", "name")``."""
     return Styled(text, names)
 
 
-def _paint(text: str, names: str, colour: bool) -> str:
-    codes = ";".join(STYLES[name] for name in names.split()) if colour else ""
+def _codes(part: Part, colours: int) -> str:
+    """The codes of its styles, in a terminal with so many colours."""
+    names = part.style.split() if isinstance(part, Styled) and colours else []
+    return ";".join(name_colour(shown(part), colours) if name == NAME else STYLES[name] for name in names)
+
+
+def _painted(text: str, codes: str) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
+
+
+def shown(part: Part) -> str:
+    """What may reach a terminal of it."""
+    return printable(part if isinstance(part, str) else part.text)
+
+
+def _head(parts: Sequence[Part]) -> int:
+    """How wide what stands before the text of a line is: its time and its name.
+
+    The text is the first plain part that is set off by a blank, else the last part.
+    """
+    texts = [*map(shown, parts), ""]
+    plain = (index for index, part in enumerate(parts) if isinstance(part, str) and part[:1] == " " and part.strip())
+    text = next(plain, max(0, len(parts) - 1))
+    return display_width("".join([*texts[:text], texts[text][: len(texts[text]) - len(texts[text].lstrip())]]))
 
 
 class Display(ABC):
     """What Screen and PlainScreen have in common."""
 
-    def __init__(self, write: Write, colour: bool) -> None:
+    def __init__(self, write: Write) -> None:
         self._write = write
-        self._colour = colour
-        self._printed: list[str] = []  # since the last flush
+        self._printed: list[tuple[Part, ...]] = []  # since the last flush
         self._prompt = ""
         self._note = ""
 
     def print(self, *parts: Part) -> None:
         """Show one line above the prompt. Every part is sanitized: a newline in it does not begin a new line."""
-        self._printed.append("".join(map(self._render, parts)))
+        self._printed.append(parts)
 
     def set_prompt(self, prompt: str, note: str = "", secret: bool = False) -> None:
         """Show `prompt` before the half-typed line, and in between a `note`, such as ``(offline)``.
@@ -82,11 +105,6 @@ class Display(ABC):
         self._prompt = printable(prompt)
         self._note = printable(note)
         self._set_secret(secret)
-
-    def _render(self, part: Part) -> str:
-        if isinstance(part, Styled):
-            return _paint(printable(part.text), part.style, self._colour)
-        return printable(part)
 
     @abstractmethod
     def _set_secret(self, secret: bool) -> None: ...
@@ -136,27 +154,11 @@ class Block(NamedTuple):
 _NOTHING = Block(("",), ("",), 0, 0)
 
 
-def break_rows(text: str, columns: int) -> list[int]:
-    """Where in `text` the rows begin, as a terminal breaks it: a wide character is never cut."""
-    if text.isascii():
-        return list(range(0, max(len(text), 1), columns))
-    starts, used = [0], 0
-    for index, char in enumerate(text):
-        width = display_width(char)
-        if used + width > columns:
-            starts.append(index)
-            used = 0
-        used += width
-    return starts
-
-
-def clip(text: str, columns: int) -> str:
-    starts = break_rows(text, columns)
-    return text if len(starts) == 1 else text[: starts[1]]
-
-
 class Screen(Display):
-    """A terminal that understands escape sequences. `editor` is fed by the caller and only read here."""
+    """A terminal that understands escape sequences. `editor` is fed by the caller and only read here.
+
+    `colours`: how many the terminal has, 0 for none. `reflows`: whether it breaks its rows anew at another width.
+    """
 
     def __init__(
         self,
@@ -165,10 +167,11 @@ class Screen(Display):
         columns: int = 80,
         rows: int = 24,
         *,
-        colour: bool = True,
+        colours: int = 8,
         reflows: bool = True,
     ) -> None:
-        super().__init__(write, colour)
+        super().__init__(write)
+        self._colours = colours
         self._editor = editor
         self._reflows = reflows
         self._status: tuple[Part, ...] = ()
@@ -218,9 +221,22 @@ class Screen(Display):
             self._empty = self._moved = False
 
     def _take_printed(self) -> str:
-        lines = "".join([line + "\r\n" for line in self._printed])
+        lines = "".join([self._broken(parts) + "\r\n" for parts in self._printed])
         self._printed.clear()
         return lines
+
+    def _broken(self, parts: tuple[Part, ...]) -> str:
+        """A line as it is written: rows, with the styles of its parts begun anew in each."""
+        texts = list(map(shown, parts))
+        codes = [_codes(part, self._colours) for part in parts]
+        rows = []
+        for start, end, indent in wrapped("".join(texts), self._columns, hanging(_head(parts), self._columns)):
+            begin, row = 0, " " * indent
+            for text, code in zip(texts, codes, strict=True):
+                row += _painted(text[max(0, start - begin) : max(0, end - begin)], code)
+                begin += len(text)
+            rows.append(row)
+        return "\r\n".join(rows)
 
     def _hide(self) -> str:
         up = self._rows_above_cursor()
@@ -236,23 +252,33 @@ class Screen(Display):
         return above + bisect_right(break_rows(shown.texts[shown.row], self._columns), shown.place) - 1
 
     def _block(self) -> Block:
-        # The row with the cursor comes first, then the status lines, then the rest of a long line.
-        status = self._status[: self._rows // 2]
-        line = self._line(self._rows - len(status))
-        texts = [clip(drawn(printable(part if isinstance(part, str) else part.text)), self._columns) for part in status]
-        rows = [
-            text if isinstance(part, str) else _paint(text, part.style, self._colour)
-            for text, part in zip(texts, status, strict=True)
-        ]
-        return Block((*rows, *line.rows), (*texts, *line.texts), len(rows) + line.row, line.place)
+        # The row with the cursor comes first, then the status lines, then the candidates, then the rest of a long line.
+        above = [self._clipped((part,)) for part in self._status[: self._rows // 2]]
+        offered = self._editor.offered
+        room = self._rows - len(above)
+        below = [self._clipped(part) for part in choices(offered, self._columns, (room - 1) // 2)] if offered else []
+        line = self._line(room - len(below))
+        rows = (*(row for row, _ in above), *line.rows, *(row for row, _ in below))
+        texts = (*(text for _, text in above), *line.texts, *(text for _, text in below))
+        return Block(rows, texts, len(above) + line.row, line.place)
+
+    def _clipped(self, parts: tuple[Part, ...]) -> tuple[str, str]:
+        """One row that is not broken: as it is written, and without its styles."""
+        row, text = "", ""
+        for part in parts:
+            more = clip(text + drawn(shown(part)), self._columns)[len(text) :]
+            row, text = row + _painted(more, _codes(part, self._colours)), text + more
+        return row, text
 
     def _line(self, height: int) -> Block:
         """Prompt and half-typed line; of more than `height` rows, those around the cursor."""
         editor, columns = self._editor, self._columns
         prompt = self._prompt + (self._note + " " if self._note else "")
+        if editor.search:
+            prompt = _searching(editor.search)
         typed, cursor = ("", 0) if editor.secret else (editor.text, editor.cursor)
         text, cursor = prompt + drawn(typed), len(prompt + drawn(typed[:cursor]))
-        starts = break_rows(text, columns)
+        starts = word_rows(text, columns)
         row = bisect_right(starts, cursor) - 1
         if display_width(text[starts[row] : cursor]) >= columns:
             starts.append(len(text))  # beside the last column: the cursor stands where the next character will
@@ -260,11 +286,37 @@ class Screen(Display):
         first = max(0, min(row - height // 2, len(starts) - height))
         ends = [*starts[1:], len(text)]
         texts = tuple(text[start:end] for start, end in zip(starts, ends, strict=True))[first : first + height]
-        rows = []
+        rows, bold = [], STYLES["bold"] if self._colours else ""
         for start, row_text in zip(starts[first:], texts, strict=False):
             split = max(0, min(len(prompt) - start, len(row_text)))
-            rows.append(_paint(row_text[:split], "bold", self._colour) + row_text[split:])
+            rows.append(_painted(row_text[:split], bold) + row_text[split:])
         return Block(tuple(rows), texts, row - first, cursor - starts[row])
+
+
+def _searching(search: Find) -> str:
+    return f"({'not found' if search.failed else 'search'}: {printable(search.wanted)}) "
+
+
+def choices(offered: Offered, columns: int, height: int) -> list[tuple[Part, ...]]:
+    """What Tab goes round, as rows of a table, the one chosen in reverse; of more than `height`, those around it."""
+    names = offered.names
+    cell = min(max(map(display_width, names)) + 2, columns)
+    across = max(1, columns // cell)
+    height = min(height, -(-len(names) // across))
+    if height < 1:
+        return []
+    full = height * across >= len(names) or height == 1
+    page = (height if full else height - 1) * across  # the last row says how many there are
+    first = (offered.chosen or 0) // page * page
+    last = min(first + page, len(names))
+    rows: list[tuple[Part, ...]] = []
+    for begin in range(first, last, across):
+        row: list[Part] = []
+        for index in range(begin, min(begin + across, last)):
+            blanks = " " * (cell - display_width(names[index]))
+            row += [style(names[index], "reverse" if index == offered.chosen else ""), blanks]
+        rows.append(tuple(row[:-1]))
+    return rows if full else [*rows, (style(f"{first + 1} to {last} of {len(names)}", "dim"),)]
 
 
 def _show(block: Block) -> str:
@@ -278,68 +330,3 @@ def _show(block: Block) -> str:
             f"\x1b[{right}C" if right else "",
         )
     )
-
-
-class PlainScreen(Display):
-    """Plain lines for pipes, scripts and screen readers: no escape sequence, nothing drawn twice, no colour.
-
-    Only if `interactive` is a prompt printed, and anew after what arrived while one types; notes and status lines
-    never are. `echo_input` is told whether what is typed may be shown (:meth:`.LineTerminal.echo`).
-    """
-
-    def __init__(
-        self,
-        write: Write,
-        editor: Editor | LineReader,
-        *,
-        interactive: bool = False,
-        echo_input: Callable[[bool], None] | None = None,
-    ) -> None:
-        super().__init__(write, colour=False)
-        self._editor = editor
-        self._interactive = interactive
-        self._echo_input = echo_input
-        self._prompted: str | None = None  # the prompt the person types behind
-        self._opened = False
-
-    def _set_secret(self, secret: bool) -> None:
-        if secret != self._editor.secret and self._echo_input is not None:
-            self._echo_input(not secret)
-        self._editor.secret = secret
-
-    def set_status(self, lines: Iterable[Part]) -> None:
-        pass
-
-    def echo(self, line: str) -> None:
-        self._prompted = None  # the kernel has shown line and newline
-
-    def resize(self, columns: int, rows: int) -> None:
-        pass
-
-    def redraw(self) -> None:
-        self._prompted = None
-
-    def open(self) -> None:
-        self._opened = True
-        self._prompted = None
-
-    def close(self) -> None:
-        if self._opened:
-            self._write_lines()
-            self._opened = False
-
-    def flush(self) -> None:
-        if not self._opened:
-            return
-        prompt = self._prompt if self._interactive else ""
-        if self._printed or (prompt and prompt != self._prompted):
-            self._write_lines(prompt)
-            self._prompted = prompt
-
-    def _write_lines(self, prompt: str = "") -> None:
-        text = "".join([line + "\n" for line in self._printed]) + prompt
-        if self._prompted:
-            text = "\n" + text
-        self._printed.clear()
-        if text:
-            self._write(text)

@@ -1,8 +1,8 @@
 """A program's operator at its standard input and output: lines in, text out, on the program's loop, which never waits.
 
 At a terminal that can be drawn on there are prompt, line editor, history and completion, and what is printed appears
-above the half-typed line. At any other, and when asked for, there are plain lines that the terminal edits itself. Where
-there is no terminal there is no prompt. Must not know what a line means.
+above the half-typed line. At any other, and when asked for, there are plain lines that the terminal edits itself; there
+is no prompt, but it is said once that one can type. Must not know what a line means.
 
 Legal order: build, ``attach``, then ``with`` while the loop runs, with ``flush`` among its phases. Invariants:
 
@@ -23,6 +23,7 @@ from typing import Self
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.terminal import Input, Printer, is_terminal
+from chatlib.terminal.colours import colours
 from chatlib.terminal.editor import Action, ActionKind, Editor
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.modes import (
@@ -31,11 +32,11 @@ from chatlib.terminal.modes import (
     RawTerminal,
     moves_cursor,
     reflows,
-    wants_colour,
     window_size,
 )
 from chatlib.terminal.operator import Operator
-from chatlib.terminal.screen import Display, Part, PlainScreen, Screen
+from chatlib.terminal.plain import PlainScreen
+from chatlib.terminal.screen import Display, Part, Screen
 
 STDIN, STDOUT = 0, 1
 _LIMIT = 8 << 20  # characters kept for a reader who does not read: a list of 100,000 users
@@ -46,9 +47,8 @@ class Teletype:
     """Keyboard and paper of one operator. `signals` are those that ``signalled`` takes.
 
     `background`: in the background of its shell the program goes on, prints, and reads nothing until it is the current
-    job again; another one is stopped there. `clears`: Ctrl+C clears a half-typed line before it means anything else.
-    `bounded`: what nobody reads is dropped in the end. `eager`: what is typed is carried out in the tick's input; else
-    it waits until the program calls ``proceed``.
+    job again; another one is stopped there. `bounded`: what nobody reads is dropped in the end. `eager`: what is typed
+    is carried out in the tick's input; else it waits until the program calls ``proceed``.
     """
 
     def __init__(
@@ -58,14 +58,13 @@ class Teletype:
         *,
         plain: bool = False,
         background: bool = True,
-        clears: bool = True,
         bounded: bool = True,
         eager: bool = True,
         stdin: int = STDIN,
         stdout: int = STDOUT,
     ) -> None:
         self._loop, self._stdin, self._stdout = loop, stdin, stdout
-        self._background, self._clears, self._bounded, self._eager = background, clears, bounded, eager
+        self._background, self._bounded, self._eager = background, bounded, eager
         self._history: HistoryFile | None = None
         self._printer = Printer(loop, stdout, sys.stdout.encoding if sys.stdout else "utf-8")
         self._input = Input(loop, self, stdin)
@@ -80,9 +79,11 @@ class Teletype:
         self.signals = [signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH] if self.at_terminal else []
         shown = self.at_terminal and is_terminal(stdout)
         self.drawn = shown and not plain and moves_cursor(environ)  # else there are plain lines
-        self._build(environ, interactive=shown)
+        self.plain = plain or (shown and not self.drawn)  # somebody reads plain lines: no script
+        self._invited = True  # it was said that one can type, since the terminal is ours
+        self._build(environ)
 
-    def _build(self, environ: Mapping[str, str], interactive: bool) -> None:
+    def _build(self, environ: Mapping[str, str]) -> None:
         write = self._printer.write
         self._editor: Editor | LineReader
         self._terminal: RawTerminal | LineTerminal | None
@@ -90,13 +91,12 @@ class Teletype:
         if self.drawn:
             self._terminal = RawTerminal(self._stdin)
             self._editor = editor = Editor()
-            self._own = Screen(write, editor, *window_size(self._stdout), colour=wants_colour(environ),
+            self._own = Screen(write, editor, *window_size(self._stdout), colours=colours(environ),
                                reflows=reflows(environ))  # fmt: skip
         else:
             self._terminal = terminal = LineTerminal(self._stdin) if self.at_terminal else None
             self._editor = LineReader()
-            self._own = PlainScreen(write, self._editor, interactive=interactive,
-                                    echo_input=terminal.echo if terminal else None)  # fmt: skip
+            self._own = PlainScreen(write, self._editor, echo_input=terminal.echo if terminal else None)
         self._display: Display = PlainScreen(write, LineReader())  # in the background: lines between those of others
         self._display.open()
 
@@ -109,7 +109,8 @@ class Teletype:
     def complete(self, before: str) -> None:
         """What a half-typed line may become was not known when Tab was pressed, and is by now: if the line is still
         `before`, Tab is pressed once more."""
-        if isinstance(self._editor, Editor) and self._editor.text[: self._editor.cursor] == before:
+        editor = self._editor
+        if isinstance(editor, Editor) and not editor.search and editor.text[: editor.cursor] == before:
             self.typed(b"\t")
 
     def remember(self, history: HistoryFile) -> None:
@@ -191,6 +192,9 @@ class Teletype:
         """Before the next key is looked at: it may be one of a password."""
         prompt = self._operator.prompt
         self._editor.keep_history = self.drawn and not prompt.question
+        if self.present and not self._invited and prompt.text and not prompt.question:
+            self._invited = True
+            self._display.print("You can type now.")
         self._display.set_prompt(prompt.text, prompt.note, prompt.secret)
 
     def _say_dropped(self) -> None:
@@ -270,11 +274,10 @@ class Teletype:
                 self._display.redraw()
 
     def interrupt(self) -> None:
-        """Ctrl+C: clears the half-typed line where it is to; else the operator is told."""
+        """Ctrl+C: takes back the half-typed line; where there is none, or none that is seen, the operator is told."""
         self._changed = True
-        half_typed = isinstance(self._editor, Editor) and bool(self._editor.text)
-        self._editor.clear()
-        if not (half_typed and self._clears):
+        if self._editor.secret or not self._editor.drop():
+            self._editor.clear()
             self._operator.interrupted()
 
     # The terminal comes and goes.
@@ -297,6 +300,7 @@ class Teletype:
             self._show_on(self._own)
             self._own.resize(*window_size(self._stdout))
             self.present = True
+            self._invited = not self.plain
             self._follow_prompt()
             self._read(True)
             return

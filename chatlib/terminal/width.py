@@ -62,3 +62,22 @@ def joins(char: str) -> bool:
     return not char.isascii() and (
         _character_width(char) == 0 or unicodedata.category(char) == "Mc" or "\U0001f3fb" <= char <= "\U0001f3ff"
     )
+
+
+def break_rows(text: str, columns: int) -> list[int]:
+    """Where in `text` the rows begin, as a terminal breaks it: a wide character is never cut."""
+    if text.isascii():
+        return list(range(0, max(len(text), 1), columns))
+    starts, used = [0], 0
+    for index, char in enumerate(text):
+        width = display_width(char)
+        if used + width > columns:
+            starts.append(index)
+            used = 0
+        used += width
+    return starts
+
+
+def clip(text: str, columns: int) -> str:
+    starts = break_rows(text, columns)
+    return text if len(starts) == 1 else text[: starts[1]]

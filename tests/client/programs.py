@@ -23,6 +23,7 @@ from tests.patience import LIMIT
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS, ROWS = 500, 24  # so wide that no path of a test's is broken into two rows
 
+INVITATION = "You can type now."
 WELCOME = """\
 Please enter your username: (or "register", "de-register", "quit")
 Please enter your password:
@@ -67,6 +68,7 @@ class Pseudo:
 
     def __init__(self, words: list[str], tmp_path: Path, controls: bool, columns: int = COLUMNS) -> None:
         self.screen = self.all = self.last = ""
+        self.plain = "--plain" in words
         self.fd, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self.found = termios.tcgetattr(self.slave)
@@ -95,6 +97,10 @@ class Pseudo:
             assert ready, f"{pattern!r} is not shown: {self.screen!r}"
             self._read()
         self.last, self.screen = found[0], self.screen[found.end() :]
+
+    def invites(self, prompt: str) -> None:
+        """Waits until one can type: for the prompt, or where there are plain lines, for what stands for all of them."""
+        self.shows(INVITATION if self.plain else prompt)
 
     def _read(self) -> None:
         said = os.read(self.fd, 65_536).decode(errors="replace")
@@ -164,6 +170,7 @@ class Shell(Pseudo):
 
     def runs(self, line: str) -> None:
         """Types a command of the shell's, and waits until it is echoed."""
+        self.plain |= "--plain" in line
         self.types(line + "\n")
         self.shows(line)
 
@@ -190,8 +197,8 @@ class Shell(Pseudo):
 
 
 def log_in(at: Pseudo, user: str) -> None:
-    at.shows(">> ")
+    at.shows("Please enter your username:" if at.plain else ">> ")
     at.types(f"{user}\r")
     at.shows("Please enter your password:")
     at.types(f"{user}-password\r")
-    at.shows(f"{user}> ")
+    at.invites(f"{user}> ")

@@ -45,10 +45,9 @@ def test_stopped_at_the_prompt_and_continued(
             shell.shows("\nit needs its terminal")
             shell.shows(shell.PROMPT)
         shell.runs("fg")
-        shell.shows("bob> ")
+        shell.invites("bob> ")
     shell.types("whoelse\r")
     shell.shows("Nobody else is online.")
-    shell.shows("bob> ")
     leaves(shell)
 
 
@@ -65,7 +64,7 @@ def test_stopped_at_the_password(server: Server, shell: Shell, flags: tuple[str,
         assert not shell.echoes()
     shell.types("bob-pass")
     shell.types("word\r")
-    shell.shows("bob> ")
+    shell.invites("bob> ")
     leaves(shell)
     assert "bob-pass" not in shell.all
 
@@ -114,6 +113,7 @@ def test_stopped_by_another_program_while_a_line_is_half_typed(server: Server, s
     shell.shows(shell.PROMPT)
     shell.runs("bg; wait %1; fg")
     shell.shows("bob> half")
+    shell.types("\x03")
     leaves(shell)
 
 

@@ -48,7 +48,7 @@ class Window(Pseudo):
         words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words] if ignoring else words
         super().__init__(words, home, True, columns)
         self.port = port_of(self)
-        self.shows("> ")
+        self.invites("> ")
 
     def is_closed(self) -> None:
         """As a person closes it: nobody has the terminal any more."""
@@ -147,7 +147,7 @@ def test_while_three_clients_talk(window: Start, columns: int) -> None:
     assert server.ends() == 0
     glass = Emulator(columns, ROWS)
     glass.write(server.all)
-    lines = glass.logical_lines()
+    lines = re.sub(r"\n +", " ", "\n".join(glass.logical_lines())).split("\n")  # wrapped, with a hanging indent
     for whole in ("login bob from 127.0.0.1", "wrong password cid from 127.0.0.1: 2 tries are left"):
         assert [line[11:] for line in lines].count(whole) == 1, lines  # behind its time
     assert lines.count("3 online:") == lines.count("server> online users") == 1, lines
@@ -325,7 +325,7 @@ def test_started_in_the_background(shell: Shell, home: Path, flags: str) -> None
     shell.shows("] login ann")
     assert is_the_shells(shell)
     shell.runs("fg")
-    shell.shows("server> ")
+    shell.invites("server> ")
     shell.types("online users\r")
     shell.shows("1 online:")
     assert ann.ask("whoelse")["status"] == "OK"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from chatlib.reactor.terminal import in_foreground
+from chatlib.terminal.colours import colours
 from chatlib.terminal.editor import Action, ActionKind
 from chatlib.terminal.modes import (
     LineReader,
@@ -22,7 +23,6 @@ from chatlib.terminal.modes import (
     RawTerminal,
     moves_cursor,
     reflows,
-    wants_colour,
     window_size,
 )
 
@@ -176,4 +176,4 @@ def test_what_cannot_be_entered(tmp_path: Path) -> None:
     ({}, False, False, True),
 ])  # fmt: skip
 def test_kinds_of_terminal(environ: dict[str, str], moves: bool, colour: bool, breaks: bool) -> None:
-    assert (moves_cursor(environ), wants_colour(environ), reflows(environ)) == (moves, colour, breaks)
+    assert (moves_cursor(environ), bool(colours(environ)), reflows(environ)) == (moves, colour, breaks)

@@ -167,11 +167,13 @@ def test_what_happens_appears_above_the_half_typed_line(window: Build) -> None:
         desk.type("online us")
         desk.shows("> online us")
         desk.teletype.print(style("[14:03] ", "dim"), "login ann from a place with a long name, and more")
-        desk.shows("[14:03] login ann from a place with a long name, and more", "> online us")
+        desk.shows("[14:03] login ann from a place with a", "        long name, and more", "> online us")
         desk.type("ers\r")
         assert desk.told("online users") == ["online users"]
         desk.teletype.print("0 online:")
-        desk.shows("[14:03] login ann from a place with a long name, and more", "> online users", "0 online:", "> ")
+        desk.shows(
+            "[14:03] login ann from a place with a", "        long name, and more", "> online users", "0 online:", "> "
+        )
     assert desk.look()[-2:] == ["0 online:", ""], "the prompt is taken away"
     assert termios.tcgetattr(desk.near) == desk.found
 
@@ -234,13 +236,14 @@ def test_a_terminal_that_takes_nothing_loses_lines_and_no_drawing(
             desk.teletype.print(f"line {number}")
             if number % 100 == 0:
                 desk.tick()
-        assert sum(map(len, desk.teletype._display._printed)) <= 10_000
+        assert sum(len(str(part)) for parts in desk.teletype._display._printed for part in parts) <= 10_000
         assert not desk.teletype._printer.idle
         while not desk.teletype.idle:
             desk.look()
             desk.tick()
-        *lines, prompt = desk.look()
+        *rows, prompt = desk.look()
         assert prompt == "> half"
+        lines = "\n".join(rows).replace("reading:\n", "reading: ").split("\n")
         place = 0
         for line in lines:  # a kernel that makes room in between has some of them shown there
             dropped = re.fullmatch(r"\(Left out, because nobody was reading: (\d+) lines?\.\)", line)
@@ -248,7 +251,7 @@ def test_a_terminal_that_takes_nothing_loses_lines_and_no_drawing(
             place += int(dropped[1]) if dropped else 1
         assert place == count and any("Left out" in line for line in lines)
         desk.teletype.print("again")
-        desk.shows(*lines, "again", prompt)
+        desk.shows(*rows, "again", prompt)
 
 
 def test_a_narrower_window(window: Build) -> None:
@@ -295,15 +298,15 @@ def test_the_window_is_closed(window: Build) -> None:
 
 
 def test_plain_lines_at_a_terminal(window: Build) -> None:
-    """The terminal edits the line; the prompt comes again after what arrived meanwhile."""
+    """The terminal edits the line; there is no prompt, but once a word that one can type."""
     desk = window(plain=True)
     with desk.teletype:
-        desk.shows("> ")
+        desk.shows("You can type now.", "")
         desk.type("stats\n")
         assert desk.told("stats") == ["stats"]
-        desk.shows("> stats", "> ")
-        desk.teletype.print("login ann")
-        desk.shows("> stats", "> ", "login ann", "> ")
+        desk.shows("You can type now.", "stats", "")
+        desk.teletype.print("login ann from a place with a long name, and more")
+        desk.shows("You can type now.", "stats", "login ann from a place with a long name, and more", "")
         desk.type("\x04")
         assert desk.told("(end typed)") == ["(end typed)"]
         desk.type("more\n")
@@ -436,9 +439,85 @@ def test_an_output_that_cannot_be_written_is_told() -> None:
     desk.loop.close()
 
 
-def test_ctrl_c_means_something_with_a_half_typed_line_too_where_it_does_not_clear(window: Build) -> None:
-    desk = window(clears=False)
+def test_ctrl_c_takes_back_the_line_and_undo_brings_it_back(window: Build) -> None:
+    desk = window()
     with desk.teletype:
-        desk.type("half\x03")
-        assert desk.told("(interrupted)") == ["(interrupted)"]
+        desk.type("half a line\x03")
         desk.shows("> ")
+        assert desk.operator.told == []
+        desk.type("\x1f")
+        desk.shows("> half a line")
+        desk.type("\x03\x03")
+        assert desk.told("(interrupted)") == ["(interrupted)"]
+
+
+def test_ctrl_c_at_a_secret_leaves_at_once_since_nothing_is_seen_of_it(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("password\r")
+        desk.told("password")
+        desk.type("half of it\x03")
+        assert desk.told("(interrupted)") == ["(interrupted)"]
+        desk.type("\x1f\r")
+        assert desk.told("") == [""], "nothing of it is left"
+
+
+def test_ctrl_c_ends_a_search_and_the_half_typed_line_is_there_again(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("online users\rhalf\x12onl")
+        desk.shows("> online users", "(search: onl) online users")
+        desk.type("\x03")
+        desk.shows("> online users", "> half")
+        desk.type("\x12onl")
+        desk.shows("> online users", "(search: onl) online users")
+        desk.teletype.interrupt()
+        desk.shows("> online users", "> half")
+        assert desk.told("online users") == ["online users"]
+
+
+def test_the_prompt_of_a_question_is_no_invitation_to_type(window: Build) -> None:
+    desk = window(plain=True)
+    desk.operator.asking = True
+    with desk.teletype:
+        desk.teletype.print("Who are you?")
+        desk.shows("Who are you?", "")
+        desk.type("ann\n")
+        desk.shows("Who are you?", "ann", "You can type now.", "")
+        desk.type("ask\nyes\n")
+        desk.shows("Who are you?", "ann", "You can type now.", "ask", "yes", "")
+        assert desk.told("yes") == ["ann", "ask", "yes"]
+
+
+def test_a_pipe_is_invited_only_where_plain_lines_were_asked_for() -> None:
+    for plain, said in ((False, b"said\n"), (True, b"You can type now.\nsaid\n")):
+        (stdin, typing), (reading, stdout) = os.pipe(), os.pipe()
+        desk = Desk(stdin, stdout, plain=plain)
+        with desk.teletype:
+            desk.tick()
+            desk.teletype.print("said")
+        assert os.read(reading, 100) == said
+        for fd in (stdin, typing, reading, stdout):
+            os.close(fd)
+        desk.loop.close()
+
+
+def test_tab_lists_what_may_follow_below_the_line(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("st\t")
+        desk.shows("> stop ", "stop   stats")
+        desk.type("\t")
+        desk.shows("> stats", "stop   stats")
+        desk.type("x")
+        desk.shows("> statsx", "")
+
+
+def test_candidates_that_come_late_do_not_disturb_a_search(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.type("stats\r\x12sta")
+        desk.shows("> stats", "(search: sta) stats")
+        desk.teletype.complete("")
+        desk.shows("> stats", "(search: sta) stats")
+        assert desk.told("stats") == ["stats"]

@@ -79,7 +79,7 @@ def hand_over(payee: str) -> Line:
 
 
 def given(cheque: Cheque, now: float) -> Line:
-    return (style(cheque.payer, "cyan"), f" has given you a cheque for {_said(cheque)}, good until"
+    return (style(cheque.payer, "name"), f" has given you a cheque for {_said(cheque)}, good until"
             f" {_until(cheque, now)}. Type: cash {cheque.number}")  # fmt: skip
 
 
@@ -145,12 +145,12 @@ def _until(cheque: Cheque, now: float) -> str:
 
 def _payment(fields: Fields) -> Line:
     what = f"{credits_of(fields.get('amount'))}{_memo(fields)}"
-    return (style(str(fields.get("from")), "cyan"), f" has paid you {what}. {_now_has(fields)}")
+    return (style(str(fields.get("from")), "name"), f" has paid you {what}. {_now_has(fields)}")
 
 
 def _cheque_cashed(fields: Fields) -> Line:
     what = f"{credits_of(fields.get('amount'))}{_memo(fields)}"
-    return (style(str(fields.get("by")), "cyan"), f" has cashed your cheque for {what}. {_now_has(fields)}")
+    return (style(str(fields.get("by")), "name"), f" has cashed your cheque for {what}. {_now_has(fields)}")
 
 
 def _grant(fields: Fields) -> Line:

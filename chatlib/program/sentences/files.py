@@ -66,8 +66,8 @@ def _file(fields: Fields) -> Line:
     command = f"fileget {sender} {quoted(visible(name))}"
     size = readable_size(fields.get("size"))
     if "to" in fields:  # of what one sent oneself
-        return (style(f"→ {fields['to']}:", "cyan"), f" the file {visible(name)} ({size})")
-    return (style(sender, "cyan"), f" has sent you a file: {name} ({size}). Type: {command}")
+        return (style(f"→ {fields['to']}:", "name"), f" the file {visible(name)} ({size})")
+    return (style(sender, "name"), f" has sent you a file: {name} ({size}). Type: {command}")
 
 
 def _file_gone(fields: Fields) -> Line:

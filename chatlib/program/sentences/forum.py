@@ -75,9 +75,9 @@ def _item(fields: Fields, now: float) -> Line:
     time, sender = stamp(fields.get("time"), now), str(fields.get("from"))
     if "file" in fields:
         size = readable_size(fields.get("size"))
-        return (*time, style(sender, "cyan"), f" uploaded {visible(str(fields['file']))} ({size})")
+        return (*time, style(sender, "name"), f" uploaded {visible(str(fields['file']))} ({size})")
     edited = " (edited)" if "edited" in fields else ""
-    return (*time, f"{fields.get('number')} ", style(f"{sender}:", "cyan"), f" {fields.get('text')}{edited}")
+    return (*time, f"{fields.get('number')} ", style(f"{sender}:", "name"), f" {fields.get('text')}{edited}")
 
 
 # Events.
@@ -93,7 +93,7 @@ def _by(fields: Fields) -> str:
 
 
 def _post(fields: Fields) -> Line:
-    sender = style(f"{fields.get('from')}:", "cyan")
+    sender = style(f"{fields.get('from')}:", "name")
     edited = " (edited)" if "edited" in fields else ""
     return (*_title(fields), f"{fields.get('number')} ", sender, f" {fields.get('text')}{edited}")
 

@@ -33,13 +33,13 @@ def place(fields: Fields) -> str:
 def _address_asked(fields: Fields) -> Line:
     user = fields.get("from")
     what = f' wants your address for a private chat. yes / no? (Type "yes {user}" or "no {user}".)'
-    return (style(str(user), "cyan"), what)
+    return (style(str(user), "name"), what)
 
 
 def _address(fields: Fields) -> Line:
     user = fields.get("user")
     if not fields.get("port"):
-        return (style(str(user), "cyan"), " takes no direct connections, but knows your address now.")
+        return (style(str(user), "name"), " takes no direct connections, but knows your address now.")
     return (style(place(fields), "cyan"), " can be reached directly, and knows your address.")
 
 

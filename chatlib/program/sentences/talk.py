@@ -28,12 +28,12 @@ def _user(user: object) -> str:
 def _message(fields: Fields) -> Line:
     to = fields.get("to")  # of what one sent oneself
     if to is not None:
-        return (style(f"→ {to}:", "cyan"), f" {fields.get('text')}")
-    return (style(f"{fields.get('from')}:", "cyan"), f" {fields.get('text')}")
+        return (style(f"→ {to}:", "name"), f" {fields.get('text')}")
+    return (style(f"{fields.get('from')}:", "name"), f" {fields.get('text')}")
 
 
 def _broadcast(fields: Fields) -> Line:
-    return (style(f"{fields.get('from')}(broadcast):", "magenta"), f" {fields.get('text')}")
+    return (style(f"{fields.get('from')}(broadcast):", "name"), f" {fields.get('text')}")
 
 
 SENTENCES = Sentences(

@@ -1,0 +1,56 @@
+"""Plain lines, for pipes, scripts and screen readers: no escape sequence, no colour, no prompt, each thing once.
+
+Must not know where the output goes, or what a line means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chatlib.terminal.editor import Editor
+from chatlib.terminal.modes import LineReader
+from chatlib.terminal.screen import Display, Part, Write, shown
+
+
+class PlainScreen(Display):
+    """`editor` is told what is secret, `echo_input` whether what is typed may be shown (:meth:`.LineTerminal.echo`).
+
+    The prompt, its note and status lines are never shown: what they would say is said in lines.
+    """
+
+    def __init__(
+        self, write: Write, editor: Editor | LineReader, *, echo_input: Callable[[bool], None] | None = None
+    ) -> None:
+        super().__init__(write)
+        self._editor = editor
+        self._echo_input = echo_input
+        self._opened = False
+
+    def _set_secret(self, secret: bool) -> None:
+        if secret != self._editor.secret and self._echo_input is not None:
+            self._echo_input(not secret)
+        self._editor.secret = secret
+
+    def set_status(self, lines: Iterable[Part]) -> None:
+        pass
+
+    def echo(self, line: str) -> None:
+        pass  # the kernel has shown line and newline
+
+    def resize(self, columns: int, rows: int) -> None:
+        pass
+
+    def redraw(self) -> None:
+        pass
+
+    def open(self) -> None:
+        self._opened = True
+
+    def close(self) -> None:
+        self.flush()
+        self._opened = False
+
+    def flush(self) -> None:
+        if self._opened and self._printed:
+            self._write("".join(["".join(map(shown, parts)) + "\n" for parts in self._printed]))
+            self._printed.clear()
