@@ -28,9 +28,10 @@ from tests.server.test_power_cuts import Syncer
 
 DAMAGED = "damaged"  # in place of a message whose reader is told so
 LATER = "message_rep.*.txt"  # the second segment; the flipped one is not the last, which the journal brings back
-FILES = ("accounts.txt", "addresses.txt", "admin.txt", "block_rep.txt", "cheques.txt", "credentials.base",
-         "epoch.txt", "file_rep.txt", "journal.txt", "ledger.txt", "list_block.txt", "mailboxes.txt", "manifest.txt",
-         "message_rep.txt", LATER, "para.base", "replies.txt", "state.txt", "users.txt")  # fmt: skip
+FILES = ("accounts.txt", "addresses.txt", "admin.txt", "allow_rep.txt", "block_rep.txt", "cheques.txt",
+         "credentials.base", "epoch.txt", "file_rep.txt", "journal.txt", "ledger.txt", "list_block.txt",
+         "mailboxes.txt", "manifest.txt", "message_rep.txt", LATER, "para.base", "replies.txt", "state.txt",
+         "users.txt")  # fmt: skip
 NOT_COVERED = {"lock", "writer.lock"}  # nothing in them is read by a start that gets them
 
 
@@ -69,7 +70,8 @@ def started(home: Home) -> dict[str, Any]:
     edited = EditedFiles(home.path)
     faults: list[BaseException] = []
     said: list[str] = []
-    world, store, _ = recover(home, Journal(home.data, Syncer()), said.append, faults.append)  # type: ignore[arg-type]
+    recovered = recover(home, Journal(home.data, Syncer()), said.append, faults.append)  # type: ignore[arg-type]
+    world, store, appended = recovered
     said.clear()
     try:
         assert not faults and not edited.read()
@@ -85,6 +87,7 @@ def started(home: Home) -> dict[str, Any]:
         return {"epoch": home.epoch(), "mail": mail, "world": picture(world), "said": said}
     finally:
         store.close()
+        appended.close()
 
 
 def restore(folder: Path, before: dict[Path, bytes]) -> None:

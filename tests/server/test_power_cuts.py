@@ -19,6 +19,8 @@ from chatlib.core.bank import bank_of
 from chatlib.core.ledger import NAME
 from chatlib.core.threads import forum_of
 from chatlib.core.world import Command, Reply
+from chatlib.protocol.cheque import Cheque, cheque_key, expiry_of, write
+from chatlib.protocol.scram import make_verifier
 from chatlib.server.delivery import Delivery
 from chatlib.server.effects import Effects
 from chatlib.server.pipeline import Pipeline
@@ -36,6 +38,8 @@ from tests.storage.powercut import Disk
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 USERS = ("ann", "bob", "cyd")
+PASSWORD = make_verifier("open sesame", 4_096)
+KEY = cheque_key(PASSWORD.server_key)
 
 
 class PowerCut(BaseException):
@@ -164,6 +168,7 @@ class Story:
     def __init__(self) -> None:
         self.told: dict[str, list[tuple[int, str]]] = {user: [] for user in USERS}  # to each: LSN and text
         self.paid: list[tuple[int, str]] = []  # to Bob: LSN, and a memo that is the key
+        self.cheques: list[tuple[int, str, str]] = []  # Ann's, for Bob: LSN, number, line
         self.left: dict[str, int] = {}  # who deregistered: the LSN
         self.answered = 0  # the last LSN that was
         self.kept = 0  # the last LSN that must be there after a power cut
@@ -199,6 +204,10 @@ class Story:
         assert set(found.memos.values()) <= {1}, "paid once"
         assert list(found.memos) == [memo for _, memo in self.paid][: len(found.memos)], "in order"
         assert len(found.memos) >= sum(lsn <= self.kept for lsn, _ in self.paid), "what was acknowledged"
+        numbers = [number for _, number in found.cheques]
+        assert set(found.cheques.values()) <= {1}, "cashed once"
+        assert numbers == [number for _, number, _ in self.cheques][: len(numbers)], "in order"
+        assert len(numbers) >= sum(lsn <= self.kept for lsn, _, _ in self.cheques), "what was acknowledged"
 
 
 def live(small: Small, story: Story, chance: Any, mode: str) -> None:
@@ -206,7 +215,7 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
     if "expiring" in mode:
         small.do({"action": "edit", "parameters": {"KEEP_MESSAGES": 1}})
     for user in USERS:
-        small.do({"action": "register", "user": user, "verifier": "x"})
+        small.do({"action": "register", "user": user, "verifier": str(PASSWORD)})
         small.do({"action": "login", "user": user, "address": "10.0.0.1"})
     small.do({"action": "crt", "by": "ann", "title": "Plans"})
     small.tick()
@@ -226,6 +235,9 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
         story.paid.append((small.journal.given + 1, memo))
         for _ in range(2):  # the second time is a retry
             small.do({"action": "pay", "by": "ann", "to": "bob", "amount": 7, "memo": memo, "key": memo})
+        line = write(Cheque("ann", "bob", 3, f"{number:016x}", expiry_of(small.now)), KEY)
+        story.cheques.append((small.journal.given + 1, f"{number:016x}", line))
+        small.do({"action": "cash", "by": "bob", "cheque": line, "key": line[:60]})
         if number == 9:
             small.do({"action": "depart", "user": "cyd", "session": small.world.online["cyd"].login})
             story.left["cyd"] = small.do({"action": "deregister", "user": "cyd"})
@@ -307,11 +319,15 @@ def go_on(folder: Path, story: Story) -> None:
     story.check(small)
     for user in USERS[:2]:
         if user not in small.world.accounts:
-            small.do({"action": "register", "user": user, "verifier": "x"})
-    small.do({"action": "login", "user": "ann", "address": "10.0.0.1"})
+            small.do({"action": "register", "user": user, "verifier": str(PASSWORD)})
+    small.now += 5 * DAY
+    for user in USERS[:2]:
+        small.do({"action": "login", "user": user, "address": "10.0.0.1"})
     small.do({"action": "message", "by": "ann", "to": "bob", "text": "on we go"})
     for _, memo in story.paid:  # a client that never heard
         small.do({"action": "pay", "by": "ann", "to": "bob", "amount": 7, "memo": memo, "key": memo})
+    for _, number, line in story.cheques:
+        small.do({"action": "cash", "by": "bob", "cheque": line, "key": f"again {number}"})
     small.tick()
     before = {user: small.mail(user) for user in USERS if user in small.world.accounts}
     assert before["bob"][-1] == "on we go"
@@ -320,4 +336,5 @@ def go_on(folder: Path, story: Story) -> None:
     assert {user: small.mail(user) for user in USERS if user in small.world.accounts} == before
     found = ledger.read(small.home.data / NAME)
     assert {memo: 1 for _, memo in story.paid} == found.memos, "each is paid by now, and once"
+    assert {("ann", number): 1 for _, number, _ in story.cheques} == found.cheques, "and cashed"
     small.close()
