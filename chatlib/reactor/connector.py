@@ -31,8 +31,11 @@ class Connector:
         self._socket: socket.socket | None = None
         self._timer = loop.call_later(patience, lambda: self._end(errno.ETIMEDOUT))
         error = self._begin(address)
-        if error not in (0, errno.EINPROGRESS, errno.EINTR):
-            self._timer.cancel()
+        if error in (0, errno.EINPROGRESS, errno.EINTR):
+            assert self._socket is not None
+            loop.watch(self._socket.fileno(), WRITE, self)
+        else:
+            self.cancel()  # what was never begun would count as writable
             self._timer = loop.call_later(0.0, lambda: self._end(error))
 
     def _begin(self, address: SocketAddress) -> int:
@@ -40,7 +43,6 @@ class Connector:
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
-            self._loop.watch(self._socket.fileno(), WRITE, self)
             return self._socket.connect_ex(place)
         except OSError as error:
             return error.errno or errno.EIO

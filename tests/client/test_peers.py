@@ -176,6 +176,60 @@ def test_a_text_of_an_earlier_connection_is_not_acknowledged_on_a_later_one(stag
     assert not new.acknowledged
 
 
+def test_a_peer_that_calls_again_has_lost_the_connection(stage: Stage, ann: Side, bob: Side) -> None:
+    """Its program was killed, say, and the news of that has not come; the new one has an introduction of its own."""
+    linked(stage, ann, bob)
+    bob.reads = False
+    left = ann.peers.private("bob", "lost with it")
+    stage.until(lambda: len(bob.texts) == 2)
+    again = stage.side("bob")
+    stage.introduce(ann, again, key=bytes(32))
+    again.peers.private("ann", "here I am again")
+    stage.until(lambda: ann.texts)
+    assert ann.closed == [("Bob", "PEER_LOST", ["lost with it"])]
+    assert left.status == "PEER_LOST"
+    parcel = ann.peers.private("bob", "welcome")
+    stage.until(lambda: parcel.acknowledged)
+    assert again.texts == ["welcome"]
+    assert [len(side.peers.users()) for side in (ann, again)] == [1, 1]
+
+
+def test_hanging_up_while_one_calls(stage: Stage, ann: Side, bob: Side) -> None:
+    stage.introduce(ann, bob)
+    for turns in range(12):
+        parcel = ann.peers.private("bob", "hello")
+        stage.turns.tick(turns)
+        assert ann.peers.hang_up("bob")
+        assert parcel.status in ("HUNG_UP", n.SHOWN)
+        stage.settle()
+    assert ann.peers.unacknowledged == 0
+    last = ann.peers.private("bob", "last")
+    stage.until(lambda: last.acknowledged)
+    assert bob.texts[-1] == "last"
+
+
+def test_hanging_up_between_two_tries(stage: Stage, ann: Side, bob: Side) -> None:
+    ann.hears("address", user="Bob", address=LOCAL, port=bob.peers.port, key=KEY.hex())
+    ann.peers.private("bob", "one")
+    stage.settle()
+    assert ann.peers.hang_up("bob")
+    ann.collect()
+    assert ann.closed == [("Bob", "HUNG_UP", ["one"])]
+    stage.later(1.0)
+    bob.hears("address", user="ann", address=LOCAL, port=ann.peers.port, key=KEY.hex())
+    two = ann.peers.private("bob", "two")
+    stage.until(lambda: two.acknowledged)
+    assert bob.texts == ["two"]
+
+
+def test_nothing_is_kept_of_whom_one_has_nothing_to_do_with(stage: Stage, ann: Side, bob: Side) -> None:
+    linked(stage, ann, bob)
+    bob.peers.hang_up("ann")
+    stage.until(lambda: ann.closed)
+    for side in (ann, bob):
+        assert side.peers._contacts.all() == []
+
+
 def test_nobody_there(stage: Stage, ann: Side, bob: Side) -> None:
     with socket.create_server((LOCAL, 0)) as gone:
         port = gone.getsockname()[1]
@@ -329,6 +383,16 @@ def test_the_listener_moves_with_the_local_address(stage: Stage, ann: Side, bob:
         address = other.local[1][0]
         side.hears("address", user=other.user, address=address, port=other.peers.port, key=KEY.hex())
     parcel = ann.peers.private("bob", "you have moved")
+    stage.until(lambda: parcel.acknowledged)
+
+
+def test_the_other_internet_protocol(stage: Stage, ann: Side, bob: Side) -> None:
+    for side in (ann, bob):
+        side.local = (socket.AF_INET6, ("::1", 1, 0, 0))
+        side.log_in()
+    for side, other in ((ann, bob), (bob, ann)):
+        side.hears("address", user=other.user, address="::1", port=other.peers.port, key=KEY.hex())
+    parcel = ann.peers.private("bob", "hello")
     stage.until(lambda: parcel.acknowledged)
 
 
