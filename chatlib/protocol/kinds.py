@@ -17,6 +17,7 @@ from chatlib.protocol.scram import ScramError, parse_verifier
 
 MAX_KEY = 64
 MAX_LINE = 16_384  # characters typed at a console from afar
+MAX_WORDS, MANY_WORDS = 200, 16  # characters that are looked for at once, and words
 MAX_FILE_NAME = 255  # bytes
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 
@@ -137,6 +138,13 @@ def _is_sha256(value: object) -> bool:
     return type(value) is str and _SHA256.fullmatch(value) is not None
 
 
+def _is_words(value: object) -> bool:
+    if type(value) is not str or len(value) > MAX_WORDS or words.forbidden(value):
+        return False
+    found = value.split()
+    return 0 < len(found) <= MANY_WORDS and all(len(word) >= 2 for word in found)
+
+
 def _is_place(value: object) -> bool:
     return type(value) is str and (words.is_name(value) or (value[:1] == "#" and words.is_title(value[1:])))
 
@@ -176,6 +184,13 @@ TEXT = Kind(
     _is_text,
     rest_of_line=True,
     usual=f"type(value) is str and 0 < len(value) <= {words.MAX_TEXT} and value.isprintable() and value.isascii()",
+)
+WORDS = Kind(
+    "words",
+    f"words to look for: of at least 2 characters each, at most {MANY_WORDS} and {MAX_WORDS} characters in all, without"
+    " control characters",
+    _is_words,
+    rest_of_line=True,
 )
 NUMBER = Kind("number", "a whole number from 1", _is_number, int)
 AMOUNT = Kind(

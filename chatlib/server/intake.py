@@ -34,12 +34,11 @@ from chatlib.reactor.connection import RECEIVE, Connection
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
 from chatlib.server.limits import PER_CONNECTION, STRANGERS_LINE, Bucket, Budgets
-from chatlib.server.pipeline import Pipeline
+from chatlib.server.pipeline import Later, Pipeline
 
 BARRIER, LATE, BLOCKED, THROTTLED, QUEUED, ENDED, OVER, GONE = 1, 2, 4, 8, 16, 32, 64, 128
 _HOLDS = BARRIER | LATE | BLOCKED | THROTTLED | QUEUED | OVER
 
-Later = Callable[[], Reply]
 Answer = tuple[Any, Any, Command | None, Any]  # echo, id, command and its reply; for a read: None, and the reading
 
 
@@ -274,12 +273,13 @@ class Intake:
             self.held |= BARRIER
         self._pipeline.submit(self, echo, request_id, command, record)
 
-    def read(self, echo: Any, request_id: Any, read: Later, barrier: bool = False) -> None:
+    def read(self, echo: Any, request_id: Any, read: Later, barrier: bool = False, later: bool = False) -> None:
         """Answers a request that changes nothing: now, or behind earlier requests of this connection.
 
         `barrier`: what follows waits for it, since `read` may yet submit a command. An empty reply: it has.
+        `later`: `read` says None, and ``answered`` follows in another tick.
         """
-        if self.pending:
+        if self.pending or later:
             self.pending += 1
             if barrier:
                 self.held |= BARRIER

@@ -13,6 +13,7 @@ LINES = 1_024  # lines of all users in one tick
 STRANGERS_LINES = 64  # lines in one tick of all who have not logged in
 ANSWERS = 0.002  # seconds of dear answers in one tick
 CATCHING_UP = 0.002  # seconds of handing out stored messages in one tick
+SEARCHING = 0.002  # seconds of searching in one tick
 STRANGERS_LINE = 4_096  # bytes of a line, and bytes read at once, before login
 BURST = 5.0  # seconds' worth of requests that the rate limit lets through at once
 PRICE = 1_000.0  # requests that a second of the server's time counts for
@@ -26,6 +27,7 @@ class Budgets:
         self.strangers = Budget(loop, STRANGERS_LINES)
         self.answers = Budget(loop, ANSWERS)
         self.catching_up = Budget(loop, CATCHING_UP)
+        self.searching = Budget(loop, SEARCHING)
 
 
 class Bucket:

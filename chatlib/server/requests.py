@@ -25,6 +25,7 @@ from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Seats
 from chatlib.server.dialects import Opening
 from chatlib.server.proving import Proving
+from chatlib.server.searches import Searches
 from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
 from chatlib.storage.serverlog import ServerLog
@@ -40,13 +41,13 @@ class Requests:
 
     def __init__(
         self, *, openings: Sequence[Opening], world: World, loop: Loop, log: ServerLog, seats: Seats, proving: Proving,
-        sessions: Sessions, acknowledged: Acknowledged, administrators: Administrators,
+        sessions: Sessions, acknowledged: Acknowledged, administrators: Administrators, searches: Searches,
         edge: Mapping[str, EdgeAnswer], note: Callable[[str], None],
     ) -> None:  # fmt: skip
         """`openings`: the dialects, in the order in which they are asked."""
         self._openings, self._world, self._loop, self._log, self._seats = openings, world, loop, log, seats
         self._proving, self._sessions, self._acknowledged, self._note = proving, sessions, acknowledged, note
-        self._administrators = administrators
+        self._administrators, self._searches = administrators, searches
         self._counts = log.counts
         self._edge = {"alive": self._alive, **edge}
         # What follows when a command was carried out, in place of just its reply.
@@ -106,6 +107,9 @@ class Requests:
             intake.read(echo, request_id, step, barrier=True)
         elif runs is Runs.CARRIES:
             self._refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
+        elif runs is Runs.SEARCHES:
+            begin = partial(self._searches.begin, session, echo, request_id, request)
+            intake.read(echo, request_id, begin, barrier=True, later=True)
         elif name in _CHEAP:
             intake.read(echo, request_id, partial(self._answer, session, name, request))
         elif runs is not _CHANGES:

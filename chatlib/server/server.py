@@ -40,6 +40,7 @@ from chatlib.server.recovery import checkpoint_now, recover
 from chatlib.server.requests import Requests
 from chatlib.server.retention import Retention
 from chatlib.server.saving import Saver
+from chatlib.server.searches import Searches
 from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
 from chatlib.server.stored import Stored
@@ -135,10 +136,11 @@ class Server:
         proving = Proving(world, loop, self.seats, self.delivery.sessions, self.acknowledged)
         reception = Reception(world, loop, self.seats, epoch, self.delivery.clients)
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
+        self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
         self.requests = Requests(
             openings=[carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log, seats=self.seats,
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
-            administrators=self.administrators,
+            administrators=self.administrators, searches=self.searches,
             edge={
                 "hello": reception.hello, "console": self.administrators.line,
                 "complete": self.administrators.complete, "interrupt": self.administrators.interrupt,

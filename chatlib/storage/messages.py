@@ -214,6 +214,22 @@ class MessageStore:
                 yield offset, line.split(b" ", 2)[2]
             offset += len(line)
 
+    def lines_before(self, end: int, size: int) -> tuple[int, bytes]:
+        """About `size` bytes of whole lines that stand right before the offset `end`, as they are at rest, and the
+        offset of the first. No bytes: there are none."""
+        self.flush()
+        end = min(end, self._end)
+        if end <= self._bases[0]:
+            return end, b""
+        base, (fd, shift) = self._segment_of(end - 1).base, self._opened(end - 1)
+        while True:
+            start = max(base, end - size)
+            lines = os.pread(fd, end - start, start + shift)
+            first = 0 if start == base else lines.find(b"\n") + 1
+            if start == base or 0 < first < len(lines):
+                return start + first, lines[first:]
+            size *= 2
+
     def _segment_of(self, offset: int) -> Segment:
         return self._segments[max(0, bisect_right(self._bases, offset) - 1)]
 

@@ -99,6 +99,11 @@ def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
      ["[12:00] #Plans 7 a: x (edited)"]),
     ("history", {"count": 1, "place": "a"}, {"status": "OK", "items": []}, ["You and a have no messages yet."]),
     ("history", {"count": 1}, {"status": "OK", "items": []}, ["There are no messages yet."]),
+    ("search", {"words": "hi"}, {"status": "OK", "items": []}, ["Nothing that you may read has these words."]),
+    ("search", {"words": "hi", "before": 9}, {"status": "OK", "items": []}, ["Nothing more has these words."]),
+    ("search", {"words": "hi"}, {"status": "OK", "next": 9, "items": [
+        {"event": "message", "from": "a", "text": "hi", "time": NOON}]},
+     ["[12:00] a: hi", 'There is more: type "more".']),
     ("unread", {}, {"status": "OK", "items": []}, ["Nothing came while you were away."]),
     ("unread", {}, {"status": "OK", "items": [
         {"place": "ann", "count": 2}, {"place": "#Plans", "count": 1}, {"place": "all", "count": 3},

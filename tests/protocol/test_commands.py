@@ -41,6 +41,7 @@ EXAMPLES: dict[Kind, object] = {
     kinds.PORT: 1234,
     kinds.FILE_NAME: "a file.txt", kinds.NEW_FILE_NAME: "a file.txt", kinds.SHA256: "0" * 64, kinds.TICKET: "t1",
     kinds.FLAG: True, kinds.TITLE: "plans", kinds.PLACE: "#plans", kinds.NUMBER: 3, kinds.LINE: "kick bob",
+    kinds.WORDS: "two words",
     kinds.AMOUNT: 250, kinds.MEMO: "for tea", kinds.CHEQUE: "cheque/1 ...", kinds.KEY: "k1",
 }  # fmt: skip
 FIELDS = {field.name for row in TABLE.rows for field in row.fields}

@@ -22,6 +22,8 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.NUMBER, [1, 812, MAX_INTEGER], [0, -1, MAX_INTEGER + 1, 1.0, "1", True, None]),
     (kinds.DESTINATION, ["ann", "all", "x" * 32, "#plans", "##", "#" + "x" * 64],
      ["", "#", "#é", "#a b", "what?", "x" * 33, "#" + "x" * 65, "#a\n", 7, None]),
+    (kinds.WORDS, ["hi", "two words", "  hi ", "é" * 200, " ".join(["hi"] * 16), "\"\\"],
+     ["", " ", "a", "a word", "x" * 201, " ".join(["hi"] * 17), "a\nb", "hi\x1b[2J", 7, None]),
     (kinds.PLACE, ["ann", "all", "x" * 32, "#plans", "##", "#" + "x" * 64],
      ["", "#", "#é", "#a b", "what?", "x" * 33, "#" + "x" * 65, "#a\n", 7, None]),
     (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028", "👨\u200d⚕\ufe0f", "a" + "\u0301" * 16],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatlib.client.news import Fields
 from chatlib.program.sentences.book import Line, Sentences, event, items
+from chatlib.terminal.screen import style
 
 
 def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
@@ -30,4 +31,11 @@ def _unread(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
     return [(f"While you were away: {places}" if places else "Nothing came while you were away.",)]
 
 
-SENTENCES = Sentences(replies={"history": _history, "unread": _unread})
+def _search(asked: Fields, reply: Fields, now: float) -> list[Line]:
+    lines = [event(each, now, True) for each in items(reply) if isinstance(each, dict)]
+    nothing = "Nothing more has these words." if "before" in asked else "Nothing that you may read has these words."
+    more: list[Line] = [(style('There is more: type "more".', "dim"),)] if "next" in reply else []
+    return (lines or [(nothing,)]) + more
+
+
+SENTENCES = Sentences(replies={"history": _history, "search": _search, "unread": _unread})

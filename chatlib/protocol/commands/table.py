@@ -37,10 +37,12 @@ class State(Enum):
 
 
 class Runs(Enum):
-    """What carrying it out takes: READS answers from the world as it is, CHANGES goes through the journal first,
-    PROVES is a conversation (SCRAM) that ends in a change, CARRIES makes the connection one for a file's bytes."""
+    """What carrying it out takes: READS answers from the world as it is, SEARCHES reads all that is stored, over many
+    ticks, CHANGES goes through the journal first, PROVES is a conversation (SCRAM) that ends in a change, CARRIES makes
+    the connection one for a file's bytes."""
 
     READS = "reads"
+    SEARCHES = "searches"
     CHANGES = "changes"
     PROVES = "proves"
     CARRIES = "carries"
