@@ -322,6 +322,7 @@ class Conversation:
         if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
             raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
         self._entrance.iterations = iterations
+        self._entrance.shares = integer_of(reply, "sessions") > 0
         self._epoch = str(reply.get("epoch"))
         self._hear_time(reply, now)
         if status == "WAITING":

@@ -44,11 +44,12 @@ class EntranceHost(Protocol):
 
 
 class Entrance:
-    """One user's way in. `iterations`: what the server asks for."""
+    """One user's way in. `iterations`: what the server asks for. `shares`: it lets a user have several sessions."""
 
     def __init__(self, host: EntranceHost, token: Callable[[], str], salt: Callable[[], bytes]) -> None:
         self.iterations = MIN_ITERATIONS
         self.signature: Signature | None = None  # what signs cheques, since the first login
+        self.shares = False
         self._host, self._token, self._new_salt = host, token, salt
         self._keys: dict[Salt, bytes] = {}  # salted passwords, to log in again with
         self._proof: ClientProof | None = None
@@ -210,6 +211,8 @@ class Entrance:
         if proof.action == "login":
             # In the same line: else the server would take for seen what the kernel took, until it hears alive.
             request.fields["seen"] = self._host.last_seen()
+            if self._host.user and self.shares:  # what another session has seen meanwhile was not seen here
+                request.fields["resume"] = True
         self._host.send(request, now)
 
     def _new_password(self, password: str) -> tuple[Salt, str]:

@@ -123,8 +123,16 @@ class Client(ForumCalls, BankCalls, PeerCalls):
         self._conversation.change_password(self._now())
         self._proven(old, new)
 
-    def logout(self) -> None:
-        """Leaves, after all replies have come; acknowledges all events that were handed out."""
+    def sessions(self) -> list[Fields]:
+        """Where one is logged in: ``number``, ``address``, ``time``, ``here``."""
+        return cast(list[Fields], self.request("sessions")["items"])
+
+    def logout(self, number: int | None = None) -> None:
+        """Leaves, after all replies have come; acknowledges all events that were handed out. With a number: ends that
+        session of one's own, which is another one."""
+        if number is not None:
+            self.request("logout", {"number": number})
+            return
         self._worked_on()
         self._leave()
 

@@ -23,13 +23,14 @@ MAX_KNOWN = 8  # addresses remembered for each user
 
 @dataclass(slots=True)
 class Presence:
-    """An open session. `login` is the LSN of its login, and tells this session from the user's earlier ones."""
+    """An open session. `login` is the LSN of its login, and tells this session from the user's others."""
 
     login: int
     since: float  # seconds since the epoch
     address: str
     client: str | None  # the name that the client program keeps while it runs
     away_from: int  # the last seq seen at login: what came while away lies between it and `login`
+    number: int = 1  # what its user calls it
 
 
 def folded(name: str) -> str:

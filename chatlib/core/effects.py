@@ -23,6 +23,7 @@ FOLLOW = "follow"  # user, stream: hears, while online, what is published there 
 UNFOLLOW = "unfollow"  # user, stream: or no longer
 CLOSE = "close"  # stream, None: nothing more is published there
 TELL = "tell"  # user, event: heard by one user when online, and not kept
+SENT = "sent"  # user, event: heard by the user's sessions but the one that gave the command, and not kept
 FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`, and not kept
 BETWEEN = "between"  # user, other: one has blocked or allowed the other; what goes on between them must follow
 ANNOUNCE = "announce"  # user, News: came or went: the others may be told

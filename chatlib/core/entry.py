@@ -6,10 +6,11 @@ The edge checks passwords (SCRAM). The commands here say how that came out.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+from chatlib.core import sessions
 from chatlib.core.accounts import Account, Presence, folded
 from chatlib.core.effects import ANNOUNCE, END, PARAMETERS
 from chatlib.core.feature import Command, Feature, FlatFile, Request
@@ -17,7 +18,7 @@ from chatlib.core.lockouts import Failures
 from chatlib.core.replies import Reply, no_such_user, refusal
 from chatlib.protocol.framing import dumps, encode
 from chatlib.protocol.scram import fingerprint
-from chatlib.protocol.text import ADMIN, RESERVED, fold
+from chatlib.protocol.text import ADMIN, RESERVED, counted, fold
 
 if TYPE_CHECKING:
     from chatlib.core.world import World
@@ -113,32 +114,44 @@ def forget_failures(world: World, account: Account, command: Command) -> None:
         world.lockouts.clear(account.user, origin)
 
 
-def _is_the_same_client(presence: Presence, client: str | None) -> bool:
-    return client is not None and presence.client == client
+def _no_room(world: World, account: Account, earlier: Sequence[Presence], same: Presence | None) -> Reply | None:
+    """Why no session may begin beside the `earlier` ones, or None. `same`: the one that the same client takes over."""
+    rule, most = world.parameters["DUPLICATE_LOGIN"], world.parameters["SESSIONS"]
+    if not earlier:
+        full = world.seats_left() == 0
+        return refusal("SERVER_FULL", "All seats are taken; try again later.") if full else None
+    if same is None and rule == "refuse":
+        return already_online(account.name)
+    if same is None and rule == "share" and len(earlier) >= most:
+        text = f'"{account.name}" has {counted(len(earlier), "session")} open already: log out of one first.'
+        return refusal("TOO_MANY_SESSIONS", text)
+    return None
 
 
 def login(world: World, lsn: int, command: Command) -> Reply:
-    """The password was proven: a session begins, unless a rule refuses it."""
+    """The password was proven: a session begins, unless a rule refuses it.
+
+    `resume`: where a client that comes back goes on, whatever other sessions of the user have seen.
+    """
     user, address, client = command["user"], command["address"], command.get("client")
-    account, earlier = world.accounts.get(user), world.online.get(user)
+    account, earlier = world.accounts.get(user), sessions.sessions_of(world, user)
     if account is None:
         return no_such_user(user)
-    refused = unproven(world, account, command)
+    same = sessions.of_client(earlier, client)
+    refused = unproven(world, account, command) or _no_room(world, account, earlier, same)
     if refused:
         return refused
-    if earlier and not _is_the_same_client(earlier, client) and world.parameters["DUPLICATE_LOGIN"] == "refuse":
-        return already_online(account.name)
-    if earlier is None and world.seats_left() == 0:
-        return refusal("SERVER_FULL", "All seats are taken; try again later.")
     account.seen = max(account.seen, command.get("seen", 0))
     account.came_from(address, client)
     forget_failures(world, account, command)
-    world.online[user] = Presence(lsn, command["at"], address, client, away_from=account.seen)
-    if earlier is None:
+    since = min(command.get("resume", account.seen), account.seen)
+    replaced = earlier if world.parameters["DUPLICATE_LOGIN"] == "replace" else [same] if same else []
+    sessions.begin(world, user, Presence(lsn, command["at"], address, client, away_from=since), replaced)
+    if not earlier:
         world.effects.append((ANNOUNCE, user, news_of(world, account)))
-    else:
-        world.effects.append((END, user, (earlier.login, "REPLACED", f"You logged in again from {address}.")))
-    return {"status": "OK", "user": account.name, "unread": world.unread(account), "seq": lsn}
+    for each in replaced:
+        world.effects.append((END, user, (each.login, "REPLACED", f"You logged in again from {address}.")))
+    return {"status": "OK", "user": account.name, "unread": world.unread(account, since), "seq": lsn}
 
 
 def wrong_password(world: World, _lsn: int, command: Command) -> Reply:
@@ -175,21 +188,32 @@ def password(world: World, _lsn: int, command: Command) -> Reply:
 
 
 def depart(world: World, lsn: int, command: Command) -> Reply:
-    """A session ended, for whatever reason. `session` is the LSN of its login: a later session of that user stays."""
+    """A session ended, for whatever reason. `session` is the LSN of its login: other sessions of that user stay."""
     user = command["user"]
-    presence = world.online.get(user)
-    if presence is None or presence.login != command["session"]:
+    session = sessions.that_began(world, user, command["session"])
+    if session is None:
         return refusal("NOT_ALLOWED", "That session has ended already.")
     account = world.accounts[user]
     account.seen = max(account.seen, command.get("seen", 0))
-    end_session(world, account, command["at"])
+    end_session(world, account, session, command["at"])
     return {"status": "OK"}
 
 
-def end_session(world: World, account: Account, at: float) -> None:
-    """`account` goes offline, and the others are told."""
-    world.leave(account, at)
-    world.effects.append((ANNOUNCE, account.user, news_of(world, account)))
+def end_session(world: World, account: Account, session: Presence, at: float) -> None:
+    """A session is over. With the last one `account` goes offline, and the others are told."""
+    if sessions.end(world, account, session, at):
+        world.effects.append((ANNOUNCE, account.user, news_of(world, account)))
+
+
+def logout(world: World, _lsn: int, command: Command) -> Reply:
+    """A user ends a session, by its number, from another one."""
+    account, number = world.accounts[command["by"]], command["number"]
+    found = [each for each in sessions.sessions_of(world, account.user) if each.number == number]
+    for session in found:
+        end_session(world, account, session, command["at"])
+        text = "You logged out here from another session of yours."
+        world.effects.append((END, account.user, (session.login, "LOGGED_OUT", text)))
+    return {"status": "OK", "number": number} if found else refusal("NO_SUCH_SESSION", f"You have no session {number}.")
 
 
 class News(NamedTuple):
@@ -292,11 +316,12 @@ def kick(world: World, _lsn: int, command: Command) -> Reply:
     account = world.accounts.get(fold(command["user"]))
     if account is None:
         return no_such_user(command["user"])
-    presence = world.online.get(account.user)
-    if presence is None:
+    found = sessions.sessions_of(world, account.user)
+    if not found:
         return refusal("NOT_ONLINE", f'"{account.name}" is not online.')
-    end_session(world, account, command["at"])
-    world.effects.append((END, account.user, (presence.login, "KICKED", "The administrator logged you off.")))
+    for session in found:
+        end_session(world, account, session, command["at"])
+        world.effects.append((END, account.user, (session.login, "KICKED", "The administrator logged you off.")))
     return {"status": "OK", "user": account.name}
 
 
@@ -344,7 +369,7 @@ FEATURE = Feature(
     "entry",
     handlers={
         "register": register, "login": login, "wrong_password": wrong_password, "password": password, "depart": depart,
-        "deregister": deregister, "start": start, "edit": edit, "kick": kick, "unlock": unlock,
+        "logout": logout, "deregister": deregister, "start": start, "edit": edit, "kick": kick, "unlock": unlock,
     },
     answers={"register": register_question},
     files={

@@ -10,9 +10,9 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
-from chatlib.core.accounts import Account, Presence, folded
+from chatlib.core import sessions
+from chatlib.core.accounts import Account, folded
 from chatlib.core.byhand import ByHand
 from chatlib.core.feature import AppendOnly, FlatFile, FlatFolder
 from chatlib.core.features import FEATURES
@@ -58,22 +58,17 @@ def _load_state(world: World, line: str) -> None:
 
 def _dump_users(world: World) -> Iterator[str]:
     for account in world.accounts.values():
-        presence = world.online.get(account.user)
-        session: list[Any] | None = None
-        if presence:
-            session = [presence.login, presence.since, presence.address, presence.client, presence.away_from]
-        yield f"{account.name} {account.verifier} {account.joined} {account.left!r} {dumps(session)}"
+        open_sessions = dumps(sessions.dumped(world, account.user))
+        yield f"{account.name} {account.verifier} {account.joined} {account.left!r} {open_sessions}"
 
 
 def _load_users(world: World, line: str) -> None:
-    name, verifier, joined, left, session = line.split(" ", 4)
+    name, verifier, joined, left, open_sessions = line.split(" ", 4)
     account = Account(name, folded(name), verifier, int(joined), left=float(left))
     world.accounts.load(account.user, account)
     if account.left:
         world.departures.load((account.left, account.user))
-    fields = json.loads(session)
-    if fields:
-        world.online[account.user] = Presence(*fields)
+    sessions.load(world, account.user, json.loads(open_sessions))
 
 
 def _dump_replies(world: World) -> Iterator[str]:
@@ -93,7 +88,7 @@ def _load_reply(world: World, line: str) -> None:
 
 _FIRST = {
     "state.txt": FlatFile("the last command in these files, and the parameters", _dump_state, _load_state),
-    "users.txt": FlatFile("name, verifier, LSN of registration, last departure, open session", _dump_users,
+    "users.txt": FlatFile("name, verifier, LSN of registration, last departure, open sessions", _dump_users,
                           _load_users),
 }  # fmt: skip
 _LAST = {"replies.txt": FlatFile("user, key and first reply", _dump_replies, _load_reply)}

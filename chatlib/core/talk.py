@@ -3,17 +3,18 @@ to listen."""
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right, insort
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chatlib.core import refused
-from chatlib.core.effects import BROADCAST, ERASE, POST
+from chatlib.core.effects import BROADCAST, ERASE, POST, SENT
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.mailboxes import MAILBOXES, expire
 from chatlib.core.replies import Reply, encoded, no_such_user, page_of_names, refusal
 from chatlib.core.streams import CHECKSUM, NO_MAIL, Stream
-from chatlib.protocol.framing import quote
+from chatlib.protocol.framing import encode, quote
 from chatlib.protocol.text import fold, is_name
 
 if TYPE_CHECKING:
@@ -42,23 +43,34 @@ def message(world: World, lsn: int, command: Command) -> Reply:
     return encoded(text, {"status": "OK", "seq": lsn, "delivered": delivered})
 
 
+def tell_others(world: World, lsn: int, sender: str, to: str, event: str) -> None:
+    """What one of the sender's sessions has sent, the others hear."""
+    said = {name: value for name, value in json.loads(event).items() if name not in ("event", "seq", "time", "from")}
+    told = {"event": "sent", "seq": lsn, "time": world.at, "to": to, **said}
+    world.effects.append((SENT, sender, encode(told)))
+
+
 def post(world: World, lsn: int, receiver: Account, event: str, sender: Account | None = None) -> bool:
     """An event, as JSON, for one user: now, or at the next login. Whether it is now. `sender` has sent it."""
     # Encoded once, for the wire and for the disk.
     line, offset = f" {receiver.name} {event}\n".encode(), world.store_end
-    if receiver.mail is NO_MAIL:
-        receiver.mail = Stream()
-    is_long = receiver.mail.add(lsn, offset)
+    mail, user = receiver.mail, receiver.user
+    if mail is NO_MAIL:
+        mail = receiver.mail = Stream()
+    is_long = mail.add(lsn, offset)
     world.store_end = offset + CHECKSUM + len(line)
-    world.effects.append((POST, receiver.user, line))
+    world.effects.append((POST, user, line))
     if is_long:
-        world.seal(receiver.mail, receiver.name)
+        world.seal(mail, receiver.name)
     if sender is not None:
-        if sender.sent is NO_MAIL:
-            sender.sent = Stream()
-        if sender.sent.add(lsn, offset):
-            world.seal(sender.sent, f">{sender.name}")
-    return receiver.user in world.online
+        sent = sender.sent
+        if sent is NO_MAIL:
+            sent = sender.sent = Stream()
+        if sent.add(lsn, offset):
+            world.seal(sent, f">{sender.name}")
+        if world.further and sender.user in world.further:
+            tell_others(world, lsn, sender.user, receiver.name, event)
+    return user in world.online
 
 
 def broadcast(world: World, lsn: int, command: Command) -> Reply:

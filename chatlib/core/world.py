@@ -63,7 +63,8 @@ class World:
         self.accounts: Directory[Account] = Directory()
         self.admin: Account | None = None  # the administrator's: not among the others, see core/admin.py
         self.shunned: dict[str, set[str]] = {}  # names without an account → who blocks them
-        self.online: Directory[Presence] = Directory()
+        self.online: Directory[Presence] = Directory()  # the oldest session of each user who is,
+        self.further: dict[str, Sequence[Presence]] = {}  # and the others of those who have several
         self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one
         self.lockouts = Lockouts()
         self.streams = {"all": SharedStream()}  # by name, which is no user's: the broadcasts, and what else is followed
@@ -195,9 +196,11 @@ class World:
                 del found[most:]
         return found
 
-    def unread(self, account: Account) -> int:
-        """How many messages `account` has not seen. Of more than COUNTED, some that a block hid count, too."""
-        seen, refused, chunks = max(account.seen, self.floor - 1), account.refused, self.archive
+    def unread(self, account: Account, since: int | None = None) -> int:
+        """How many messages `account` has not seen, or that came after `since`. Of more than COUNTED, some that a block
+        hid count, too."""
+        seen = max(account.seen if since is None else since, self.floor - 1)
+        refused, chunks = account.refused, self.archive
         count, left = account.mail.count_after(seen, chunks), COUNTED
         for stream, least in self._followed(account, seen):
             later = stream.count_after(least, chunks)
@@ -247,6 +250,7 @@ class World:
     def leave(self, account: Account, at: float) -> None:
         """`account` is not online any more."""
         del self.online[account.user]
+        self.further.pop(account.user, None)
         self.forget_departure(account)
         account.left = at
         if at:

@@ -273,6 +273,8 @@ class Dialogue:
     def _ended(self, item: n.Ended) -> None:
         self._questions.drop()
         if item.status == "LOGGED_OUT":
+            if item.text and not self._leaving:
+                self._show((item.text,))
             self.status = 1 if self._script and (self._refused or self._files.refused) else 0
             return
         self._show(error(item.text))
@@ -303,7 +305,7 @@ class Dialogue:
         fields = self._forum.fields(command.name, fields)
         if command.role is Role.LOCAL:
             LOCAL[command.name](self, fields, now)
-        elif command.name == "logout":
+        elif command.name == "logout" and "number" not in fields:
             self.leave(now)
         elif command.name == "password":
             self._bank.warn(now)

@@ -19,7 +19,7 @@ class Acknowledged:
     def __init__(self, world: World, delivery: Delivery, submit: Callable[[Command], None]) -> None:
         self._world, self._delivery, self._submit = world, delivery, submit
         self._silent: dict[Session, None] = {}  # those that have never acknowledged anything
-        self._said: dict[str, int] = {}  # what clients acknowledged in this second
+        self._said: dict[Session, None] = {}  # those whose clients acknowledged something in this second
         self._gathered = 0  # LSN up to which it was looked at who has seen what
 
     def come(self, session: Session) -> None:
@@ -32,8 +32,12 @@ class Acknowledged:
         self._silent.pop(session, None)
 
     def upto(self, session: Session) -> int:
-        """Up to which seq its user has seen everything."""
+        """Up to which seq this session was shown everything."""
         return session.reader.seen(self._delivery.flushed)
+
+    def seen(self, user: str) -> int:
+        """Up to which seq a user who is online has seen everything: it is enough when one session has shown it."""
+        return max((self.upto(session) for session in self._delivery.of(user)), default=0)
 
     def acknowledge(self, session: Session, seq: int) -> None:
         """Its client has shown everything up to `seq`."""
@@ -42,17 +46,20 @@ class Acknowledged:
             self._silent.pop(session, None)
             session.watch_time()
         if session.reader.acknowledge(min(seq, self._world.lsn)):
-            self._said[session.user] = session.reader.acked
+            self._said[session] = None
 
     def gather(self, at: float) -> None:
         """One record at most says who has seen what since the last one. For once a second."""
-        seen, self._said = self._said, {}
+        said, self._said = self._said, {}
+        seen: dict[str, int] = {}
+        for session in said:
+            seen[session.user] = max(seen.get(session.user, 0), session.reader.acked)
         flushed = self._delivery.flushed
         if flushed != self._gathered:
             self._gathered = flushed
             for session in self._silent:
                 account, upto = self._world.accounts[session.user], self.upto(session)
                 if upto > account.seen and self._world.unread(account):
-                    seen[session.user] = upto
+                    seen[session.user] = max(seen.get(session.user, 0), upto)
         if seen:
             self._submit({"action": "seen", "at": at, "seen": seen})

@@ -44,6 +44,8 @@ class Reception:
             "heartbeat": session.heartbeat,
             "iterations": self._world.parameters["SCRAM_ITERATIONS"],
         }
+        if self._world.parameters["DUPLICATE_LOGIN"] == "share":
+            welcome["sessions"] = self._world.parameters["SESSIONS"]
         # A client that has a seat already comes back: its connection broke, and the server has not noticed.
         # Whoever comes for the administrator's console needs none.
         if self._seats.free() or session.client in self._clients or request.get("console"):
@@ -67,7 +69,7 @@ class Seats:
         self._world, self._loop, self._strangers, self._connected = world, loop, strangers, connected
         self._queue: dict[Session, None] = {}
         self._offered: dict[Session, float] = {}  # admitted from the queue, not logged in yet → until when that counts
-        self._entering: dict[str, Session] = {}  # by user: whose login is on its way to the disk
+        self._entering: dict[str, list[Session]] = {}  # by user: whose logins are on their way to the disk
         self._full = False
         self._moved = False  # positions have changed since a round of telling them began
         self._telling: Iterator[tuple[int, Session]] = iter(())  # the rest of a round
@@ -89,21 +91,25 @@ class Seats:
             return {}
         if self._left() > len(self._entering):  # nearly always: nobody need be counted
             return {}
-        entering = sum(1 for other in self._entering.values() if other is not session and other not in self._offered)
+        entering = sum(1 for other, sessions in self._entering.items()
+                       if other != user and not self._offered.keys() & sessions)  # fmt: skip
         return {} if self._left() > entering else refusal("SERVER_FULL", _FULL)
 
     def enters(self, session: Session, user: str) -> None:
         """The login of `user` is on its way to the disk."""
-        self._entering[user] = session
+        self._entering.setdefault(user, []).append(session)
 
-    def entering(self, user: str) -> Session | None:
-        """Whose login as `user` is on its way."""
-        return self._entering.get(user)
+    def entering(self, user: str) -> Collection[Session]:
+        """Whose logins as `user` are on their way."""
+        return self._entering.get(user, ())
 
     def entered(self, session: Session, user: str) -> None:
-        """It was carried out, or refused."""
-        if self._entering.get(user) is session:
-            del self._entering[user]
+        """One was carried out, or refused."""
+        sessions = self._entering.get(user, [])
+        if session in sessions:
+            sessions.remove(session)
+            if not sessions:
+                del self._entering[user]
 
     def wait(self, session: Session) -> int:
         """Puts `session` into the queue; its position from 1, or 0 when the waiting room is full."""

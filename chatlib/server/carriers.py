@@ -147,7 +147,7 @@ class Carrier:
     def _moved(self, count: int) -> None:
         self._progress += count
         self._means.share.spend(count)
-        self._means.people.active(self.ticket.user)
+        self._means.people.active(self.ticket.user, self.ticket.login)
 
     def end(self) -> None:
         """Closes everything; what has arrived stays."""
@@ -285,6 +285,11 @@ class Upload(Carrier):
             blob = self._blobs.new_name(self.ticket.key)
             command = {**self._grant.command, "at": self._loop.wall, "blob": blob}
             self._means.submit(self, "upload", None, command)
+
+    @property
+    def login(self) -> int:
+        """Of the session that sends it."""
+        return self.ticket.login
 
     def _fail(self, error: OSError) -> None:
         """A full disk costs the part; after anything else the upload may go on."""

@@ -71,8 +71,13 @@ class CatchUp:
                 break
         if lines:
             reader.cursor = positions[len(lines) - 1][0]
+        more = size > BATCH_SIZE or bool(looked_at) or len(lines) == BATCH
+        if size <= BATCH_SIZE:
+            reader.cursor = looked_at or reader.cursor
+        held = self._delivery.held(session, reader.cursor if more else self._world.lsn)
+        if held:
+            stored = zip((seq for seq, _ in positions), lines, strict=False)
+            lines = [line for _, line in sorted([*stored, *held])]
+        if lines:
             self._delivery.all_to(session, lines)
-        if size > BATCH_SIZE:
-            return True
-        reader.cursor = looked_at or reader.cursor
-        return bool(looked_at) or len(lines) == BATCH
+        return more

@@ -242,7 +242,7 @@ class Console(Operator):
     def _say(self, fields: Fields) -> None:
         notice = {"event": "notice", "time": self._loop.wall, "text": fields["text"]}
         self._delivery.fan_out(encode(notice))
-        self.say(f"Told {counted(len(self._delivery.listeners), 'user')}.")
+        self.say(f"Told {counted(self._delivery.hearing(), 'user')}.")
 
     def _files(self, _fields: Fields) -> None:
         self._listings.begin(listings.files(self._world))

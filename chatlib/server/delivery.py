@@ -10,28 +10,39 @@ follow the same of this tick's streams get the same bytes, joined once (:mod:`.c
 A dialect that says events in another way has a list like `common` of its own, filled once a tick, and only while
 somebody listens who speaks it.
 
+A user may have several sessions. Each is told everything by itself, so a slow one holds up no other. Nearly all users
+have one: the few with more stand beside (`_more`, `_several`), and cost the others nothing.
+
 Must not know what a line says. Legal order in a tick: any calls, then ``flush``, the only place that sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 
 from chatlib.protocol.framing import Dialect
 from chatlib.reactor.connection import push_to_all
 from chatlib.server.channels import Channels
 from chatlib.server.session import Session
 
+HELD = 1_000  # lines held for one session that catches up; with more it is a slow consumer
+
 
 class Delivery:
-    """Who hears what. `listeners` are the sessions online that are up to date, by user."""
+    """Who hears what. Legal order for a session: ``come`` → ``listen`` → ``leave``, the second perhaps never."""
 
-    def __init__(self, follows: Callable[[str], Iterable[str]] = lambda user: ()) -> None:
-        """`follows`: the names of the streams that a user follows now."""
-        self._follows = follows
+    def __init__(
+        self, follows: Callable[[str], Iterable[str]] = lambda user: (), lsn: Callable[[], int] = lambda: 0
+    ) -> None:
+        """`follows`: the names of the streams that a user follows now. `lsn`: of the command that is carried out."""
+        self._follows, self._lsn = follows, lsn
         self._channels = Channels()
-        self.sessions: dict[str, Session] = {}  # online, by user
-        self.listeners: dict[str, Session] = {}  # those of them that get events as they happen
+        self.sessions: dict[str, Session] = {}  # online, by user: the first that came,
+        self._more: dict[str, list[Session]] = {}  # and the others of those who have several
+        self.listeners: dict[str, Session] = {}  # by user, where one session gets events as they happen;
+        self._several: dict[str, list[Session]] = {}  # by user, where more than one does
+        self._held: dict[Session, list[tuple[int, bytes]]] = {}  # for whoever catches up: what its user sends elsewhere
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
         self.flushed = 0  # LSN up to which everything has been pushed
         self.delivered = 0  # lines pushed since the start
@@ -47,6 +58,38 @@ class Delivery:
         session = self.listeners.get(user)
         if session is not None:
             self.to(session, line)
+        elif self._several:
+            for session in self._several.get(user, ()):
+                self.to(session, line)
+
+    def sent(self, user: str, line: bytes, origin: object) -> None:
+        """What `user` has sent, to the sessions but the one that has; `origin` is its intake, or has its `login`."""
+        login = getattr(origin, "login", 0)
+        for session in self.of(user):
+            if session.intake is origin or session.login == login:
+                continue
+            if session.listening:
+                self.to(session, line)
+            else:
+                self._hold(session, line)
+
+    def _hold(self, session: Session, line: bytes) -> None:
+        """It is told when it has caught up so far: what is not stored would be lost, and told now it came too early."""
+        held = self._held.setdefault(session, [])
+        if len(held) < HELD:
+            held.append((self._lsn(), line))
+        else:
+            session.overflowed()
+
+    def held(self, session: Session, upto: int) -> list[tuple[int, bytes]]:
+        """Takes out what is held for `session`, up to a seq: each line with its own."""
+        held = self._held.pop(session, None)
+        if held is None:
+            return []
+        later = [each for each in held if each[0] > upto]
+        if later:
+            self._held[session] = later
+        return held[: len(held) - len(later)]
 
     def fan_out(self, line: bytes, excluded: Collection[str] = ()) -> None:
         """To all listeners but `excluded`."""
@@ -68,18 +111,29 @@ class Delivery:
             if session is not None:
                 self._pull(session)
                 session.mark += 1
+            elif self._several:
+                for session in self._several.get(user, ()):
+                    self._pull(session)
+                    session.mark += 1
+
+    def _listening(self, user: str) -> Collection[Session]:
+        """Those of a user that get events as they happen."""
+        session = self.listeners.get(user)
+        return (session,) if session is not None else self._several.get(user, ())
+
+    def hearing(self) -> int:
+        """How many users hear what happens."""
+        return len(self.listeners) + len(self._several)
 
     def follow(self, user: str, stream: str) -> None:
         """`user` hears what is published in `stream` from now on,"""
-        session = self.listeners.get(user)
-        if session is not None:
+        for session in self._listening(user):
             self._pull(session)
             self._channels.join(session, stream)
 
     def unfollow(self, user: str, stream: str) -> None:
         """or no longer."""
-        session = self.listeners.get(user)
-        if session is not None:
+        for session in self._listening(user):
             self._pull(session)
             self._channels.part(session, stream)
 
@@ -89,8 +143,9 @@ class Delivery:
 
     def end(self, user: str, ending: tuple[int, str, str]) -> None:
         """The world ended a session."""
-        session, (login, status, text) = self.sessions.get(user), ending
-        if session is not None and session.login == login:
+        login, status, text = ending
+        session = self.that_began(user, login)
+        if session is not None:
             session.departed = True
             session.end(status, text)
 
@@ -138,7 +193,8 @@ class Delivery:
 
     def come(self, session: Session) -> None:
         """`session` is its user's from now on."""
-        self.sessions[session.user] = session
+        if self.sessions.setdefault(session.user, session) is not session:
+            self._more.setdefault(session.user, []).append(session)
         if session.client is not None:
             self.clients[session.client] = session
 
@@ -147,7 +203,11 @@ class Delivery:
         self._pull(session)
         session.mark = len(self._common)
         session.listening = True
-        self.listeners[session.user] = session
+        if there := self._listening(session.user):
+            self._several[session.user] = [*there, session]
+            self.listeners.pop(session.user, None)
+        else:
+            self.listeners[session.user] = session
         for stream in self._follows(session.user):
             self._channels.join(session, stream)
         if session.translate is not None and session.wire is not None:
@@ -159,12 +219,46 @@ class Delivery:
             self._pull(session)
             session.listening = False
             self._channels.leave(session)
-            del self.listeners[session.user]
+            self._listens_no_more(session)
             self._foreign.pop(session, None)
         if session.client is not None and self.clients.get(session.client) is session:
             del self.clients[session.client]
-        if self.sessions.get(session.user) is session:
-            del self.sessions[session.user]
+        self._held.pop(session, None)
+        self._goes(session)
+
+    def _listens_no_more(self, session: Session) -> None:
+        user = session.user
+        left = [each for each in self._several.pop(user, ()) if each is not session]
+        if len(left) > 1:
+            self._several[user] = left
+        elif left:
+            self.listeners[user] = left[0]
+        else:
+            del self.listeners[user]
+
+    def _goes(self, session: Session) -> None:
+        user = session.user
+        left = [each for each in self.of(user) if each is not session]
+        if left:
+            self.sessions[user] = left[0]
+            self._more[user] = left[1:]
+        else:
+            self.sessions.pop(user, None)
+        if len(left) < 2:
+            self._more.pop(user, None)
+
+    def of(self, user: str) -> list[Session]:
+        """The sessions of a user, in the order in which they came."""
+        first = self.sessions.get(user)
+        return [] if first is None else [first, *self._more.get(user, ())]
+
+    def that_began(self, user: str, login: int) -> Session | None:
+        """The one whose login has this LSN."""
+        return next((session for session in self.of(user) if session.login == login), None)
+
+    def everyone(self) -> list[Session]:
+        """All who are online."""
+        return [*self.sessions.values(), *chain.from_iterable(self._more.values())]
 
     # Flush.
 
@@ -194,7 +288,10 @@ class Delivery:
 
     def _flush_common(self, common: list[bytes]) -> None:
         """To all who were told nothing of their own."""
-        for sessions, lines in self._channels.split(self.listeners.values(), common):
+        listeners: Collection[Session] = self.listeners.values()
+        if self._several:
+            listeners = [*listeners, *chain.from_iterable(self._several.values())]
+        for sessions, lines in self._channels.split(listeners, common):
             self.delivered += len(lines) * len(sessions)
             for place in push_to_all([session.connection for session in sessions], b"".join(lines)):
                 self._fell_behind(sessions[place])

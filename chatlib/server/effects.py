@@ -43,6 +43,8 @@ class Speaker(Protocol):
 
     def end(self, user: str, ending: tuple[int, str, str]) -> None: ...
 
+    def sent(self, user: str, line: bytes, origin: object) -> None: ...
+
 
 class Effects:
     """The table of functions, and the queue of what cannot be undone, in the order of the commands.
@@ -52,11 +54,13 @@ class Effects:
 
     def __init__(self, journal: Log, messages: MessageStore, appended: AppendFiles, blobs: Blobs, speaker: Speaker,
                  announce: Callable[[str, Any], None], between: Callable[[str, str], None],
-                 parameters_changed: Callable[[], None],
+                 parameters_changed: Callable[[], None], lsn: Callable[[], int],
                  on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
+        """`lsn`: that of the command whose effects are carried out."""
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
-        self._lsn = 0  # of the command whose effects are carried out
+        self._current_lsn = lsn
+        self._origin: object = None  # who gave the command whose effects are carried out
         store, deliver, fan_out = messages.append, speaker.deliver, speaker.fan_out
 
         def post(user: str, line: bytes) -> None:
@@ -78,13 +82,14 @@ class Effects:
             kinds.PUBLISH: publish, kinds.FOLLOW: speaker.follow, kinds.UNFOLLOW: speaker.unfollow,
             kinds.CLOSE: speaker.close,
             kinds.TELL: deliver, kinds.FAN_OUT: fan_out, kinds.BETWEEN: between,
+            kinds.SENT: lambda user, line: speaker.sent(user, line, self._origin),
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
             kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),
         }  # fmt: skip
 
-    def carry_out(self, lsn: int, effects: Iterable[Effect]) -> None:
-        """What follows from the command with this LSN. Raises OSError: the disk's fault."""
-        self._lsn, functions = lsn, self._functions
+    def carry_out(self, effects: Iterable[Effect], origin: object) -> None:
+        """What follows from a command of this origin. Raises OSError: the disk's fault."""
+        self._origin, functions = origin, self._functions
         for kind, a, b in effects:
             try:
                 functions[kind](a, b)
@@ -105,7 +110,7 @@ class Effects:
     # What cannot be undone.
 
     def _put(self, acts: Iterable[Act]) -> None:
-        self._waiting.append((self._lsn, iter(acts)))
+        self._waiting.append((self._current_lsn(), iter(acts)))
 
     def step(self) -> bool:
         """Carries out what is due, as far as the budget goes. Whether more is due."""

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from chatlib.core.bank import bank_of
+from chatlib.core.sessions import sessions_of
 from chatlib.core.threads import forum_of
 from chatlib.core.world import Account, World
 from chatlib.protocol.text import ADMIN, counted, fold
@@ -68,12 +69,13 @@ class Listings:
 
 
 def online(world: World) -> Lines:
-    """Who is online, from where, since when."""
+    """Who is online, from where, since when; of a user with several sessions each."""
     yield f"{len(world.online)} online:"
     for user in _in_order(world.online.after):
-        presence = world.online.get(user)
-        if presence:
-            yield f"  {world.accounts[user].name} from {presence.address} since {_clock(presence.since)}"
+        found = sessions_of(world, user)
+        for session in found:
+            number = f", session {session.number}" if len(found) > 1 else ""
+            yield f"  {world.accounts[user].name} from {session.address} since {_clock(session.since)}{number}"
 
 
 def accounts(world: World) -> Lines:

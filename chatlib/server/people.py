@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from chatlib.reactor.loop import Loop
-from chatlib.server.session import Session
+from chatlib.server.delivery import Delivery
 
 
 class People:
-    """`online`: the sessions of those who are, by user. Legal at any time; who is away hears nothing."""
+    """Legal at any time; who is away hears nothing."""
 
-    def __init__(self, loop: Loop, online: Mapping[str, Session]) -> None:
-        self._loop, self._online = loop, online
+    def __init__(self, loop: Loop, delivery: Delivery) -> None:
+        self._loop, self._delivery = loop, delivery
 
-    def active(self, user: str) -> None:
-        """Bytes move for `user`: that is activity, like a command."""
-        session = self._online.get(user)
+    def active(self, user: str, login: int) -> None:
+        """Bytes move for the session of `user` that began with `login`: that is activity, like a command."""
+        session = self._delivery.that_began(user, login)
         if session is not None:
             session.last_command = self._loop.now
 
     def notice(self, user: str, text: str) -> None:
         """Something that `user` should know."""
-        session = self._online.get(user)
-        if session is not None:
+        for session in self._delivery.of(user):
             session.event({"event": "notice", "time": self._loop.wall, "text": text})

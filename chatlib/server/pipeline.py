@@ -81,7 +81,7 @@ class Pipeline:
                 if fault is not None:
                     self._on_fault(fault)
                 if effects:
-                    carry_out(world.lsn, effects)
+                    carry_out(effects, origin)
                 if origin is not None:
                     try:
                         origin.answered(echo, request_id, command, reply)

@@ -9,7 +9,7 @@ Whether somebody is online is said to nobody before the proof.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chatlib.core import admin, entry
@@ -32,11 +32,12 @@ class Proving:
     """The proofs of all sessions; each session keeps its own. Legal order: ``step`` for each request."""
 
     def __init__(
-        self, world: World, loop: Loop, seats: Seats, online: Mapping[str, Session], acknowledged: Acknowledged
-    ) -> None:
-        """`online`: the sessions of those who are logged in, by user, as it is at any time."""
+        self, world: World, loop: Loop, seats: Seats, sessions_of: Callable[[str], Sequence[Session]],
+        acknowledged: Acknowledged,
+    ) -> None:  # fmt: skip
+        """`sessions_of`: those of a user that are open."""
         self._world, self._loop, self._seats = world, loop, seats
-        self._online, self._acknowledged = online, acknowledged
+        self._sessions_of, self._acknowledged = sessions_of, acknowledged
 
     def step(self, session: Session, action: str, echo: Any, request_id: Any, request: dict[str, Any]) -> Reply:
         """One request of a proof. An empty reply: a command is on its way, which will be answered."""
@@ -111,21 +112,30 @@ class Proving:
             return full
         self._seats.enters(session, proof.user)
         fields: dict[str, Any] = {"user": proof.user}
-        earlier = self._online.get(proof.user)
-        if earlier is not None:
-            fields["seen"] = self._acknowledged.upto(earlier)  # before it is replaced: it is not told that again
+        earlier = self._sessions_of(proof.user)
+        if earlier:
+            fields["seen"] = self._acknowledged.seen(proof.user)  # before one is replaced: that is not told again
         if "seen" in request:
             # From the first event on: its connection may break before it could say alive.
             session.reader.acknowledges = True
             fields["seen"] = max(fields.get("seen", 0), min(request["seen"], self._world.lsn))
+        if self._world.parameters["DUPLICATE_LOGIN"] == "share":
+            fields |= self._goes_on(session, earlier, request)
         return self._submit(session, echo, request_id, proof, "login", **fields)
+
+    def _goes_on(self, session: Session, earlier: Sequence[Session], request: dict[str, Any]) -> dict[str, int]:
+        """Where a client that comes back goes on, though other sessions of its user have seen more."""
+        known = [self._acknowledged.upto(each) for each in earlier if session.client and each.client == session.client]
+        if "seen" in request and (known or request.get("resume")):
+            known.append(min(request["seen"], self._world.lsn))
+        return {"resume": max(known)} if known else {}
 
     def _is_given_up(self, session: Session, proof: ProofUnderWay) -> bool:
         """Whether this client has logged in on a newer connection: what arrives on this one was held up under way."""
         if session.client is None:
             return False
-        known = (self._online.get(proof.user), self._seats.entering(proof.user))
-        return any(other and other.client == session.client and other.born > session.born for other in known)
+        known = (*self._sessions_of(proof.user), *self._seats.entering(proof.user))
+        return any(other.client == session.client and other.born > session.born for other in known)
 
     def _change(self, session: Session, echo: Any, request_id: Any, request: dict[str, Any]) -> Reply:
         """The new verifier, behind the proof of the old password."""

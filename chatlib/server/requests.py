@@ -117,6 +117,11 @@ class Requests:
         elif name == "logout":
             if "seen" in request:
                 self._acknowledged.acknowledge(session, request["seen"])
+            number = request.get("number")
+            if self._sessions.ends_another(session, number):
+                ending = {"action": "logout", "at": self._loop.wall, "by": session.user, "number": number}
+                intake.submit(echo, request_id, ending, None)
+                return
             intake.submit(echo, request_id, self._sessions.departure(session), None, barrier=True)
         elif "verifier" not in request:  # register: the question whether the name is free
             intake.read(echo, request_id, partial(self._answer, session, name, request))

@@ -98,12 +98,12 @@ class Server:
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
         self.world.archive = self.archive = Stored(self.messages, self.appended, lambda: self.loop.wall, self.tell)
         self.journal.open()
-        self.delivery = Delivery(lambda user: self.world.accounts[user].follows or ())
+        self.delivery = Delivery(lambda user: self.world.accounts[user].follows or (), lambda: self.world.lsn)
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
         self.introductions = Introductions(self.world, self.loop, self.delivery.sessions)
         self.effects = Effects(
             self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
-            self.introductions.look_again, self.parameters_changed, self.fault,
+            self.introductions.look_again, self.parameters_changed, lambda: self.world.lsn, self.fault,
         )  # fmt: skip
         self.pipeline = Pipeline(
             self.world, self.journal, self.messages, self.appended, self.effects, self.fault
@@ -119,7 +119,7 @@ class Server:
         self.blobs.part_gone = checks.drop
         self.transfers = Transfers(
             loop=loop, grants=partial(features.grant, world), blobs=self.blobs, checks=checks,
-            submit=self.pipeline.submit, people=People(loop, self.delivery.sessions), log=self.log, tell=self.tell,
+            submit=self.pipeline.submit, people=People(loop, self.delivery), log=self.log, tell=self.tell,
             idle_bytes=lambda: world.parameters["FILE_QUOTA"],
         )  # fmt: skip
         self.administrators = Administrators(
@@ -133,7 +133,7 @@ class Server:
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note,
         )  # fmt: skip
-        proving = Proving(world, loop, self.seats, self.delivery.sessions, self.acknowledged)
+        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged)
         reception = Reception(world, loop, self.seats, epoch, self.delivery.clients)
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
@@ -142,7 +142,7 @@ class Server:
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
             administrators=self.administrators, searches=self.searches,
             edge={
-                "hello": reception.hello, "console": self.administrators.line,
+                "hello": reception.hello, "sessions": self.sessions.listed, "console": self.administrators.line,
                 "complete": self.administrators.complete, "interrupt": self.administrators.interrupt,
                 "leave": self.administrators.leave, **self.introductions.answers,
                 **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS)),
@@ -175,7 +175,7 @@ class Server:
     def parameters_changed(self) -> None:
         """What a parameter's change means for what is under way."""
         self.journal.sync_always = self.world.parameters["FSYNC"] == "always"
-        for session in list(self.delivery.sessions.values()):
+        for session in self.delivery.everyone():
             session.watch_time()
         self.introductions.policy_changed()
         self.administrators.password_changed()
@@ -317,6 +317,7 @@ class Server:
             "up": f"{self.loop.wall - self.started:.0f} s",
             "registered": len(self.world.accounts),
             "online": len(self.world.online),
+            "sessions": len(self.delivery.everyone()),
             "connections": len(self.sessions),
             "commands": self.pipeline.executed,
             "last LSN": self.world.lsn,

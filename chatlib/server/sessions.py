@@ -12,7 +12,9 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from chatlib.core.world import Command, World
+from chatlib.core.replies import page
+from chatlib.core.sessions import sessions_of, that_began
+from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.commands import State
 from chatlib.reactor.loop import Loop
 from chatlib.server.acknowledged import Acknowledged
@@ -103,14 +105,16 @@ class Sessions:
             self._strangers.superfluous().connection.abort()
 
     def let_in(self, session: Session, user: str, login: int, reply: Callable[[], None]) -> None:
-        """The world has let `user` in. A connection that died meanwhile departs at once."""
+        """The world has let `user` in, whose latest session it is. A connection that died meanwhile departs at once."""
         self._note(f"login {self._world.accounts[user].name} from {session.address}")
         self._seats.leave(session)
         self._strangers.leave(session)
         reply()
         session.is_users(user, login)
-        session.reader.begin(self._world.accounts[user].seen)
-        session.intake.admit(self._buckets.take_out(user))
+        begun = that_began(self._world, user, login)
+        session.reader.begin(begun.away_from if begun else self._world.accounts[user].seen)
+        others = self._delivery.of(user)  # the rate limit is the user's, who may have several sessions
+        session.intake.admit(others[0].intake.bucket if others else self._buckets.take_out(user))
         self._delivery.come(session)
         self._acknowledged.come(session)
         self._catch_up.begin(session)
@@ -121,6 +125,17 @@ class Sessions:
         """The administrator's password was proven: it takes no seat, and is no stranger."""
         self._seats.leave(session)
         self._strangers.leave(session)
+
+    def listed(self, session: Session, _request: Command) -> Reply:
+        """The sessions of its user. `here`: this one."""
+        found = sessions_of(self._world, session.user)
+        return page([{"number": each.number, "address": each.address, "time": each.since,
+                      "here": each.login == session.login} for each in found], None)  # fmt: skip
+
+    def ends_another(self, session: Session, number: int | None) -> bool:
+        """Whether whoever logs out of the session with this number means another one."""
+        here = that_began(self._world, session.user, session.login)
+        return number is not None and here is not None and here.number != number
 
     # Going: what a session tells its keeper.
 
@@ -142,8 +157,9 @@ class Sessions:
         if session.login:
             if not session.departed:
                 self._submit(self.departure(session))
-            self._buckets.keep(session.user, session.intake.bucket, self._loop.now)
             self._delivery.leave(session)
+            if session.user not in self._delivery.sessions:
+                self._buckets.keep(session.user, session.intake.bucket, self._loop.now)
             self._acknowledged.leave(session)
             self._transfers.leave(session.user, session.login)
             self._introductions.leave(session.user, session.login)

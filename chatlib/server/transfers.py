@@ -83,10 +83,9 @@ class Transfers:
     def _ask_upload(self, row: str, session: Session, request: dict[str, Any], grant: UploadGrant) -> Reply:
         """A ticket, and from where the upload goes on."""
         user, blobs, key = session.user, self._blobs, part_key(*grant.identity)
-        if not self._give_up(user, key):  # all its bytes had come: it goes on
-            return refusal(
-                "TOO_MANY_TRANSFERS", f'An earlier upload of "{grant.name}" is being checked: wait for its end.'
-            )
+        goes_on = self._give_up(user, session.login, key)
+        if goes_on:
+            return refusal("TOO_MANY_TRANSFERS", f'An earlier upload of "{grant.name}" is {goes_on}: wait for its end.')
         granted = self._grants(row, user, request, lambda pool: self._coming_to(pool, user))
         if isinstance(granted, dict):
             return granted
@@ -166,17 +165,19 @@ class Transfers:
             return {}
         return refusal("TOO_MANY_TRANSFERS", f"You have {PER_USER} transfers under way: wait until one has ended.")
 
-    def _give_up(self, user: str, key: str) -> bool:
-        """Whoever asks anew has given up an earlier try; False when that one is being checked."""
+    def _give_up(self, user: str, login: int, key: str) -> str:
+        """Whoever asks anew has given up an earlier try. Returns why one goes on, or ""."""
         for ticket in list(self._of_user.get(user, ())):
             if ticket.key == key:
+                if ticket.carrier is not None and ticket.carrier.finishing:
+                    return "being checked"
+                if ticket.login != login:  # tickets end with their sessions, so that one is open
+                    return "under way in another session of yours"
                 if ticket.carrier is None:
                     self._close(ticket)
-                elif ticket.carrier.finishing:
-                    return False
                 else:
                     ticket.carrier.end()
-        return True
+        return ""
 
     def __len__(self) -> int:
         return len(self._active)

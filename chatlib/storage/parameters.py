@@ -30,7 +30,7 @@ class Parameter:
     def allowed(self) -> str:
         """What a value may be, in words."""
         if self.kind == "choice":
-            return " or ".join(self.choices)
+            return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
         if self.kind == "size":
             return f"a size from {show_size(int(self.least))} to {show_size(int(self.most))}, such as 512 KiB or 64 MiB"
         what = "a whole number" if self.kind == "int" else "a number"
@@ -83,8 +83,10 @@ _ALL = (
     Parameter("MAX_FAILURES", 3, "wrong passwords until the lockout, counted per user and address", "int", 1, 1_000),
     Parameter("BLOCK_SCOPE", "user_ip", "what is locked out: a user from one address, or the user", "choice",
               choices=("user_ip", "user")),
-    Parameter("DUPLICATE_LOGIN", "refuse", "a second login of a user is refused, or replaces the first", "choice",
-              choices=("refuse", "replace")),
+    Parameter("DUPLICATE_LOGIN", "refuse", "a second login of a user: refuse it, let it replace the first (that was "
+              "left open elsewhere), or share: both stay, and hear the same (for a laptop and a desk)", "choice",
+              choices=("refuse", "replace", "share")),
+    Parameter("SESSIONS", 8, "sessions that a user may have at once with DUPLICATE_LOGIN share", "int", 1, 100),
     Parameter("LAST_HOUR", 3600.0, "seconds that wholasthr looks back", "float", 1, _YEAR),
     Parameter("TIME_OUT", 1800.0, "seconds without a command or a key typed until a user is logged off", "float", 1,
               _YEAR),

@@ -62,6 +62,18 @@ def test_the_login_says_what_was_seen_so_that_nothing_else_counts_as_seen() -> N
     assert b'"login"' in line and b'"seen":0' in line
 
 
+@pytest.mark.parametrize("shares", [True, False])
+def test_who_comes_back_says_so_to_a_server_that_lets_a_user_have_several_sessions(shares: bool) -> None:
+    wire = new_wire()
+    if shares:
+        wire.server.hello["sessions"] = 8
+    wire.log_in()
+    wire.cut()
+    wire.connect()
+    logins = [request for request in wire.server.requests if request["action"] == "login" and "seen" in request]
+    assert ["resume" in login for login in logins] == [False, shares]
+
+
 def test_an_unknown_user_and_a_wrong_password() -> None:
     wire = new_wire()
     wire.connect()

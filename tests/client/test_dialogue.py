@@ -411,6 +411,29 @@ def test_kicked() -> None:
     assert person.dialogue.status == 1
 
 
+def test_logged_out_from_another_session() -> None:
+    person = logged_in()
+    person.wire.server.say({"event": "sent", "seq": 9, "to": "ann", "text": "elsewhere"})
+    person.wire.server.say({"event": "bye", "status": "LOGGED_OUT", "text": "You logged out here from elsewhere."})
+    person._listen()
+    is_shown(person, """
+        → ann: elsewhere
+        You logged out here from elsewhere.
+        """)
+    assert person.dialogue.status == 0
+
+
+def test_another_session_is_logged_out_and_this_one_stays() -> None:
+    person = logged_in()
+    person.wire.server.scripted["logout"] = [{"status": "OK", "number": 2}]
+    person.types("logout 2")
+    is_shown(person, """
+        bob> logout 2
+        Session 2 has ended.
+        """)
+    assert person.dialogue.status is None
+
+
 @pytest.mark.parametrize(("typed", "status"), [
     ((), 0), (("bob", "wrong"), 1), (("bob", "secret"), 0), (("bob", "secret", "message ann hi"), 0), (("eve",), 1),
     (("bob", "secret", "mesage ann hi", "message ann hi"), 1),

@@ -129,6 +129,11 @@ def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:
      ["You have 1 credit. 2 users online:", "Ann#10.0.0.2#4001", "bob"]),
     ("getaddress", {"user": "ann"}, {"status": "NO_LISTENER", "text": "No."}, ["Error! No."]),
     ("allowed", {}, {"status": "OK", "items": ["Ann"]}, ["Ann"]),
+    ("sessions", {}, {"status": "OK", "items": [
+        {"number": 1, "address": "10.0.0.1", "time": NOON, "here": False},
+        {"number": 3, "address": "10.0.0.2", "time": NOON, "here": True}]},
+     ["[12:00] 1 from 10.0.0.1", "[12:00] 3 from 10.0.0.2 (this one)"]),
+    ("logout", {"number": 3}, {"status": "OK", "number": 3}, ["Session 3 has ended."]),
     ("something new", {}, {"status": "OK", "text": "It works."}, ["It works."]),
     ("something new", {}, {"status": "OK"}, ["Done: something new."]),
     ("unblock", {}, {"status": "OK"}, ['You have unblocked "?".']),
@@ -219,7 +224,8 @@ def names(*seen: str) -> Names:
     ("blacklist add c", ["blacklist add carl"]),
     ("block ", ["block carl", "block Bob"]),
     ("help mess", ["help message"]),
-    ("logout", []),
+    ("logout", ["logout "]),
+    ("whoelse", []),
     ("nonsense x", []),
 ])  # fmt: skip
 def test_completion(before: str, after: list[str]) -> None:
@@ -231,7 +237,7 @@ def complete(before: str, names: Names) -> list[str]:
 
 
 def test_completion_offers_every_command_and_alias() -> None:
-    assert {"message ", "send ", "logout", "blacklist add ", "help "} <= set(complete("", names()))
+    assert {"message ", "send ", "logout ", "blacklist add ", "help "} <= set(complete("", names()))
 
 
 def test_a_feature_says_what_follows_its_own_commands() -> None:

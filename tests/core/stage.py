@@ -33,8 +33,8 @@ from chatlib.storage.messages import at_rest
 from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
-_JSON_FIELDS = ("session", "number", "amount", "count", "seq", "seen", "left", "before", "since", "id", "parameters",
-                "accounts")  # fmt: skip
+_JSON_FIELDS = ("session", "number", "resume", "amount", "count", "seq", "seen", "left", "before", "since", "id",
+                "parameters", "accounts")  # fmt: skip
 
 
 def all_waiting(world: World, user: str, after: int) -> list[Position]:
@@ -99,6 +99,10 @@ class Recorder:
 
     def _between(self, user: str, other: str) -> None:
         assert self.world is not None and {user, other} <= self.world.accounts.keys()
+
+    def _sent(self, user: str, line: bytes) -> None:
+        assert self.world is not None and user in self.world.further
+        self.said.append(("hears", (f"{user} elsewhere",), line))
 
     def _tell(self, user: str, line: bytes) -> None:
         self.said.append(("hears", (user,), line))
@@ -194,8 +198,11 @@ def picture(world: World) -> dict[str, Any]:
         },
         "admin": world.admin,
         "online": {
-            user: (p.login, p.since, p.address, p.client, p.away_from) for user, p in world.online.items()
+            user: [(p.login, p.since, p.address, p.client, p.away_from, p.number)
+                   for p in (oldest, *world.further.get(user, ()))]
+            for user, oldest in world.online.items()
         },
+        "further": {user: len(sessions) for user, sessions in world.further.items()},
         "lockouts": {key: (f.count, f.last, f.until) for key, f in world.lockouts.entries.items()},
         "streams": {name: (_box(stream), stream.senders) for name, stream in world.streams.items()},
         "said": world.said,

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatlib.core.peers import allowances
+from chatlib.core.sessions import sessions_of
 from chatlib.storage.parameters import defaults
 from tests.chance import examples
 from tests.core.stage import Stage, all_waiting, loaded, new_world, picture, saved, whole_history
@@ -37,7 +38,8 @@ PARAMETERS = st.fixed_dictionaries(
     {},
     optional={
         "MaxCon": st.integers(1, 4),
-        "DUPLICATE_LOGIN": st.sampled_from(["refuse", "replace"]),
+        "DUPLICATE_LOGIN": st.sampled_from(["refuse", "replace", "share", "share"]),
+        "SESSIONS": st.integers(1, 3),
         "BLOCK_SCOPE": st.sampled_from(["user_ip", "user"]),
         "MAX_FAILURES": st.integers(1, 3),
         "BLOCK_TIME": st.sampled_from([0.1, 60.0]),
@@ -49,10 +51,11 @@ COMMANDS = st.one_of(
     fields("register", user=name, verifier=st.just("v")),
     st.fixed_dictionaries(
         {"action": st.just("login"), "user": user, "address": address},
-        optional={"client": st.sampled_from(["c1", "c2"]), "seen": st.integers(0, 30)},
+        optional={"client": st.sampled_from(["c1", "c2"]), "seen": st.integers(0, 30), "resume": st.integers(0, 30)},
     ),
     fields("wrong_password", user=user, address=address),
     fields("depart", user=user, session=st.integers(1, 40), seen=st.integers(0, 40)),
+    st.fixed_dictionaries({"action": st.just("logout"), "by": user, "number": st.integers(1, 3)}),
     fields("deregister", user=user),
     fields("start", left=st.floats(0, 100)),
     fields("kick", user=name),
@@ -97,6 +100,13 @@ def consistent(stage: Stage) -> None:
     world = stage.world
     assert set(world.online) <= set(world.accounts)
     assert not set(world.shunned) & set(world.accounts)
+    assert set(world.further) <= set(world.online)
+    for one in world.online:
+        found = sessions_of(world, one)
+        for marks in ({each.number for each in found}, {each.login for each in found}):
+            assert len(marks) == len(found)
+        unnamed = [each.login for each in found if not each.client]  # nobody takes their places
+        assert unnamed == sorted(unnamed)
     for index in (world.accounts, world.online):
         assert list(index.after("")) == sorted(index)
     gone = sorted((account.left, one) for one, account in world.accounts.items() if account.left)
@@ -124,7 +134,8 @@ def consistent(stage: Stage) -> None:
         assert set(waiting) <= set(history)
         assert [seq for seq, _ in history] == sorted((seq for seq, _ in history), reverse=True)
         for seq, offset in history:
-            stage.stored(seq, offset)
+            if stage.recorder.messages[offset : offset + 1] != b" ":  # erased with the account that it was for
+                stage.stored(seq, offset)
 
 
 @given(STEPS)

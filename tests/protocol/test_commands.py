@@ -332,8 +332,9 @@ def test_the_longest_alias_wins() -> None:
     [
         ("message", None, "message <to> <text>"), ("message", "send", "send <to> <text>"),
         ("wholasthr", None, "wholasthr [minutes]"), ("block", "blacklist add", "blacklist add <user>"),
-        ("logout", "quit", "quit"), ("password", None, "password"), ("history", None, "history [place] [count]"),
         ("pay", None, "pay <to> <amount> [memo]"),
+        ("logout", "quit", "quit [number]"), ("password", None, "password"),
+        ("history", None, "history [place] [count]"),
     ],
 )  # fmt: skip
 def test_usage(name: str, alias: str | None, shown: str) -> None:

@@ -407,7 +407,7 @@ def test_open_introduces_whoever_asks_and_never_nobody(house: House) -> None:
     assert google.ask("getaddress", user="columbia")["status"] == "ADDRESSES_CLOSED"
     assert said(columbia) == said(facebook) == [], "introductions that stand go on"
     assert house.admin("change ADDRESS_POLICY maybe") == [
-        "Error! ADDRESS_POLICY must be consent or open or never, not 'maybe'."
+        "Error! ADDRESS_POLICY must be consent, open or never, not 'maybe'."
     ]
 
 

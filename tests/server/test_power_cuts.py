@@ -82,7 +82,7 @@ class Small:
         self.world, self.messages, self.appended = recover(self.home, self.journal, self.said.append, self._fault)
         blobs = Blobs(self.home.data / "files")
         self.effects = Effects(self.journal, self.messages, self.appended, blobs, Delivery(), lambda *_: None,
-                               lambda *_: None, lambda: None, self._fault)  # fmt: skip
+                               lambda *_: None, lambda: None, lambda: self.world.lsn, self._fault)  # fmt: skip
         self.home.epoch()
         self.journal.open()
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.appended, self.effects, self._fault)

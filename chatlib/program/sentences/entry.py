@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, quiet, says, system
+from chatlib.program.sentences.book import Line, Sentences, items, quiet, says, stamp, system
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -81,13 +81,19 @@ def _presence(fields: Fields) -> Line:
     return system(f'"{fields.get("user")}" has just logged {"in" if fields.get("online") else "out"}.')
 
 
+def _sessions(_asked: Fields, reply: Fields, now: float) -> list[Line]:
+    return [(*stamp(each.get("time"), now), f"{each.get('number')} from {each.get('address')}",
+             " (this one)" if each.get("here") else "") for each in items(reply) if isinstance(each, dict)]  # fmt: skip
+
+
 SENTENCES = Sentences(
     replies={
         "register": says('The user "{user}" has been registered.'),
         "login": quiet,  # a welcome is said when the session begins
         "deregister": says('The user "{user}" has been removed.'),
         "password": says("Your password has been changed."),
-        "logout": quiet,  # the program ends
+        "logout": says("Session {number} has ended."),  # of this one nothing is said: the program ends
+        "sessions": _sessions,
     },
     events={"presence": _presence, "notice": lambda fields: system(str(fields.get("text")))},
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, lists, says
+from chatlib.program.sentences.book import EVENTS, Line, Sentences, lists, says
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -32,6 +32,10 @@ def _message(fields: Fields) -> Line:
     return (style(f"{fields.get('from')}:", "name"), f" {fields.get('text')}")
 
 
+def _sent_elsewhere(fields: Fields) -> Line:
+    return EVENTS["file" if "name" in fields else "message"](fields)
+
+
 def _broadcast(fields: Fields) -> Line:
     return (style(f"{fields.get('from')}(broadcast):", "name"), f" {fields.get('text')}")
 
@@ -47,5 +51,5 @@ SENTENCES = Sentences(
         "block": says('You have blocked "{user}".'),
         "unblock": says('You have unblocked "{user}".'),
     },
-    events={"message": _message, "broadcast": _broadcast},
+    events={"message": _message, "broadcast": _broadcast, "sent": _sent_elsewhere},
 )
