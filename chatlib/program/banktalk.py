@@ -110,9 +110,9 @@ class BankTalk:
 
     def saw(self, event: Fields, now: float) -> None:
         """Any event that was shown: a message may be a cheque."""
-        text = str(event.get("text"))
-        if event.get("event") == "message" and text.startswith("cheque/1 "):
-            self.received(str(event.get("from")), text, now)
+        giver, text = str(event.get("from")), str(event.get("text"))
+        if event.get("event") == "message" and text.startswith("cheque/1 ") and giver != self._conversation.user:
+            self.received(giver, text, now)
 
     def received(self, giver: str, line: str, now: float) -> None:
         """Somebody has given a cheque."""

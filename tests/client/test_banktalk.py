@@ -171,12 +171,14 @@ def test_a_message_may_be_a_cheque() -> None:
     person = bob()
     person.wire.server.post(GIVEN, sender="Ann")
     person.wire.server.post("cheque/1 is how they begin", sender="Ann")
+    person.wire.server.post("cheque/1 of one's own", sender="bob")
     person._listen()
     shows(person, f"""
         Ann: {GIVEN}
         Ann has given you a cheque for 30 credits (for tea), good until T. Type: cash 00000000000000aa
         Ann: cheque/1 is how they begin
         The cheque that Ann has sent you cannot be cashed. A cheque is one line that begins with "cheque/1": copy it whole, and nothing around it.
+        bob: cheque/1 of one's own
         """)  # noqa: E501
 
 
