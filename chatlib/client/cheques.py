@@ -200,8 +200,8 @@ class Cheques:
         for each in items if isinstance(items, list) else []:
             if isinstance(each, dict):
                 self._forget(str(each.get("number")))
-        signature = self._conversation.signature
-        if signature and reply.get("key") != fingerprint(signature.key):
+        signature, key = self._conversation.signature, reply.get("key")
+        if signature and isinstance(key, str) and key != fingerprint(signature.key):
             self._stale = signature.password
             self._void()
 

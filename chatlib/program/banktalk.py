@@ -12,7 +12,7 @@ from collections.abc import Callable
 from chatlib.client import news as n
 from chatlib.client.cheques import Cheques, NoCheque
 from chatlib.client.conversation import Conversation
-from chatlib.client.news import Fields
+from chatlib.client.news import Fields, Request
 from chatlib.program.sentences import bank as say
 from chatlib.program.sentences.book import Line, error
 from chatlib.protocol.cheque import BadCheque, mended, parse
@@ -34,6 +34,7 @@ class BankTalk:
         self._write = write
         self._cheques = cheques
         self._wall = wall
+        self._checks: list[Request] = []  # whether what was just written was signed with the password of now
 
     # What the person does. Each says whether it could be done.
 
@@ -49,6 +50,8 @@ class BankTalk:
         self._show(say.written(parse(line), self._wall()))
         if fields.get("print") or not self.carry(payee, line, now):
             self.hand_over(payee, line)
+        if self._conversation.state is State.ONLINE:  # another session of the user may have changed the password
+            self._checks.append(self._conversation.request("cheques", {}, now))
         return True
 
     def hand_over(self, payee: str, line: str) -> None:
@@ -102,10 +105,14 @@ class BankTalk:
 
     def answered(self, item: n.Answered, now: float) -> bool:
         """Any answer; whether there is nothing more to say about it."""
-        if item.request.action != "cheques" or item.status != "OK":
+        checks = [request for request in self._checks if request is not item.request]
+        is_check = len(checks) < len(self._checks)
+        self._checks = checks
+        if not is_check and (item.request.action != "cheques" or item.status != "OK"):
             return False
         self.entered()
-        self._list(now)
+        if not is_check:
+            self._list(now)
         return True
 
     def saw(self, event: Fields, now: float) -> None:

@@ -130,7 +130,7 @@ def test_cheques_without_a_server_are_those_of_the_book() -> None:
     person.read()
     person.types("cheques")
     assert "You wrote 1 cheque for 5 credits that nobody" in person.read()
-    assert [request["action"] for request in person.wire.server.requests].count("cheques") == 0
+    assert [request["action"] for request in person.wire.server.requests].count("cheques") == 1, "when it was written"
 
 
 @pytest.mark.parametrize("typed", ["cash 00000000000000AA", "cash " + GIVEN, "cash   " + GIVEN.replace(" ", "  ")])
@@ -255,6 +255,20 @@ def test_a_password_that_somebody_else_changed_is_said_with_what_it_has_voided()
         No cheques wait to be cashed.
         bob> cheque ann 5
         Error! Your password has been changed: log in again to write cheques.
+        """)
+
+
+def test_a_cheque_that_an_earlier_password_has_signed_is_noticed_when_it_is_written() -> None:
+    """Another session of the same user may have changed the password."""
+    person = bob()
+    says(person, "cheques", {"status": "OK", "key": "another", "items": []})
+    person.types("cheque ann 5")
+    shows(person, """
+        bob> cheque ann 5
+        A cheque for 5 credits, payable to ann, good until T.
+        Give ann this whole line; nobody else can cash it:
+        LINE
+        Your password was changed: 1 cheque for 5 credits that you wrote is worth nothing now.
         """)
 
 

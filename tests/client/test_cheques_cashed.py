@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chatlib.client import Client, Refused
+from chatlib.client import Client, NoCheque, Refused
 from chatlib.protocol.cheque import VALID, Cheque, cheque_key, expiry_of, new_number, parse, write
 from chatlib.protocol.scram import Verifier, make_verifier, parse_verifier
 from tests.client.conftest import USERS, Server
@@ -294,3 +294,15 @@ def test_a_cheque_of_a_clock_that_is_a_little_ahead_is_taken(server: Server) -> 
     with client(server, "bob") as bob:
         ahead = Cheque("ann", "bob", 250, new_number(), expiry_of(time.time() + 600))
         assert bob.cash(write(ahead, key_of(server, "ann")))["amount"] == 250
+
+
+def test_a_session_hears_that_another_one_has_changed_the_password(house: Callable[..., Server]) -> None:
+    server = house(DUPLICATE_LOGIN="share")
+    with client(server, "ann") as desk, client(server, "ann") as laptop, client(server, "bob") as bob:
+        desk.change_password(USERS["ann"], "another")
+        line = laptop.write_cheque("bob", 250)
+        assert refusal(bob, line) == "BAD_CHEQUE"
+        assert laptop.cheques() == []
+        with pytest.raises(NoCheque, match="log in again"):
+            laptop.write_cheque("bob", 250)
+        assert bob.cash(desk.write_cheque("bob", 30))["amount"] == 30
