@@ -260,6 +260,11 @@ class Console(Operator):
         self._submit("grant", user=fields["user"], amount=fields["amount"])
 
     def _audit(self, _fields: Fields) -> None:
+        self._submitted += 1
+        self._pipeline.submit_read(self, "", None, self._begin_audit)  # behind what was asked for before
+
+    def _begin_audit(self) -> None:
+        self._submitted -= 1
         self._audits = True
         self._auditor.begin(self.say)
 

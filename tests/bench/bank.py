@@ -27,7 +27,7 @@ def _payments(bed: Testbed, scale: Scale) -> list[Figure]:
             file.write(f"admin {bed.verifier}\n")
         with Server(home) as server:
             paid = _pay(bed, server, seconds=scale.seconds)
-            more = _pay(bed, server, count=scale.history - int(paid.load["messages"]), seconds=300)
+            more = _pay(bed, server, count=max(1, scale.history - int(paid.load["messages"])), seconds=300)
             count = int(paid.load["messages"] + more.load["messages"])
             seconds = _audit(server)
             server.stop()
