@@ -194,6 +194,32 @@ def test_a_peer_that_calls_again_has_lost_the_connection(stage: Stage, ann: Side
     assert [len(side.peers.users()) for side in (ann, again)] == [1, 1]
 
 
+def test_an_introduction_that_ends_between_two_tries(stage: Stage, ann: Side, bob: Side) -> None:
+    ann.hears("address", user="Bob", address=LOCAL, port=bob.peers.port, key=KEY.hex())
+    ann.peers.private("bob", "one")
+    stage.settle()
+    ann.hears("introduction_over", user="Bob", status="LEFT")
+    stage.later(0.25)
+    stage.until(lambda: ann.closed)
+    assert ann.closed == [("Bob", "UNREACHABLE", ["one"])]
+
+
+def test_who_waits_for_ones_own_call_may_give_up(stage: Stage, ann: Side, bob: Side) -> None:
+    """bob has called, and waits for what becomes of ann's call; he leaves, and calls again."""
+    with socket.create_server((LOCAL, 0), backlog=1) as silent:
+        stage.introduce(ann, bob, Bob=silent.getsockname()[1])
+        ann.peers.private("bob", "from ann")
+        for text in ("one", "two"):
+            bob.peers.private("ann", text)
+            stage.settle()
+            assert bob.peers.hang_up("ann")
+        bob.peers.private("ann", "three")
+        stage.settle()
+        stage.later(5.0)
+        stage.until(lambda: ann.texts and bob.texts)
+    assert (ann.texts, bob.texts) == (["three"], ["from ann"])
+
+
 def test_hanging_up_while_one_calls(stage: Stage, ann: Side, bob: Side) -> None:
     stage.introduce(ann, bob)
     for turns in range(12):
@@ -384,6 +410,15 @@ def test_the_listener_moves_with_the_local_address(stage: Stage, ann: Side, bob:
         side.hears("address", user=other.user, address=address, port=other.peers.port, key=KEY.hex())
     parcel = ann.peers.private("bob", "you have moved")
     stage.until(lambda: parcel.acknowledged)
+
+
+def test_the_port_that_one_had_is_taken_at_the_new_address(stage: Stage, bob: Side) -> None:
+    port = bob.peers.port
+    with socket.create_server(("127.0.0.2", port)):
+        bob.local = (socket.AF_INET, ("127.0.0.2", 1))
+        bob.log_in()
+    assert bob.peers.port not in (0, port)
+    assert bob.told()[-1] == bob.peers.port
 
 
 def test_the_other_internet_protocol(stage: Stage, ann: Side, bob: Side) -> None:

@@ -186,6 +186,38 @@ def test_both_ends_know_the_same_of_their_channel_and_of_no_other(turns: Turns, 
     assert len(found) == 4
 
 
+def test_a_session_that_is_resumed_is_bound_to_nothing() -> None:
+    """Its tls-unique could be made the same on two connections."""
+    server, first = TlsStream(LISTENER, server=True), TlsStream(CALLER, server=False)
+    talk(server, first)
+    assert server.binding
+    again, second = TlsStream(LISTENER, server=True), TlsStream(CALLER, server=False)
+    second._tls.session = first._tls.session
+    talk(again, second)
+    assert again._tls.session_reused == (again.binding == b"")
+    again._tls = Resumed(again._tls)  # type: ignore[assignment]
+    assert again.binding == b""
+
+
+class Resumed:
+    """What says of itself that it was resumed."""
+
+    session_reused = True
+
+    def __init__(self, tls: ssl.SSLObject) -> None:
+        self._tls = tls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tls, name)
+
+
+def talk(server: TlsStream, client: TlsStream) -> None:
+    while not (server.secured and client.secured):
+        for one, other in ((client, server), (server, client)):
+            one.shake()
+            other.take_in(one.give_out())
+
+
 def test_the_cipher_is_the_one_that_wire_names() -> None:
     for context in (LISTENER, CALLER):
         assert context.minimum_version == context.maximum_version == ssl.TLSVersion.TLSv1_2
