@@ -64,7 +64,8 @@ class Editor(TypedLine):
         self._undo: list[tuple[str, int]] = []  # text and cursor before each step
         self._killed = ""
         self._recalled: int | None = None  # index into history, while one of its lines is shown
-        self._half_typed = ""  # what was there before
+        self._half_typed = ""  # what was there before,
+        self._left = 0  # and how many steps could be undone when it was left
         self._candidates = Candidates([])
         self._after = ""  # what follows the completion
         self._lookback: Lookback | None = None  # while the history is searched,
@@ -161,7 +162,7 @@ class Editor(TypedLine):
             return None
         before, self._typing = (self.text, self.cursor), None
         action = operation(self) if operation else None
-        if operation not in (Editor.undo, Editor.enter) and self.text != before[0]:
+        if operation not in _UNDONE_OTHERWISE and self.text != before[0]:
             self._remember(*before)
         self._previous = operation
         return action
@@ -197,8 +198,7 @@ class Editor(TypedLine):
             self.text, self.cursor = self._undo.pop()
             return
         self._recalled, self._half_typed = lookback.now.place, self._undo[-1][0]
-        if self._half_typed == self.text:
-            self._undo.pop()
+        self._left = len(self._undo)
 
     # -- operations: what KEYS names
 
@@ -238,6 +238,8 @@ class Editor(TypedLine):
             return
         if self._recalled is None:
             self._half_typed = self.text
+            self._remember(self.text, self.cursor)
+            self._left = len(self._undo)
         self._recalled = place - 1
         self.set(self.history[self._recalled])
 
@@ -250,6 +252,8 @@ class Editor(TypedLine):
         else:
             self._recalled = None
             self.set(self._half_typed)
+            if len(self._undo) == self._left:
+                self._undo.pop()  # it is as if it had never been left
 
     def complete_next(self) -> None:
         self._complete(1)
@@ -323,6 +327,8 @@ _KILLS: tuple[Operation, ...] = (
     Editor.kill_word_right,
 )
 _COMPLETIONS: tuple[Operation, ...] = (Editor.complete_next, Editor.complete_previous)
+
+_UNDONE_OTHERWISE: tuple[Operation | None, ...] = (Editor.undo, Editor.enter, Editor.older, Editor.newer)
 
 _BINDINGS: tuple[tuple[Operation, str], ...] = (
     # operation, keys: ^X is Ctrl+X, M- is ESC before the next (Alt), the rest what terminals send after ESC

@@ -168,7 +168,7 @@ def test_a_long_thread_comes_whole_and_in_order(
     carl.shows("carl #long> ")
     carl.types("rdt long\r")
     carl.shows("text 7x")
-    carl.types("a half typed line\x03")  # wherever it is by now
+    carl.types("a half typed line\x03\x03")  # wherever it is by now
     assert carl.ends() == 0
 
 
