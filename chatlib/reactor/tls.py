@@ -1,8 +1,9 @@
 """TLS around a connection: plain bytes above, records below, both directions, nothing blocks.
 
 ``TlsConnection`` stands between a :class:`.Connection` and whoever receives, and has the calls of both: what is above
-it may take it for a connection. Must not know what the plain bytes mean. The order for the receiver is the
-connection's, with one call more in front: ``on_secured? → received* → (ended)? → disconnected``.
+it may take it for a connection. Only ``detach`` is missing, since what TLS keeps cannot be given away. Must not know
+what the plain bytes mean. The order for the receiver is the connection's, with one call more in front: ``on_secured? →
+received* → (ended)? → disconnected``.
 
 Invariants: an end that the peer has announced (``close_notify``) is told as ``ended``; one that it has not may be
 somebody's who cuts, and is told as ``disconnected`` alone, with ``failure`` saying why. Only as much is encrypted as
@@ -70,6 +71,10 @@ class TlsConnection:
             self.received(first)
         else:
             self._turn()
+
+    def attach(self, receiver: Receiver) -> None:
+        """As Connection's."""
+        self._receiver = receiver
 
     # Input: what the connection below tells.
 
@@ -173,6 +178,20 @@ class TlsConnection:
             self._below.resume_reading()
 
     # What is known.
+
+    @property
+    def port(self) -> int:
+        """As Connection's."""
+        return self._below.port
+
+    @property
+    def receive(self) -> int:
+        """As Connection's, of records."""
+        return self._below.receive
+
+    @receive.setter
+    def receive(self, size: int) -> None:
+        self._below.receive = size
 
     @property
     def secured(self) -> bool:

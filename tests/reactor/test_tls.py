@@ -160,6 +160,24 @@ def test_what_was_read_already_is_not_lost(turns: Turns) -> None:
     far.close()
 
 
+def test_it_can_be_taken_for_a_connection(secured: tuple[End, End]) -> None:
+    one, other = secured
+    names = {name for name in dir(one.below) if not name.startswith("_")}
+    channel = {"readable", "writable", "again", "broken"}  # what the loop calls
+    assert names - channel - {"detach"} - set(dir(one.tls)) == set()
+    one.tls.receive = 5
+    assert (one.below.receive, one.tls.receive, one.tls.port) == (5, 5, one.below.port)
+
+
+def test_another_receiver_hears_what_follows(turns: Turns, secured: tuple[End, End]) -> None:
+    one, other = secured
+    other.tls.attach(one)
+    one.tls.push(b"to myself")
+    turns.until(lambda: one.data)
+    assert (one.data, other.data) == (b"to myself", b"")
+    other.tls.attach(other)
+
+
 def test_who_is_paused_is_held_back(turns: Turns, secured: tuple[End, End]) -> None:
     one, other = secured
     other.tls.pause_reading()
