@@ -10,6 +10,10 @@ The parameter ADDRESS_POLICY decides whether anybody is asked, and a standing al
 spares the question. All of this belongs to sessions, is in memory only, and ends with either session. A key must not
 reach a disk, a log or a third user; it is said to two connections, and to nobody else.
 
+Of a user with several sessions, the one that asks is introduced, and of the other user the one that says yes if it
+listens, else the one that began to listen last. All sessions of a user hear the question. Where another session of the
+same user asks for the same one, the introduction is made anew for that session.
+
 Whoever asked hears the reply first, and then what came of it: so events wait for ``speak``. Legal order: the answers
 (``answers``) for sessions that are logged in, ``leave`` when one is over, ``look_again`` and ``policy_changed`` at any
 time, ``speak`` once a tick, behind all that was said in it.
@@ -31,6 +35,7 @@ from chatlib.core.world import Account, World
 from chatlib.protocol.text import counted, fold
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
+from chatlib.server.delivery import Delivery
 from chatlib.server.session import Session
 
 ASKING = 60.0  # seconds for an answer
@@ -44,8 +49,9 @@ Request = dict[str, Any]
 
 @dataclass(slots=True)
 class _Ask:
-    """A question, and when it is forgotten. `refused`: it was answered with no."""
+    """A question of the session with this `login`, and when it is forgotten. `refused`: it was answered with no."""
 
+    login: int
     until: float
     timer: Timer
     refused: bool = False
@@ -53,13 +59,20 @@ class _Ask:
 
 @dataclass(slots=True)
 class _Person:
-    """What is kept of a session. Invariant: each ask and each introduction stands with both of its two users."""
+    """What is kept of a user's sessions. Invariants: each ask and each introduction stands with both of its two users;
+    `keys` and `at` are of the same users."""
 
-    login: int
-    port: int = 0  # where direct connections are taken; 0: nowhere
+    # Of each session that takes direct connections, by the LSN of its login: where. The last to begin stands last.
+    ports: dict[int, int] = field(default_factory=dict)
     asks: dict[str, _Ask] = field(default_factory=dict)  # by whom was asked for
     asked_by: dict[str, _Ask] = field(default_factory=dict)  # by who asks
-    keys: dict[str, str] = field(default_factory=dict, repr=False)  # of introductions, by the other user
+    keys: dict[str, str] = field(default_factory=dict, repr=False)  # of introductions, by the other user;
+    at: dict[str, int] = field(default_factory=dict)  # the session that each was made for, by its login
+
+    @property
+    def listener(self) -> int:
+        """The session that takes direct connections; 0: none does."""
+        return next(reversed(self.ports), 0)
 
 
 class Where(NamedTuple):
@@ -71,10 +84,10 @@ class Where(NamedTuple):
 
 
 class Introductions:
-    """Those that stand, and those that are asked for, by user. `sessions`: who is logged in, as it is at any time."""
+    """Those that stand, and those that are asked for, by user."""
 
-    def __init__(self, world: World, loop: Loop, sessions: Mapping[str, Session]) -> None:
-        self._world, self._loop, self._sessions = world, loop, sessions
+    def __init__(self, world: World, loop: Loop, delivery: Delivery) -> None:
+        self._world, self._loop, self._delivery = world, loop, delivery
         self._people: dict[str, _Person] = {}
         # To be said behind this tick's replies: to whom, about whom, and what.
         self._events: list[tuple[Session, str, dict[str, object]]] = []
@@ -90,10 +103,15 @@ class Introductions:
         """Where the user takes direct connections from now on."""
         user, port = session.user, request["port"]
         person = self._person(session)
-        person.port = port
-        for asker in [] if port else list(person.asked_by):
-            self._turn_down(asker, user, "NO_LISTENER", f'"{self._name(user)}" takes no direct connections any more.')
+        person.ports.pop(session.login, None)
+        if port:
+            person.ports[session.login] = port
+        self._look_for_listener(user, person)
         return {"status": "OK"}
+
+    def _look_for_listener(self, user: str, person: _Person) -> None:
+        for asker in [] if person.ports else list(person.asked_by):
+            self._turn_down(asker, user, "NO_LISTENER", f'"{self._name(user)}" takes no direct connections any more.')
 
     def getaddress(self, session: Session, request: Request) -> Reply:
         """The user wants to be introduced."""
@@ -103,22 +121,27 @@ class Introductions:
         refused = self._refusal(self._world.accounts[asker], other)
         if refused:
             return refused
-        user, person = other.user, self._person(session)
-        if user in person.keys:
+        user, person, login = other.user, self._person(session), session.login
+        if person.at.get(user) == login:
             self._say_address(asker, user, person.keys[user])
             return {"status": "OK", "user": other.name}
-        asked = person.asked_by.get(user)
-        if self._may_know(asker, user) or (asked and not asked.refused):
-            return self._introduce(asker, user) or {"status": "OK", "user": other.name}
-        return self._ask(person, asker, other)
+        asked, theirs = person.asked_by.get(user), self._people[user]
+        if asked and not asked.refused:
+            return self._introduce(asker, user, login, asked.login) or {"status": "OK", "user": other.name}
+        if user in person.keys or self._may_know(asker, user):
+            there = theirs.at.get(asker) or theirs.listener
+            return self._introduce(asker, user, login, there) or {"status": "OK", "user": other.name}
+        return self._ask(person, asker, other, login)
 
     def yes(self, session: Session, request: Request) -> Reply:
         """The user lets one who has asked have the address."""
         user, asker = session.user, fold(request["user"])
-        ask = self._person(session).asked_by.get(asker)
+        person = self._person(session)
+        ask, login = person.asked_by.get(asker), session.login
         if ask is None or ask.refused:
             return self._not_asked(request["user"])
-        return self._introduce(asker, user) or {"status": "OK", "user": self._name(asker)}
+        here = login if login in person.ports else person.listener
+        return self._introduce(asker, user, ask.login, here) or {"status": "OK", "user": self._name(asker)}
 
     def no(self, session: Session, request: Request) -> Reply:
         """The user does not."""
@@ -127,7 +150,7 @@ class Introductions:
         if ask is None or ask.refused:
             return self._not_asked(request["user"])
         ask.refused = True  # and kept: nobody is asked by the same user all the time
-        self._say_refused(asker, user, "REFUSED", f'"{self._name(user)}" has refused.')
+        self._say_refused(asker, user, ask, "REFUSED", f'"{self._name(user)}" has refused.')
         return {"status": "OK", "user": self._name(asker)}
 
     def list_online(self, session: Session, request: Request) -> Reply:
@@ -142,10 +165,12 @@ class Introductions:
     def _shown(self, user: str, other: str) -> dict[str, object]:
         person, item = self._people.get(other), dict[str, object](user=self._name(other))
         blockers = self._world.accounts[other].blocked_by or ()
-        if person is None or not person.port or user in blockers:
+        login = person.at.get(user) or person.listener if person else 0
+        session = self._delivery.that_began(other, login)
+        if person is None or session is None or login not in person.ports or user in blockers:
             return item
         if user == other or user in person.keys or self._may_know(user, other):
-            return {**item, "address": self._sessions[other].address, "port": person.port}
+            return {**item, "address": session.address, "port": person.ports[login]}
         return item
 
     # Asking.
@@ -161,9 +186,9 @@ class Introductions:
             return you_block(name)
         if self._policy == "never":
             return refusal("ADDRESSES_CLOSED", "This server tells nobody's address.")
-        if other.user not in self._sessions:
+        if other.user not in self._delivery.sessions:
             return refusal("NOT_ONLINE", f'"{name}" is not online.')
-        if person is None or not person.port:
+        if person is None or not person.ports:
             return refusal("NO_LISTENER", f'"{name}" takes no direct connections.')
         return None
 
@@ -172,7 +197,7 @@ class Introductions:
         policy = self._policy
         return policy == "open" or (policy == "consent" and allowances(self._world).has(user, asker))
 
-    def _ask(self, person: _Person, asker: str, other: Account) -> Reply:
+    def _ask(self, person: _Person, asker: str, other: Account, login: int) -> Reply:
         user, name, ask = other.user, other.name, person.asks.get(other.user)
         if ask:
             seconds = max(1, ceil(ask.until - self._loop.now))
@@ -184,10 +209,11 @@ class Introductions:
         if len(theirs.asked_by) >= ASKS:
             return refusal("TOO_MANY_REQUESTS", f'"{name}" has been asked by {ASKS} others: wait a minute.')
         until = self._loop.now + ASKING
-        ask = _Ask(until, self._loop.call_at(until, partial(self._expire, asker, user)))
+        ask = _Ask(login, until, self._loop.call_at(until, partial(self._expire, asker, user)))
         person.asks[user] = theirs.asked_by[asker] = ask
         seconds = round(ASKING)
-        self._say(user, asker, {"event": "address_asked", "from": self._name(asker), "seconds": seconds})
+        event = {"event": "address_asked", "from": self._name(asker), "seconds": seconds}
+        self._events += [(session, asker, event) for session in self._delivery.of(user)]
         return {"status": "ASKED", "user": name, "seconds": seconds}
 
     def _expire(self, asker: str, user: str) -> None:
@@ -197,7 +223,7 @@ class Introductions:
         """An ask is forgotten, and the asker told why, who has not been refused already."""
         ask = self._forget(asker, user)
         if ask and not ask.refused:
-            self._say_refused(asker, user, status, text)
+            self._say_refused(asker, user, ask, status, text)
 
     def _forget(self, asker: str, user: str) -> _Ask | None:
         """An ask stands no more; which it was, if there was one."""
@@ -214,41 +240,50 @@ class Introductions:
 
     # Introducing.
 
-    def _introduce(self, asker: str, user: str) -> Reply | None:
-        """Both hear of each other; what was asked stands no more. Or why not."""
+    def _introduce(self, asker: str, user: str, mine: int, theirs: int) -> Reply | None:
+        """Both hear of each other, in the sessions with these logins; what was asked stands no more. Or why not."""
         one, other = self._people[asker], self._people[user]
         for name, person in ((asker, one), (user, other)):
-            if len(person.keys) >= KNOWN:
+            if len(person.keys) >= KNOWN and user not in one.keys:
                 return refusal("TOO_MANY_REQUESTS", f'"{self._name(name)}" has been introduced to {KNOWN} users.')
         self._forget(asker, user)
         self._forget(user, asker)
+        for name, about, person, login in ((asker, user, one, mine), (user, asker, other, theirs)):
+            if person.at.get(about, login) != login:
+                self._say_over(name, about, "LEFT")  # to the session that it was made for before
+            person.at[about] = login
         key = one.keys[user] = other.keys[asker] = secrets.token_hex(_KEY_SIZE)
         self._say_address(asker, user, key)
         self._say_address(user, asker, key)
         return None
 
-    def _part(self, user: str, other: str) -> bool:
-        """An introduction stands no more; whether there was one."""
+    def _part(self, user: str, other: str, status: str) -> None:
+        """An introduction, if there is one, stands no more; `user` is gone, or both are told."""
         one, two = self._people.get(user), self._people.get(other)
-        found = one is not None and one.keys.pop(other, None) is not None
-        if two is not None:
-            two.keys.pop(user, None)
-        return found
+        if one is None or two is None or other not in one.keys:
+            return
+        self._say_over(other, user, status)
+        self._say_over(user, other, status)
+        for person, about in ((one, other), (two, user)):
+            del person.keys[about], person.at[about]
 
     # What happens meanwhile.
 
     def leave(self, user: str, login: int) -> None:
         """The session of `user` that began with `login` is over."""
         person = self._people.get(user)
-        if person is None or person.login != login:
+        if person is None:
             return
-        for asked in list(person.asks):
+        person.ports.pop(login, None)
+        for asked in [asked for asked, ask in person.asks.items() if ask.login == login]:
             self._forget(user, asked)
+        for other in [other for other, at in person.at.items() if at == login]:
+            self._part(user, other, "LEFT")
+        if user in self._delivery.sessions:
+            self._look_for_listener(user, person)
+            return
         for asker in list(person.asked_by):
             self._turn_down(asker, user, "NOT_ONLINE", f'"{self._name(user)}" has left.')
-        for other in list(person.keys):
-            self._part(user, other)
-            self._say(other, user, {"event": "introduction_over", "user": self._name(user), "status": "LEFT"})
         del self._people[user]
 
     def look_again(self, user: str, other: str) -> None:
@@ -257,9 +292,10 @@ class Introductions:
         if blockers and user in blockers:
             self._keep_apart(user, other)
             return
-        ask = self._people[user].asked_by.get(other) if user in self._people else None
-        if ask and not ask.refused and self._may_know(other, user):
-            self._introduce(other, user)
+        person = self._people.get(user)
+        ask = person.asked_by.get(other) if person else None
+        if person and ask and not ask.refused and self._may_know(other, user):
+            self._introduce(other, user, ask.login, person.listener)
 
     def _keep_apart(self, user: str, other: str) -> None:
         """`user` has blocked `other`: also what was about to be said is not said, but for what came of a question."""
@@ -268,9 +304,7 @@ class Introductions:
                         if {each[0].user, each[1]} != pair or each[2]["event"] not in unsaid]  # fmt: skip
         self._turn_down(user, other, "BLOCKED", f'You have blocked "{self._name(other)}".')
         self._turn_down(other, user, "BLOCKED", f'"{self._name(user)}" has blocked you.')
-        if self._part(user, other):
-            for one, two in ((user, other), (other, user)):
-                self._say(one, two, {"event": "introduction_over", "user": self._name(two), "status": "BLOCKED"})
+        self._part(user, other, "BLOCKED")
 
     def policy_changed(self) -> None:
         """A parameter is another one. What was asked is decided by the new policy; introductions that stand go on."""
@@ -278,20 +312,22 @@ class Introductions:
         if policy == self._policy:
             return
         self._policy = policy
-        waiting = [(asker, user) for asker, person in self._people.items() for user, ask in person.asks.items()
+        waiting = [(asker, user, ask) for asker, person in self._people.items() for user, ask in person.asks.items()
                    if not ask.refused]  # fmt: skip
-        for asker, user in waiting:
+        for asker, user, ask in waiting:
             if policy == "never":
                 self._turn_down(asker, user, "ADDRESSES_CLOSED", "This server tells nobody's address any more.")
             elif user in self._people[asker].asks and self._may_know(asker, user):
-                self._introduce(asker, user)
+                self._introduce(asker, user, ask.login, self._people[user].listener)
 
     def where(self, user: str) -> Where | None:
         """Where `user` is, or None: not online."""
-        session, person = self._sessions.get(user), self._people.get(user)
+        person, delivery = self._people.get(user), self._delivery
+        login = person.listener if person else 0
+        session = delivery.that_began(user, login) or delivery.sessions.get(user)
         if session is None:
             return None
-        return Where(session.address, session.connection.port, person.port if person else 0)
+        return Where(session.address, session.connection.port, person.ports.get(login, 0) if person else 0)
 
     # Saying.
 
@@ -302,18 +338,26 @@ class Introductions:
             for session, _, event in events:
                 session.event(event)
 
-    def _say(self, user: str, about: str, event: dict[str, object]) -> None:
-        session = self._sessions.get(user)
+    def _say(self, user: str, about: str, login: int, event: dict[str, object]) -> None:
+        session = self._delivery.that_began(user, login)
         if session is not None:
             self._events.append((session, about, event))
 
     def _say_address(self, to: str, user: str, key: str) -> None:
-        address, port = self._sessions[user].address, self._people[user].port
-        event = {"event": "address", "user": self._name(user), "address": address, "port": port, "key": key}
-        self._say(to, user, event)
+        person, login = self._people[user], self._people[user].at[to]
+        session = self._delivery.that_began(user, login)
+        event = {"event": "address", "user": self._name(user), "address": session.address if session else "",
+                 "port": person.ports.get(login, 0), "key": key}  # fmt: skip
+        self._say(to, user, self._people[to].at[user], event)
 
-    def _say_refused(self, asker: str, user: str, status: str, text: str) -> None:
-        self._say(asker, user, {"event": "address_refused", "user": self._name(user), "status": status, "text": text})
+    def _say_over(self, to: str, user: str, status: str) -> None:
+        event: dict[str, object] = {"event": "introduction_over", "user": self._name(user), "status": status}
+        self._say(to, user, self._people[to].at[user], event)
+
+    def _say_refused(self, asker: str, user: str, ask: _Ask, status: str, text: str) -> None:
+        name = self._name(user)
+        event: dict[str, object] = {"event": "address_refused", "user": name, "status": status, "text": text}
+        self._say(asker, user, ask.login, event)
 
     def _name(self, user: str) -> str:
         return self._world.name_of(user)
@@ -322,5 +366,5 @@ class Introductions:
         """What is kept of a session; from now on, something is."""
         person = self._people.get(session.user)
         if person is None:
-            person = self._people[session.user] = _Person(session.login)
+            person = self._people[session.user] = _Person()
         return person

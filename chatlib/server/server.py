@@ -100,7 +100,7 @@ class Server:
         self.journal.open()
         self.delivery = Delivery(lambda user: self.world.accounts[user].follows or (), lambda: self.world.lsn)
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
-        self.introductions = Introductions(self.world, self.loop, self.delivery.sessions)
+        self.introductions = Introductions(self.world, self.loop, self.delivery)
         self.effects = Effects(
             self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
             self.introductions.look_again, self.parameters_changed, lambda: self.world.lsn, self.fault,

@@ -29,7 +29,9 @@ def sound(house: House) -> Iterator[None]:
     house.settle()
     people = house.server.introductions._people
     for user, person in people.items():
-        assert house.server.delivery.sessions[user].login == person.login
+        logins = {session.login for session in house.server.delivery.of(user)}
+        assert logins and person.ports.keys() | set(person.at.values()) <= logins
+        assert {ask.login for ask in person.asks.values()} <= logins and person.at.keys() == person.keys.keys()
         for other, ask in person.asks.items():
             assert people[other].asked_by[user] is ask and ask.timer.call is not None
         assert all(people[other].asks[user] is ask for other, ask in person.asked_by.items())
@@ -532,3 +534,87 @@ def test_no_key_is_ever_on_disk(build: Callable[..., House]) -> None:
     assert len(keys) == 2 and b'"action": "block"' in everything, "the journal is among it"
     for key in keys:
         assert key not in shown and key.encode() not in everything and bytes.fromhex(key) not in everything
+
+
+# Several sessions.
+
+
+def shared(build: Callable[..., House]) -> tuple[Peer, Peer, Peer]:
+    """columbia, and facebook at a desk and with a laptop; both listen."""
+    house = build(DUPLICATE_LOGIN="share")
+    return (come(house, "Columbia", C, 4_001), come(house, "facebook", F, 4_002), come(house, "facebook", G, 4_003))
+
+
+def test_all_sessions_are_asked_and_the_one_that_answers_is_introduced(build: Callable[..., House]) -> None:
+    columbia, desk, laptop = shared(build)
+    assert columbia.ask("getaddress", user="facebook")["status"] == "ASKED"
+    assert said(desk) == said(laptop) == ["address_asked Columbia"]
+    assert desk.ask("yes", user="columbia")["status"] == "OK"
+    assert laptop.ask("yes", user="columbia")["status"] == "NOT_ASKED"
+    (told,), (here,) = heard(columbia), heard(desk)
+    assert (told["address"], told["port"]) == (F, 4_002) and (here["address"], here["port"]) == (C, 4_001)
+    assert told["key"] == here["key"] and said(laptop) == []
+    laptop.ask("logout")
+    assert said(columbia) == [] and known(columbia)["facebook"] == f"{F}#4002"
+    desk.hang_up()
+    assert said(columbia) == ["introduction_over facebook LEFT"]
+
+
+def test_whoever_need_not_ask_is_introduced_to_the_one_that_began_to_listen_last(build: Callable[..., House]) -> None:
+    columbia, desk, laptop = shared(build)
+    desk.ask("allow", user="columbia")
+    assert known(columbia)["facebook"] == f"{G}#4003"
+    assert columbia.ask("getaddress", user="facebook")["status"] == "OK"
+    assert [one["address"] for one in heard(columbia)] == [G]
+    assert said(desk) == [] and said(laptop) == ["address Columbia"]
+    laptop.ask("listen", port=0)
+    assert columbia.ask("getaddress", user="facebook")["status"] == "OK", "the introduction stands"
+    assert [(one["address"], one["port"]) for one in heard(columbia)] == [(G, 0)]
+    laptop.hang_up()
+    assert said(columbia) == ["introduction_over facebook LEFT"]
+    assert columbia.ask("getaddress", user="facebook")["status"] == "OK"
+    assert [one["address"] for one in heard(columbia)] == [F]
+
+
+def test_one_that_does_not_listen_may_say_yes_for_the_one_that_does(build: Callable[..., House]) -> None:
+    columbia, desk, laptop = shared(build)
+    laptop.ask("listen", port=0)
+    assert columbia.ask("getaddress", user="facebook")["status"] == "ASKED"
+    said(desk), said(laptop)
+    assert laptop.ask("yes", user="columbia")["status"] == "OK"
+    assert said(desk) == ["address Columbia"] and said(laptop) == []
+    assert [one["address"] for one in heard(columbia)] == [F]
+
+
+def test_the_session_that_asks_is_the_one_that_is_introduced(build: Callable[..., House]) -> None:
+    columbia, desk, laptop = shared(build)
+    assert desk.ask("getaddress", user="columbia")["status"] == "ASKED"
+    assert laptop.ask("getaddress", user="columbia")["status"] == "ALREADY_ASKED"
+    columbia.ask("yes", user="facebook")
+    (first,) = [one for one in heard(columbia) if one["event"] == "address"]
+    assert first["address"] == F and said(desk) == ["address Columbia"] and said(laptop) == []
+    assert laptop.ask("getaddress", user="columbia")["status"] == "OK", "it need not be asked again"
+    assert said(desk) == ["introduction_over Columbia LEFT"]
+    (again,), (here,) = heard(columbia), heard(laptop)
+    assert again["address"] == G and again["key"] == here["key"] != first["key"]
+    desk.hang_up()
+    assert said(columbia) == []
+    columbia.ask("block", user="facebook")
+    assert said(columbia) == ["introduction_over facebook BLOCKED"]
+    assert said(laptop) == ["introduction_over Columbia BLOCKED"]
+
+
+def test_what_a_session_asked_ends_with_it_and_what_was_asked_of_its_user_goes_on(build: Callable[..., House]) -> None:
+    columbia, desk, laptop = shared(build)
+    assert desk.ask("getaddress", user="columbia")["status"] == "ASKED"
+    desk.hang_up()
+    columbia.house.settle()
+    assert columbia.ask("yes", user="facebook")["status"] == "NOT_ASKED"
+    assert columbia.ask("getaddress", user="facebook")["status"] == "ASKED"
+    again = columbia.house.login("facebook", address=F)
+    laptop.hang_up()
+    assert said(columbia)[-1] == "address_refused facebook NO_LISTENER"
+    again.ask("listen", port=7)
+    assert columbia.ask("getaddress", user="facebook")["status"] == "ASKED"
+    again.hang_up()
+    assert said(columbia) == ["address_refused facebook NOT_ONLINE"]
