@@ -14,9 +14,8 @@ from unicodedata import category, east_asian_width
 
 from chatlib.terminal.width import JOINER, break_rows, display_width, joins
 
-_LINK = r"[A-Za-z][A-Za-z0-9+.-]{0,15}://[^ \u3000]+"
-_PIECE = re.compile(rf"{_LINK}|(?:(?!{_LINK})[^ \u3000])+")  # what stands between blanks, a link by itself
-_IS_LINK = re.compile(_LINK)
+_LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://")  # up to the next blank
+_PIECE = re.compile(r"[^ \u3000]+")
 _WORD = re.compile(r"[^ ]+ ?| ")
 _CLOSING, _OPENING = ("Pe", "Pf", "Po", "Lm"), ("Ps", "Pi")
 _EMOJI = "\ufe0f"
@@ -82,8 +81,9 @@ def _width(text: str) -> int:
 
 def _parts(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """What no row ends in, of what stands between blanks: where each part begins and ends."""
-    if not (text[begin:end].isascii() or _IS_LINK.match(text, begin, end)):
-        for index in range(begin + 1, end):
+    if not text[begin:end].isascii():
+        link = _LINK.search(text, begin, end)
+        for index in range(begin + 1, link.start() + 1 if link else end):
             if _may_end(text[index - 1], text[index]):
                 yield begin, index
                 begin = index
