@@ -41,12 +41,13 @@ def home(build: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(streams, "CHUNK", 2)
     monkeypatch.setattr(streams, "TAIL", 4)
     monkeypatch.setattr(messages, "SEGMENT", 300)
-    house = build(users=("Ann", "Bob", "Cyd"))
+    house = build(users=("Ann", "Bob", "Cyd", "Dan"))
     ann = house.login("Ann")
     for action in (
         {"action": "message", "to": "Bob", "text": "saved"}, {"action": "message", "to": "Cyd", "text": "erased"},
         *({"action": "message", "to": "Bob", "text": f"long ago {number}"} for number in range(3)),
         {"action": "broadcast", "text": "to all", "key": "k1"}, {"action": "block", "user": "Bob"},
+        {"action": "allow", "user": "Dan"},
     ):  # fmt: skip
         assert ann.ask(**action)["status"] == "OK"
     house.greet().prove("login", "Bob", "wrong")
