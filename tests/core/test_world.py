@@ -176,13 +176,14 @@ def test_all_features_forget_an_account(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_only_the_list_names_features() -> None:
-    """Besides a feature that builds on another, and the edge, where passwords are proven and presence is told."""
+    """Besides what builds on a feature: other ones, and at the edge proofs, presence, introductions and long lists."""
     names = "|".join(feature.name for feature in features.FEATURES)
     imports = re.compile(rf"^from chatlib\.core(\.({names}) import| import (.*, )?({names})\b)", re.MULTILINE)
     root = Path(features.__file__).parent.parent
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if imports.search(path.read_text())}
-    assert found == {"core/admin.py", "core/bank.py", "core/features.py", "core/files.py", "server/administrators.py",
-                     "server/presence.py", "server/proving.py"}  # fmt: skip
+    assert found == {"core/admin.py", "core/audit.py", "core/bank.py", "core/features.py", "core/files.py",
+                     "core/searching.py", "server/administrators.py", "server/introductions.py", "server/listings.py",
+                     "server/presence.py", "server/proving.py", "server/searches.py"}  # fmt: skip
 
 
 # Pages.
