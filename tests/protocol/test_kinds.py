@@ -28,6 +28,7 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
      ["", "#", "#é", "#a b", "what?", "x" * 33, "#" + "x" * 65, "#a\n", 7, None]),
     (kinds.TEXT, ["a", "x" * 4_096, "😀" * 4_096, " ", "\u2028", "👨\u200d⚕\ufe0f", "a" + "\u0301" * 16],
      ["", "x" * 4_097, "a\nb", "\x1b[0m", "\ud800", "a" + "\u0301" * 17, 7, None]),
+    (kinds.PRINT, [True], [False, 1, "--print", None]),
     (kinds.PORT, [0, 1, 65_535], [-1, 65_536, 1.0, "1", True, None]),
     (kinds.COUNT, [0, 1, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.0, "1", True, False, None, 10**400]),
     (kinds.SEQ, [0, 812, MAX_INTEGER], [-1, MAX_INTEGER + 1, 1.5, True, "812"]),
