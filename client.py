@@ -43,13 +43,17 @@ def parse_arguments(words: list[str]) -> Options:
                         help="where files are saved (the current folder)")  # fmt: skip
     parser.add_argument("--no-reconnect", action="store_true", help="end when the connection is lost")
     parser.add_argument("--no-history", action="store_true", help="do not keep what is typed for the next time")
+    private = parser.add_mutually_exclusive_group()
+    private.add_argument("--listen", metavar="PORT", type=_port, default=0,
+                         help="on which port to take private connections (any free one)")  # fmt: skip
+    private.add_argument("--no-listen", action="store_true", help="take no private connections")
     parser.add_argument("--admin", action="store_true",
                         help="no chat: the server's own console from afar, for the administrator")  # fmt: skip
     found = parser.parse_args(words)
     if found.admin and found.user:
         parser.error("--admin is no user's: it takes no --user")
     return Options(found.ip, found.port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
-                   found.downloads, found.admin)  # fmt: skip
+                   found.downloads, found.admin, None if found.no_listen else found.listen)  # fmt: skip
 
 
 def main(words: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Where lines without a command go: to a user, into a thread, to everyone, or nowhere.
+"""Where lines without a command go: to a user (in private, too), into a thread, to everyone, or nowhere.
 
 Must not know screens or connections. A small state machine: ``go`` somewhere, ``send`` what is typed there;
 ``answered`` and ``saw`` for each reply and event, which may end it. Invariant: the prompt says where a line goes.
@@ -20,10 +20,16 @@ _NOBODY = ("NO_SUCH_THREAD", "NO_SUCH_USER")
 
 
 class Destination:
-    """Of one person, who reads what `write` gets. `place`: ``#plans``, ``ann``, ``all``, or empty."""
+    """Of one person, who reads what `write` gets. `private` says a text to a user from machine to machine.
 
-    def __init__(self, conversation: Conversation, write: Callable[..., None]) -> None:
+    `place`: ``#plans``, ``ann``, ``@ann`` (privately), ``all``, or empty.
+    """
+
+    def __init__(
+        self, conversation: Conversation, write: Callable[..., None], private: Callable[[str, str, float], None]
+    ) -> None:
         self.place = ""
+        self._private = private
         self._conversation = conversation
         self._write = write
         self._asked: list[Request] = []  # whether threads are there, and how they are written; the last counts
@@ -44,6 +50,8 @@ class Destination:
             return f"What you type must be {kinds.TEXT.allowed}."
         if self.place.startswith("#"):
             self._conversation.request("msg", {"title": self.place[1:], "text": text}, now)
+        elif self.place.startswith("@"):
+            self._private(self.place[1:], text, now)
         elif self.place == "all":
             self._conversation.request("broadcast", {"text": text}, now)
         else:

@@ -20,11 +20,13 @@ from chatlib.program.commandline import ROLES, help_lines, no_help
 from chatlib.program.destination import Destination
 from chatlib.program.filetalk import COMMANDS, FileTalk
 from chatlib.program.forumtalk import ForumTalk
+from chatlib.program.peertalk import PeerTalk
 from chatlib.program.questions import Questions
 from chatlib.program.sentences import book
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences import forum as say_forum
 from chatlib.program.sentences.book import Line, error
+from chatlib.program.yesorno import begins_answer
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Role, UsageError, find, parse
 from chatlib.terminal.completion import Names
@@ -45,6 +47,7 @@ class Dialogue:
         write: Callable[..., None],
         drop: Callable[[], None],
         files: FileTalk,
+        peers: PeerTalk,
         wall: Callable[[], float],
         *,
         user: str = "",
@@ -55,16 +58,19 @@ class Dialogue:
         cheques: Cheques | None = None,
     ) -> None:
         self.status: int | None = None
+        self.wake_at = float("inf")  # when `rest` is wanted at the latest
         self.names = Names()
-        self.destination = Destination(conversation, write)
+        self.destination = Destination(conversation, write, peers.private)
         self._forum = ForumTalk(conversation, write, wall)
         self._cheques = cheques or Cheques(conversation)
         self._bank = BankTalk(conversation, write, self._cheques, wall)
+        self._bank.carry = peers.cheque
         self.seen = {kinds.NAME: self.names, kinds.TITLE: self._forum.seen.titles}  # for completion
         self._conversation = conversation
         self._write = write
         self._drop = drop
         self._files = files
+        self._peers = peers
         self._wall = wall
         self._columns = columns  # how wide help may be (0: as wide as it is)
         self._times = times
@@ -94,7 +100,7 @@ class Dialogue:
 
     @property
     def _under_way(self) -> int:
-        return len(self._conversation.outbox.pending) + self._files.busy
+        return len(self._conversation.outbox.pending) + self._files.busy + self._peers.busy
 
     # What the person does.
 
@@ -108,20 +114,21 @@ class Dialogue:
         if self._idle:
             self._idle, self._down, self._woken = False, True, True
             self._conversation.wake()
-        if not text.strip():
+        if self._peers.answers(text, now) or not text.strip():
             return
-        if self.destination.place and (text[0].isspace() or find(text, *ROLES) is None):
+        if self.destination.place and (text[0].isspace() or begins_answer(text) or find(text, *ROLES) is None):
             self._say(text.strip(), now)
         else:
             self._command(text.strip(), now)
 
-    def back_out(self) -> bool:
+    def back_out(self, now: float) -> bool:
         """Ctrl+C: leaves the question; False: there is none to leave but by leaving the program."""
-        return self._questions.back_out()
+        return self._questions.back_out() or self._peers.back_out(now)
 
     def repeat(self) -> None:
         """Something else was on the terminal: shows the question again, if there is one."""
         self._questions.repeat()
+        self._peers.repeat()
 
     def refresh(self, now: float) -> None:
         """Asks what completion should know."""
@@ -139,6 +146,7 @@ class Dialogue:
         """Ctrl+D, quit, mostly Ctrl+C: leaves, after the replies that are on their way."""
         self._leaving = True
         self._files.leave()
+        self._peers.leave()
         pending = len(self._conversation.outbox.pending)
         if pending and self._conversation.state is None:
             self._show(say.unsent(pending))
@@ -160,6 +168,7 @@ class Dialogue:
 
     def rest(self, now: float) -> None:
         """Once a tick, after all that happened in it: leaves if there is nothing left to wait for."""
+        self.wake_at = self._peers.look(now)
         if not self._ending or self.status is not None:
             return
         waits = self._questions.changing or self._under_way
@@ -171,7 +180,7 @@ class Dialogue:
     def heard(self, item: News, now: float) -> None:
         """One news of the conversation."""
         self._cheques.heard(item)
-        if self._files.heard(item):
+        if self._files.heard(item) or self._peers.heard(item, now):
             return
         match item:
             case n.Greeted(goes_on):
@@ -211,6 +220,7 @@ class Dialogue:
         """All that was written has been read: the events among it need not come again."""
         for event in self._shown:
             self._conversation.shown(event, now)
+            self._peers.shown(event)
         self._shown.clear()
 
     def _come_back(self, line: Line) -> bool:
@@ -275,9 +285,11 @@ class Dialogue:
         if item.status == "LOGGED_OUT":
             if item.text and not self._leaving:
                 self._show((item.text,))
-            self.status = 1 if self._script and (self._refused or self._files.refused) else 0
+            refused = self._refused or self._files.refused or self._peers.refused
+            self.status = 1 if self._script and refused else 0
             return
         self._show(error(item.text))
+        self._peers.leave()
         pending = len(self._conversation.outbox.pending)
         if pending:
             self._show(say.unsent(pending))
@@ -333,6 +345,12 @@ class Dialogue:
     def _break(self, _fields: Fields, _now: float) -> None:
         self._drop()
 
+    def _private(self, fields: Fields, now: float) -> None:
+        self._peers.private(str(fields["user"]), str(fields["text"]), now)
+
+    def _stop_private(self, fields: Fields, _now: float) -> None:
+        self._peers.stop(str(fields["user"]))
+
     def _to(self, fields: Fields, now: float) -> None:
         self.destination.go(str(fields.get("place", "")), now)
 
@@ -347,4 +365,5 @@ class Dialogue:
 LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
     "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to,
     "cheque": Dialogue._cheque,
+    "private": Dialogue._private, "stopprivate": Dialogue._stop_private,
 }  # fmt: skip

@@ -22,10 +22,12 @@ from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
 from chatlib.client.link import Alarm, Link
 from chatlib.client.memory import FileMemory, default_folder
+from chatlib.client.peers import Peers
 from chatlib.client.transfers import TransferQueue
 from chatlib.program import commandline, running
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
+from chatlib.program.peertalk import PeerTalk
 from chatlib.reactor.loop import Loop
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.operator import Operator, Prompt
@@ -46,6 +48,7 @@ class Options:
     history: bool = True
     downloads: Path = Path()
     admin: bool = False
+    listen: int | None = 0  # the port for private connections; 0: any free one; None: none
 
 
 def _raise(fault: BaseException) -> None:
@@ -71,11 +74,16 @@ class Program(Operator):
             self._conversation, self._transfers, teletype.print, options.downloads, bars=teletype.drawn
         )
         self._cheques = Cheques(self._conversation, self._memory.beside, self._complain)
+        self._peers = Peers(self._loop, self._conversation, lambda: self._link.local, listen=options.listen)
+        private = PeerTalk(
+            self._conversation, self._peers, teletype.print, time.time, times=teletype.drawn, script=not person
+        )
         self._dialogue = Dialogue(
             self._conversation,
             teletype.print,
             self._link.drop,
             self._files,
+            private,
             time.time,
             user=options.user,
             columns=lambda: teletype.columns,
@@ -92,7 +100,7 @@ class Program(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
-        closing = (self._memory.close, self._cheques.close, self._link.close, self._transfers.stop)
+        closing = (self._memory.close, self._cheques.close, self._link.close, self._transfers.stop, self._peers.stop)
         if not running.run(self._loop, self._teletype, self._leave, *closing):
             return 1
         if self._unread:
@@ -113,6 +121,8 @@ class Program(Operator):
             self._teletype.proceed()  # no line is taken, but Ctrl+C is heard
         while not self._waits:
             for item in self._conversation.take_news():
+                if self._peers.heard(item):
+                    continue
                 self._dialogue.heard(item, self._loop.now)
                 if isinstance(item, n.LoggedIn) and not item.again:
                     self._logged_in()
@@ -139,6 +149,7 @@ class Program(Operator):
     def _show(self) -> None:
         if self._conversation.state is None and self._conversation.user and self._conversation.wanted:
             self._alarm.set(self._loop.now + 1.0)  # the seconds in the prompt
+        self._alarm.set(self._dialogue.wake_at)
         self._teletype.set_status(self._files.status(self._loop.now))
         if self._files.busy:
             self._conversation.active(self._loop.now)
@@ -172,7 +183,7 @@ class Program(Operator):
 
     def interrupted(self) -> None:
         """Ctrl+C leaves a question, else the program."""
-        if not self._dialogue.back_out():
+        if not self._dialogue.back_out(self._loop.now):
             self._leave()
 
     def end_typed(self) -> None:

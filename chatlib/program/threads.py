@@ -103,7 +103,9 @@ class SeenThreads:
     def follow(self, command: str, rest: str, users: Names) -> list[str] | None:
         """What the rest of a command about threads may become; None: not for this class."""
         if command == "to":
-            places = [*(f"#{title}" for title in self.titles.beginning("")), *users.beginning(""), "all"]
+            people = users.beginning("")
+            places = [*(f"#{title}" for title in self.titles.beginning("")), *people, "all"]
+            places += [f"@{name}" for name in people]
             return starting(rest, places)
         title, blank, begun = rest.partition(" ")
         if not blank:

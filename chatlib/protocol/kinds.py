@@ -173,10 +173,11 @@ TITLE = Kind(
 )
 DESTINATION = Kind(
     "destination",
-    'a user\'s name, "#" and a thread\'s title, or "all"',
-    _is_place,
+    'a user\'s name, "@" and a user\'s name, "#" and a thread\'s title, or "all"',
+    lambda value: _is_place(value) or (type(value) is str and value[:1] == "@" and words.is_name(value[1:])),
 )
-PLACE = Kind("place", DESTINATION.allowed, _is_place, _place)  # that stands beside a count
+# That stands beside a count.
+PLACE = Kind("place", 'a user\'s name, "#" and a thread\'s title, or "all"', _is_place, _place)
 TEXT = Kind(
     "text",
     "a text of 1 to 4,096 characters without control characters, with at most"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,11 @@ def free_port() -> int:
 class Server:
     """A process that can be killed and started again on the same port and home."""
 
-    def __init__(self, home: Path, users: dict[str, str] = USERS, **parameters: object) -> None:
-        self.home = home
+    def __init__(
+        self, home: Path, users: dict[str, str] = USERS, *, hasty: float = 0, **parameters: object
+    ) -> None:
+        """`hasty`: whoever is asked for an address has that many seconds to answer."""
+        self.home, self._hasty = home, hasty
         home.mkdir()
         parameters = {"SCRAM_ITERATIONS": 4096, "RATE_LIMIT": 0, **parameters}
         (home / "para.txt").write_text("".join(f"{name} {value}\n" for name, value in parameters.items()))
@@ -48,8 +52,9 @@ class Server:
         self.start()
 
     def start(self) -> None:
+        hasty = [str(ROOT / "tests" / "client" / "hasty.py"), str(self._hasty)] if self._hasty else []
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "server.py"), str(self.port), "--home", str(self.home)],
+            [sys.executable, *hasty, str(ROOT / "server.py"), str(self.port), "--home", str(self.home)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -86,7 +91,7 @@ def house(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts a server with these parameters."""
     started: list[Server] = []
 
-    def start(users: dict[str, str] = USERS, **parameters: object) -> Server:
+    def start(users: dict[str, str] = USERS, **parameters: Any) -> Server:
         started.append(Server(tmp_path / f"home{len(started)}", users, **parameters))
         return started[-1]
 

@@ -13,12 +13,14 @@ from chatlib.client.transfers import TransferQueue
 from chatlib.program import commandline
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
+from chatlib.program.peertalk import PeerTalk
 from chatlib.program.sentences import book
 from chatlib.program.sentences.book import Sentences, says
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import TABLE, Field, Row
 from chatlib.reactor.loop import Loop
 from chatlib.terminal.screen import Part
+from tests.client.fake_peers import FakePeers
 from tests.client.fake_server import Wire
 
 
@@ -36,8 +38,10 @@ class Person:
         self.loop = Loop(on_fault=_raise)
         self.transfers = TransferQueue(self.loop, self.wire.conversation, lambda: None)
         self.files = FileTalk(self.wire.conversation, self.transfers, self.print, Path())
+        self.peers = FakePeers()
+        private = PeerTalk(self.wire.conversation, self.peers, self.print, lambda: 1_700_000_000.0, script=script)
         self.dialogue = Dialogue(
-            self.wire.conversation, self.print, self.wire.cut, self.files, lambda: 1_700_000_000.0, user=user,
+            self.wire.conversation, self.print, self.wire.cut, self.files, private, lambda: 1_700_000_000.0, user=user,
             window=window, script=script,
         )  # fmt: skip
         self._listen()
@@ -51,7 +55,7 @@ class Person:
 
     def presses_ctrl_c(self) -> None:
         self.transcript.append(self._prompt() + "^C")
-        if not self.dialogue.back_out():
+        if not self.dialogue.back_out(self.wire.now):
             self.dialogue.leave(self.wire.now)
         self._listen()
 
@@ -73,13 +77,13 @@ class Person:
         while True:
             self.wire.run()
             news, self.wire.news = self.wire.news, []
-            news += conversation.take_news()
+            news += conversation.take_news() + self.peers.take_news()
             for item in news:
                 self.dialogue.heard(item, self.wire.now)
             self.dialogue.was_read(self.wire.now)
             if not news:
                 self.dialogue.rest(self.wire.now)
-                if not self.wire.conversation.has_news:
+                if not self.wire.conversation.has_news and not self.peers.news:
                     break
 
     def types(self, *typed: str) -> None:

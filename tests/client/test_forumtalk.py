@@ -104,7 +104,7 @@ def test_wrong_syntax_shows_the_right_one() -> None:
                  "RMV", "to a b", "to #", "to #nö")  # fmt: skip
     said = [line for line in person.read().splitlines() if not line.startswith("bob>")]
     title = "<title> must be a thread's title: one word of 1 to 64 letters, digits and !@#$%.?,."
-    place = '<place> must be a user\'s name, "#" and a thread\'s title, or "all".'
+    place = '<place> must be a user\'s name, "@" and a user\'s name, "#" and a thread\'s title, or "all".'
     assert said == [
         "Error! Usage: crt <title>", "Error! Usage: crt <title>", "Error! Usage: msg <title> <text>",
         "Error! Usage: dlt <title> <number>", "Error! <number> must be a whole number from 1.",
@@ -478,8 +478,9 @@ def test_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed("dwn party ") == [] == completed("dwn nothing ")
     assert completed("upd plans n") == ["upd plans notes.txt "]
     assert completed("to #p") == ["to #plans", "to #party"]
-    assert completed("to ") == ["to #plans", "to #party", "to Mia", "to all"]
+    assert completed("to ") == ["to #plans", "to #party", "to Mia", "to all", "to @Mia"]
     assert completed("to m") == ["to Mia"]
+    assert completed("to @") == ["to @Mia"]
 
 
 def test_titles_are_found_by_what_is_done() -> None:

@@ -4,7 +4,7 @@ What can be done with them is in :mod:`.book`. A test fails when a command that 
 server sends, has no sentence.
 """
 
-from chatlib.program.sentences import admin, bank, book, entry, files, forum, history, peers, talk
+from chatlib.program.sentences import admin, bank, book, entry, files, forum, history, peers, private, talk
 
-for _feature in (entry, admin, talk, files, forum, bank, peers, history):
+for _feature in (entry, admin, talk, files, forum, bank, peers, private, history):
     book.add(_feature.SENTENCES)

@@ -29,6 +29,6 @@ ROWS = (
     Row("follow", "hear what happens in a thread", (_TITLE,), runs=Runs.CHANGES),
     Row("unfollow", "hear nothing more of a thread", (_TITLE,), runs=Runs.CHANGES),
     Row("following", "the threads that you follow", (_AFTER,)),
-    Row("to", "where lines without a command go: #title, a user, or all; alone: nowhere",
+    Row("to", "where lines without a command go: #title, ann, @ann (directly), all, or nowhere",
         (Field("place", kinds.DESTINATION, required=False),), role=Role.LOCAL),
 )  # fmt: skip

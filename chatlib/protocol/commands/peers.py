@@ -6,6 +6,9 @@ from chatlib.protocol import kinds
 from chatlib.protocol.commands.table import AFTER, USER, Field, Role, Row, Runs
 
 ROWS = (
+    Row("private", "send a text from machine to machine to a user, who has to agree",
+        (USER, Field("text", kinds.TEXT)), role=Role.LOCAL),
+    Row("stopprivate", "end the direct connection with a user", (USER,), role=Role.LOCAL),
     Row("getaddress", "ask a user, who is asked in turn, for an address for a private chat", (USER,)),
     Row("yes", "let a user who has asked have your address", (USER,)),
     Row("no", "refuse it", (USER,)),
