@@ -134,7 +134,7 @@ def test_an_ordinary_user_of_that_name_stays_one(house: House) -> None:
     world = house.server.world
     world.effects = []
     add_account(world, 1, "Admin", V)
-    house.server.effects.carry_out(1, world.effects)
+    house.server.effects.carry_out(world.effects, None)
     house.stop()
     house.restart()
     admin = house.login("admin")
