@@ -370,6 +370,8 @@ class Conversation:
             remembered = self.outbox.memory.open(self._epoch, self.user)
             self.seen = self._received = remembered.seen
             self.outbox.recall(remembered.outbox)
+        since = integer_of(reply, "since")  # what other sessions had seen before this one began is not missed here
+        self.seen, self._received = max(self.seen, since), max(self._received, since)
         self._unread = integer_of(reply, "unread")
         self.state = State.ONLINE
         self.tell(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending)))

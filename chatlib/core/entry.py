@@ -151,7 +151,8 @@ def login(world: World, lsn: int, command: Command) -> Reply:
         world.effects.append((ANNOUNCE, user, news_of(world, account)))
     for each in replaced:
         world.effects.append((END, user, (each.login, "REPLACED", f"You logged in again from {address}.")))
-    return {"status": "OK", "user": account.name, "unread": world.unread(account, since), "seq": lsn}
+    shared = {"since": since} if world.parameters["DUPLICATE_LOGIN"] == "share" else {}
+    return {"status": "OK", "user": account.name, "unread": world.unread(account, since), **shared, "seq": lsn}
 
 
 def wrong_password(world: World, _lsn: int, command: Command) -> Reply:

@@ -19,7 +19,8 @@ class Acknowledged:
     def __init__(self, world: World, delivery: Delivery, submit: Callable[[Command], None]) -> None:
         self._world, self._delivery, self._submit = world, delivery, submit
         self._silent: dict[Session, None] = {}  # those that have never acknowledged anything
-        self._said: dict[Session, None] = {}  # those whose clients acknowledged something in this second
+        self._said: dict[Session, None] = {}  # those whose clients acknowledged something in this second,
+        self._left: dict[str, int] = {}  # and by user, what was acknowledged in it by sessions that are over
         self._gathered = 0  # LSN up to which it was looked at who has seen what
 
     def come(self, session: Session) -> None:
@@ -30,14 +31,17 @@ class Acknowledged:
     def leave(self, session: Session) -> None:
         """It is over."""
         self._silent.pop(session, None)
+        if session in self._said:
+            del self._said[session]
+            self._left[session.user] = max(self._left.get(session.user, 0), session.reader.acked)
 
     def upto(self, session: Session) -> int:
         """Up to which seq this session was shown everything."""
         return session.reader.seen(self._delivery.flushed)
 
     def seen(self, user: str) -> int:
-        """Up to which seq a user who is online has seen everything: it is enough when one session has shown it."""
-        return max((self.upto(session) for session in self._delivery.of(user)), default=0)
+        """Up to which seq a user has seen everything, if the world may not know yet: one session is enough."""
+        return max([self._left.get(user, 0), *map(self.upto, self._delivery.of(user))])
 
     def acknowledge(self, session: Session, seq: int) -> None:
         """Its client has shown everything up to `seq`."""
@@ -51,7 +55,7 @@ class Acknowledged:
     def gather(self, at: float) -> None:
         """One record at most says who has seen what since the last one. For once a second."""
         said, self._said = self._said, {}
-        seen: dict[str, int] = {}
+        seen, self._left = self._left, {}
         for session in said:
             seen[session.user] = max(seen.get(session.user, 0), session.reader.acked)
         flushed = self._delivery.flushed

@@ -113,8 +113,8 @@ class Proving:
         self._seats.enters(session, proof.user)
         fields: dict[str, Any] = {"user": proof.user}
         earlier = self._sessions_of(proof.user)
-        if earlier:
-            fields["seen"] = self._acknowledged.seen(proof.user)  # before one is replaced: that is not told again
+        if seen := self._acknowledged.seen(proof.user):  # before one is replaced: that is not told again
+            fields["seen"] = seen
         if "seen" in request:
             # From the first event on: its connection may break before it could say alive.
             session.reader.acknowledges = True

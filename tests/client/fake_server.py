@@ -29,6 +29,7 @@ class FakeServer:
         self.active: list[bool] = []  # what each alive said of it
         self.seq = 0
         self.clients: list[str] = []
+        self.begins = 0  # later than which seq a session is given everything
         self.mute = False  # hears, and says nothing
         self.online = False
         self.connect()
@@ -106,7 +107,7 @@ class FakeServer:
         assert self._exchange is not None
         waiting = [{**event, "offline": True} for event in self.mail if event["seq"] > self.acknowledged]
         return {"status": "OK", "scram": proven, "user": self._exchange.user, "unread": len(waiting), "seq": self.seq,
-                "then": waiting}  # fmt: skip
+                "since": self.begins, "then": waiting}  # fmt: skip
 
     def _deregister(self, request: dict[str, Any]) -> dict[str, Any]:
         proven = self._prove(request)

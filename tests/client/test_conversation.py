@@ -74,6 +74,18 @@ def test_who_comes_back_says_so_to_a_server_that_lets_a_user_have_several_sessio
     assert ["resume" in login for login in logins] == [False, shares]
 
 
+def test_what_other_sessions_had_seen_before_this_one_began_is_not_missed_here() -> None:
+    wire = new_wire()
+    wire.server.hello["sessions"] = 8
+    wire.server.begins = 40
+    wire.log_in()
+    assert wire.conversation.seen == 40
+    wire.cut()
+    wire.connect()
+    again = [request for request in wire.server.requests if request.get("resume")]
+    assert [login["seen"] for login in again] == [40]
+
+
 def test_an_unknown_user_and_a_wrong_password() -> None:
     wire = new_wire()
     wire.connect()

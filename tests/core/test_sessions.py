@@ -20,13 +20,13 @@ def shared() -> Stage:
 def test_presence_is_the_firsts_coming_and_the_lasts_going(shared: Stage) -> None:
     shared.play("""
         > login user=bob
-        < OK user=Bob unread=0 seq=3
+        < OK user=Bob unread=0 since=2 seq=3
           nobody <- presence user=Bob online=True
         > login user=alice client=desk
-        < OK user=Alice unread=0 seq=4
+        < OK user=Alice unread=0 since=1 seq=4
           bob <- presence user=Alice online=True
         > login user=alice client=laptop
-        < OK user=Alice unread=0 seq=5
+        < OK user=Alice unread=0 since=1 seq=5
         > save
         > depart user=alice session=4
         < OK
@@ -48,16 +48,16 @@ def test_presence_is_the_firsts_coming_and_the_lasts_going(shared: Stage) -> Non
 def test_no_more_sessions_than_allowed(shared: Stage) -> None:
     shared.play("""
         > login user=alice
-        < OK user=Alice unread=0 seq=3
+        < OK user=Alice unread=0 since=1 seq=3
           nobody <- presence user=Alice online=True
         > login user=alice client=phone
-        < OK user=Alice unread=0 seq=4
+        < OK user=Alice unread=0 since=1 seq=4
         > login user=alice
-        < OK user=Alice unread=0 seq=5
+        < OK user=Alice unread=0 since=1 seq=5
         > login user=alice
         < TOO_MANY_SESSIONS: "Alice" has 3 sessions open already: log out of one first.
         > login user=alice client=phone
-        < OK user=Alice unread=0 seq=7
+        < OK user=Alice unread=0 since=1 seq=7
           alice (login 4) ends: REPLACED: You logged in again from 10.0.0.1.
         > deregister user=alice
         < ALREADY_ONLINE: "Alice" is logged in: log out there first.
@@ -75,12 +75,12 @@ def test_a_session_takes_no_second_seat(shared: Stage) -> None:
 def test_what_is_sent_in_one_session_the_others_hear(shared: Stage) -> None:
     shared.play("""
         > login user=alice
-        < OK user=Alice unread=0 seq=3
+        < OK user=Alice unread=0 since=1 seq=3
           nobody <- presence user=Alice online=True
         > alice: message to=bob text='nobody else is here'
         < OK seq=4 delivered=False
         > login user=alice
-        < OK user=Alice unread=0 seq=5
+        < OK user=Alice unread=0 since=1 seq=5
         > alice: message to=bob text='"hi" ✓'
         < OK seq=6 delivered=False
           alice elsewhere <- sent seq=6 to=Bob: "hi" ✓
@@ -108,7 +108,7 @@ def test_one_is_ended_from_another(shared: Stage) -> None:
         > alice: logout number=1
         < NO_SUCH_SESSION: You have no session 1.
         > login user=alice client=d
-        < OK user=Alice unread=0 seq=9
+        < OK user=Alice unread=0 since=1 seq=9
         > alice: logout number=4
         < OK number=4
           alice (login 9) ends: LOGGED_OUT: You logged out here from another session of yours.
@@ -170,17 +170,17 @@ def test_who_comes_back_goes_on_where_it_was_and_who_begins_anew_where_any_has_b
         < OK seq=6 delivered=True
           alice <- message seq=6 from=Bob: two
         > login user=alice client=laptop seen=5
-        < OK user=Alice unread=1 seq=7
+        < OK user=Alice unread=1 since=5 seq=7
         > seen seen='{"alice":6}'
         < OK
         > login user=alice client=desk resume=4
-        < OK user=Alice unread=2 seq=9
+        < OK user=Alice unread=2 since=4 seq=9
           alice (login 4) ends: REPLACED: You logged in again from 10.0.0.1.
         > login user=alice client=phone
-        < OK user=Alice unread=0 seq=10
+        < OK user=Alice unread=0 since=6 seq=10
         > alice unread
         = 0
         > login user=alice client=desk resume=999
-        < OK user=Alice unread=0 seq=11
+        < OK user=Alice unread=0 since=6 seq=11
           alice (login 9) ends: REPLACED: You logged in again from 10.0.0.1.
     """)
