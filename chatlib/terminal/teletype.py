@@ -182,6 +182,7 @@ class Teletype:
         self._say_dropped()
         self._unseen = 0
         self._follow_prompt()
+        self._invite()
         self._display.flush()
         self._printer.flush()
         if self._printer.failure:
@@ -192,10 +193,14 @@ class Teletype:
         """Before the next key is looked at: it may be one of a password."""
         prompt = self._operator.prompt
         self._editor.keep_history = self.drawn and not prompt.question
+        self._display.set_prompt(prompt.text, prompt.note, prompt.secret)
+
+    def _invite(self) -> None:
+        """What stands for all prompts where lines are plain, below what was printed before."""
+        prompt = self._operator.prompt
         if self.present and not self._invited and prompt.text and not prompt.question:
             self._invited = True
             self._display.print("You can type now.")
-        self._display.set_prompt(prompt.text, prompt.note, prompt.secret)
 
     def _say_dropped(self) -> None:
         if self._dropped:
