@@ -11,15 +11,17 @@ from os.path import commonprefix
 from typing import NamedTuple
 
 from chatlib.protocol.text import printable
+from chatlib.terminal.width import display_width
 
 _HEAD = re.compile(r"[^ /]*\Z")  # what they have in common, and what is not shown of each
 
 
 class Offered(NamedTuple):
-    """What a person can choose from: the names, without what they all begin with, and the index of the one chosen."""
+    """What a person can choose from."""
 
-    names: tuple[str, ...]
-    chosen: int | None
+    names: tuple[str, ...]  # without what they all begin with
+    widest: int  # columns that the widest of them takes
+    chosen: int | None  # index into names
 
 
 class Candidates:
@@ -28,6 +30,7 @@ class Candidates:
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = list(dict.fromkeys(lines))
         self._chosen: int | None = None
+        self._offered: Offered | None = None  # made once: there may be very many
 
     @property
     def common(self) -> str:
@@ -37,11 +40,12 @@ class Candidates:
     @property
     def offered(self) -> Offered | None:
         """What is to be chosen from; None: there is no choice."""
-        if len(self.lines) < 2:
-            return None
-        common = self.common[:-1] if self.common in self.lines else self.common  # so that something is left of each
-        head = len(_HEAD.sub("", common))
-        return Offered(tuple(printable(line[head:]).rstrip() for line in self.lines), self._chosen)
+        if self._offered is None and len(self.lines) > 1:
+            common = self.common[:-1] if self.common in self.lines else self.common  # so that something is left of each
+            head = len(_HEAD.sub("", common))
+            names = tuple(printable(line[head:]).rstrip() for line in self.lines)
+            self._offered = Offered(names, max(map(display_width, names)), None)
+        return self._offered and self._offered._replace(chosen=self._chosen)
 
     def turn(self, step: int) -> str:
         """The next one, or the one before."""

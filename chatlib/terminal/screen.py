@@ -300,7 +300,7 @@ def _searching(search: Find) -> str:
 def choices(offered: Offered, columns: int, height: int) -> list[tuple[Part, ...]]:
     """What Tab goes round, as rows of a table, the one chosen in reverse; of more than `height`, those around it."""
     names = offered.names
-    cell = min(max(map(display_width, names)) + 2, columns)
+    cell = min(offered.widest + 2, columns)
     across = max(1, columns // cell)
     height = min(height, -(-len(names) // across))
     if height < 1:

@@ -133,7 +133,7 @@ def test_what_can_be_undone_is_bounded() -> None:
 def test_of_each_candidate_the_part_is_offered_that_tells_it_from_the_others(
     lines: list[str], names: tuple[str, ...]
 ) -> None:
-    assert Candidates(lines).offered == Offered(names, None)
+    assert Candidates(lines).offered == Offered(names, max(map(len, names)), None)
 
 
 def test_one_candidate_is_no_choice() -> None:
@@ -156,5 +156,5 @@ NAMES = tuple(f"user{number}" for number in range(10))
 def test_as_many_candidates_as_there_is_room_for(
     chosen: int | None, columns: int, height: int, rows: list[str]
 ) -> None:
-    found = choices(Offered(NAMES, chosen), columns, height)
+    found = choices(Offered(NAMES, 5, chosen), columns, height)
     assert ["".join(map(shown, row)) for row in found] == rows
