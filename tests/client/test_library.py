@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,24 @@ def test_two_talk(server: Server) -> None:
             ann.unblock("bob")
             assert bob.broadcast("all")["undelivered"] == 0
             assert texts(ann, 1) == ["all"]
+
+
+def test_several_sessions_of_one_user(house: Callable[..., Server]) -> None:
+    server = house(DUPLICATE_LOGIN="share")
+    with client(server, "ann") as desk, client(server, "ann") as laptop, client(server, "bob") as bob:
+        desk.message("bob", "from the desk")
+        bob.message("ann", "for both")
+        assert texts(bob, 1) == ["from the desk"] and texts(desk, 1) == ["for both"]
+        told = [event for _, event in zip(range(3), laptop.events(timeout=LIMIT), strict=False)]
+        sent = next(event for event in told if event["event"] == "sent")
+        assert (sent["to"], sent["text"]) == ("bob", "from the desk")
+        here = [session["here"] for session in laptop.sessions()]
+        assert here == [False, True]
+        laptop.logout(1)
+        with pytest.raises(Disconnected) as over:
+            desk.sessions()
+        assert over.value.status == "LOGGED_OUT"
+        assert [session["number"] for session in laptop.sessions()] == [2]
 
 
 def test_a_bot(server: Server) -> None:
