@@ -148,9 +148,10 @@ class Conversation:
         """After Idle: comes back."""
         self.wanted = self.wanted or (bool(self.user) and self.ended is None)
 
-    def request(self, action: str, fields: Fields, now: float, key: str | None = None) -> Request:
-        """Asks something of the server → Answered, at once or after the next login."""
-        request = Request(action, fields, key)
+    def request(self, action: str, fields: Fields, now: float, key: str | None = None, most: int = 0) -> Request:
+        """Asks something of the server → Answered, at once or after the next login. Of a long answer no more pages are
+        asked for when there are `most` items."""
+        request = Request(action, fields, key, most=most)
         self.outbox.add(request)
         self.wake()
         if self.state is State.ONLINE:

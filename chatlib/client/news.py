@@ -49,6 +49,7 @@ class Request:
     key: str | None = None
     page: Fields = field(default_factory=dict)  # a long answer: which page is asked for,
     parts: list[object] = field(default_factory=list)  # and what the pages before it held
+    most: int = 0  # no further page is asked for when there are so many items; 0: all are
 
     def message(self) -> Fields:
         """What goes over the wire, but for the ``id``."""

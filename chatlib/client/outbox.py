@@ -120,6 +120,8 @@ def _turn_page(request: Request, reply: Fields) -> bool:
         page["count"] = left = asked - len(request.parts) - len(items)
         if left <= 0:
             return False
+    if request.most and len(request.parts) + len(items) >= request.most:
+        return False
     request.parts, request.page = _joined(request, items), page
     return True
 

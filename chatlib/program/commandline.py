@@ -5,17 +5,20 @@ All of it is made from the command table. Pure functions. Must not know screens,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from chatlib.program.sentences.book import Line, error
+from chatlib.program.yesorno import begins_answer
 from chatlib.protocol import kinds
-from chatlib.protocol.commands import Role, Row, UsageError, find, parse, typed_by, usage
+from chatlib.protocol.commands import TABLE, Role, Row, UsageError, find, parse, typed_by, usage
 from chatlib.terminal import completion
 from chatlib.terminal.completion import Names, starting
 from chatlib.terminal.screen import style
 from chatlib.terminal.width import explained
 
 ROLES = (Role.USER, Role.LOCAL)
+_SLASH = re.compile(r"/\w+(\s|$)")  # and not a path
 _SAID = (kinds.TEXT, kinds.MEMO, kinds.CHEQUE)  # what only the one who reads it should know
 
 
@@ -23,7 +26,7 @@ _SAID = (kinds.TEXT, kinds.MEMO, kinds.CHEQUE)  # what only the one who reads it
 
 
 def no_help(name: str) -> Line:
-    return error(f'There is no command "{name}". Type "help" for what there is.')
+    return error(TABLE.unknown("There is no command {}.", name, *ROLES))
 
 
 def help_lines(name: str, columns: int = 0) -> list[Line]:
@@ -47,6 +50,16 @@ def help_lines(name: str, columns: int = 0) -> list[Line]:
     lines += [(f"The same: {usage(row, other)}",) for other in row.names if other != called]
     lines += [(f"<{field.name}> is {field.kind.allowed}.",) for field in row.typed if not field.kind.option]
     return lines
+
+
+def is_text(line: str) -> bool:
+    """Whether a line, typed where lines without a command go to somebody, is one of those.
+
+    What begins with a slash was meant as a command, and is not said to anybody when it is none.
+    """
+    if line[0].isspace() or begins_answer(line):
+        return True
+    return find(line, *ROLES) is None and _SLASH.match(line) is None
 
 
 # The history on disk.

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from chatlib.client import news as n
 from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
-from chatlib.client.news import Fields, News
+from chatlib.client.news import Fields, News, Request
 from chatlib.program.banktalk import BankTalk
-from chatlib.program.commandline import ROLES, help_lines, no_help
+from chatlib.program.commandline import ROLES, help_lines, is_text, no_help
 from chatlib.program.destination import Destination
 from chatlib.program.filetalk import COMMANDS, FileTalk
 from chatlib.program.forumtalk import ForumTalk
@@ -26,10 +26,9 @@ from chatlib.program.sentences import book
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences import forum as say_forum
 from chatlib.program.sentences.book import Line, error
-from chatlib.program.yesorno import begins_answer
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import Role, UsageError, find, parse
-from chatlib.terminal.completion import Names
+from chatlib.terminal.completion import MOST_NAMES, Names
 from chatlib.terminal.operator import Prompt
 
 
@@ -77,6 +76,7 @@ class Dialogue:
         self._window = window
         self._script = script
         self._questions = Questions(conversation, write, self.leave, user, script)
+        self._everyone: Request | None = None  # who is registered, asked for completion
         self._refused = False  # something that was asked for was refused
         self._ending = False  # the input has ended: leave when the replies are there
         self._leaving = False
@@ -116,7 +116,7 @@ class Dialogue:
             self._conversation.wake()
         if self._peers.answers(text, now) or not text.strip():
             return
-        if self.destination.place and (text[0].isspace() or begins_answer(text) or find(text, *ROLES) is None):
+        if self.destination.place and is_text(text):
             self._say(text.strip(), now)
         else:
             self._command(text.strip(), now)
@@ -132,6 +132,7 @@ class Dialogue:
 
     def refresh(self, now: float) -> None:
         """Asks what completion should know."""
+        self._everyone = self._conversation.request("list_users", {}, now, most=MOST_NAMES)
         self._files.refresh(now)
         self._forum.refresh(now)
 
@@ -256,6 +257,10 @@ class Dialogue:
         if action == "register" and status == "OK" and "verifier" not in fields:
             self._questions.name_is_free()
             return
+        if item.request is self._everyone:  # nobody has asked to see them
+            users = [str(each.get("user")) for each in book.items(reply) if isinstance(each, dict)]
+            self.names.know(user for user in users if user != self._conversation.user)
+            return
         if self._forum.answered(item, now) or self._bank.answered(item, now) or self.destination.answered(item):
             self._refused |= status != "OK"
             return
@@ -345,6 +350,14 @@ class Dialogue:
     def _break(self, _fields: Fields, _now: float) -> None:
         self._drop()
 
+    def _me(self, fields: Fields, now: float) -> None:
+        if self.destination.place:
+            self._say(f"{book.ME}{fields['text']}", now)
+        else:
+            self._refused = True
+            self._show(error(say_forum.NOWHERE))
+            self._show(say_forum.PLACELESS)
+
     def _private(self, fields: Fields, now: float) -> None:
         self._peers.private(str(fields["user"]), str(fields["text"]), now)
 
@@ -364,6 +377,7 @@ class Dialogue:
 # What never leaves the client, by the name of its row.
 LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
     "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to,
+    "/me": Dialogue._me,
     "cheque": Dialogue._cheque,
     "private": Dialogue._private, "stopprivate": Dialogue._stop_private,
 }  # fmt: skip

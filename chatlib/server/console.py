@@ -23,7 +23,7 @@ from chatlib.server.introductions import Where
 from chatlib.server.listings import Listings
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
-from chatlib.storage.parameters import PARAMETERS, Parameter, find
+from chatlib.storage.parameters import PARAMETERS, Parameter, find, like
 from chatlib.storage.serverlog import ServerLog
 from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.screen import style
@@ -112,7 +112,11 @@ class Console(Operator):
         try:
             command, fields = commands.parse(line, Role.ADMIN)
         except UsageError as wrong:
+            known = commands.find(line, Role.ADMIN) or commands.TABLE.like(line.split(), Role.ADMIN)
+            meant = None if known else like(line.strip())
             self.say(f"Error! {wrong}")
+            if meant:
+                self.say(f'Or did you mean the parameter "{meant.name}"?')
             return
         self._log.write(f"{self._name}: {command.name}")
         _CARRY_OUT[command.name](self, fields)
@@ -208,7 +212,9 @@ class Console(Operator):
     def _ask_change(self, fields: Fields) -> None:
         parameter = find(fields["name"])
         if parameter is None:
-            self.say(f"Error! There is no parameter {fields['name']!r}. There are: {', '.join(PARAMETERS)}.")
+            close = like(fields["name"])
+            hint = f'Did you mean "{close.name}"?' if close else f"There are: {', '.join(PARAMETERS)}."
+            self.say(f'Error! There is no parameter "{fields["name"]}". {hint}')
         elif "value" in fields:
             self._change(parameter, fields["value"])
         else:
@@ -285,7 +291,7 @@ class Console(Operator):
         if "command" in fields:
             found = commands.find(fields["command"], Role.ADMIN)
             if found is None:
-                self.say(f'Error! There is no command "{fields["command"]}". Type "help" for what there is.')
+                self.say(f"Error! {commands.TABLE.unknown('There is no command {}.', fields['command'], Role.ADMIN)}")
                 return
             shown = [found[0]]
         for command in shown:

@@ -6,7 +6,6 @@ sample users are here, too.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from chatlib.core.world import Command, World
 from chatlib.protocol.scram import MECHANISM, ScramError, make_verifier, parse_verifier, saslprep
 from chatlib.protocol.text import ADMIN, RESERVED, counted, fold, is_name
 from chatlib.storage.edited import EditedFile, Line
-from chatlib.storage.parameters import PARAMETERS, defaults, find, template
+from chatlib.storage.parameters import PARAMETERS, defaults, find, like, template
 from chatlib.storage.textfile import FileError
 
 # These users come with the program, so that it can be tried at once. Their passwords are public.
@@ -124,8 +123,7 @@ class EditedFiles:
         return found
 
     def _unknown(self, line: Line) -> str:
-        close = difflib.get_close_matches(line.name.upper(), [name.upper() for name in PARAMETERS], 1)
-        meant = find(close[0]) if close else None
+        meant = like(line.name)
         hint = f"; {meant.name} perhaps?" if meant else ""
         return f"{self.parameters.path}, line {line.number}: there is no parameter {line.name[:64]!r}{hint}"
 

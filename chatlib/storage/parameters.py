@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -119,6 +120,12 @@ _FOLDED = {name.lower(): parameter for name, parameter in PARAMETERS.items()}
 def find(name: str) -> Parameter | None:
     """The parameter of that name, whatever its case."""
     return _FOLDED.get(name.lower())
+
+
+def like(name: str) -> Parameter | None:
+    """The parameter that may have been meant by `name`."""
+    close = get_close_matches(name[:64].lower(), _FOLDED, 1)
+    return _FOLDED[close[0]] if close else None
 
 
 def defaults() -> dict[str, Any]:

@@ -77,8 +77,11 @@ def _typed(word: str, quote: str) -> str:
     return f"{quote}{word}{quote}" if quote and quote not in word and "\\" not in word else quoted(word)
 
 
+MOST_NAMES = 10_000  # that are known at once
+
+
 class Names:
-    """Names that were seen, the most recent first; capitals make no difference."""
+    """Names that were seen, the most recent first; capitals make no difference. At most MOST_NAMES, the latest."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}  # folded → as seen; the last is the most recent
@@ -87,6 +90,15 @@ class Names:
         if isinstance(name, str):
             self._names.pop(fold(name), None)
             self._names[fold(name)] = name
+            if len(self._names) > MOST_NAMES:
+                del self._names[next(iter(self._names))]
+
+    def know(self, names: Iterable[str]) -> None:
+        """Names that are there, and were not seen yet: they come behind those that were, in this order."""
+        fresh = {fold(name): name for name in names}
+        fresh = {folded: name for folded, name in fresh.items() if folded not in self._names}
+        room = MOST_NAMES - len(self._names)
+        self._names = {**dict(reversed(list(fresh.items())[:room])), **self._names}
 
     def forget(self, name: str) -> None:
         self._names.pop(fold(name), None)

@@ -561,6 +561,16 @@ def test_long_answers_are_put_together() -> None:
     assert [(page["before"], page["count"]) for page in pages[3:]] == [(8, 1), (4, 1)]
 
 
+def test_of_a_long_answer_no_more_pages_are_asked_for_than_are_wanted() -> None:
+    wire = online()
+    wire.server.scripted["list_users"] = [
+        {"status": "OK", "items": ["a", "b"], "next": "b"}, {"status": "OK", "items": ["c", "d"], "next": "d"},
+    ]  # fmt: skip
+    wire.conversation.request("list_users", {}, wire.now, most=3)
+    (item,) = wire.run()
+    assert item.reply["items"] == ["a", "b", "c", "d"] and "next" not in item.reply
+
+
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b"\xff\n", b"x" * 70_000])
 def test_a_server_that_speaks_something_else(line: bytes) -> None:
     wire = online()

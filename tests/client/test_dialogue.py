@@ -524,3 +524,33 @@ def test_a_feature_that_is_added_is_typed_answered_told_and_completed() -> None:
     finally:
         book.remove(board)
         TABLE.remove(rows)
+
+
+def test_saying_what_one_does() -> None:
+    person = logged_in()
+    person.types("/me waves", "to ann", "/me waves", "/wave", "/msg ann bye")
+    is_shown(person, """
+        bob> /me waves
+        Error! You are in no place to do that.
+        To talk without commands, type "to #TITLE" (a thread), "to NAME" (a user) or "to all" first.
+        bob> to ann
+        Lines without a command go to ann now. To leave, type "to".
+        bob ann> /me waves
+        bob ann> /wave
+        Error! Unknown command "/wave". Type "help" for what there is.
+        To say this as it stands, type a blank before it.
+        bob ann> /msg ann bye
+    """)
+    said = [request["text"] for request in person.wire.server.requests if request["action"] == "message"]
+    assert said == ["/me waves", "bye"]
+
+
+def test_tab_knows_everyone_who_is_registered() -> None:
+    person = logged_in()
+    users = [{"user": name, "online": False} for name in ("ann", "bob", "carl", "dora")]
+    person.wire.server.scripted["list_users"] = [{"status": "OK", "items": users}]
+    person.dialogue.refresh(person.wire.now)
+    person._listen()
+    assert person.read() == "\n", "nobody asked to see them"
+    complete = lambda before: commandline.complete(before, person.dialogue.seen, person.dialogue.follow)  # noqa: E731
+    assert complete("message ") == ["message ann ", "message carl ", "message dora "]

@@ -19,7 +19,7 @@ from chatlib.program.sentences import book
 from chatlib.program.sentences.book import Line, Sentences
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import TABLE, Role, typed_by, usage
-from chatlib.terminal.completion import Names
+from chatlib.terminal.completion import MOST_NAMES, Names
 from chatlib.terminal.history import HistoryFile
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
@@ -309,3 +309,40 @@ def test_no_word_of_a_text_is_ever_in_the_history_on_disk(
         history.add("whoelse")
         assert "topsecret" not in "".join(history.lines()) and history.lines()[-1] == "whoelse"
         assert b"topsecret" not in (Path(folder) / "history").read_bytes()
+
+
+@pytest.mark.parametrize(("event", "shown"), [
+    ({"event": "message", "from": "ann", "text": "/me waves"}, "* ann waves"),
+    ({"event": "broadcast", "from": "ann", "text": "/me waves"}, "* ann(broadcast) waves"),
+    ({"event": "private", "from": "ann", "text": "/me waves"}, "* ann(private, direct) waves"),
+    ({"event": "post", "thread": "plans", "number": 3, "from": "ann", "text": "/me waves"}, "#plans 3 * ann waves"),
+    ({"event": "sent", "to": "bob", "text": "/me waves"}, "→ bob: * waves"),
+    ({"event": "message", "from": "ann", "to": "bob", "text": "/me waves"}, "→ bob: * ann waves"),
+    ({"event": "message", "from": "ann", "text": "/men at work"}, "ann: /men at work"),
+])  # fmt: skip
+def test_what_somebody_does(event: dict[str, object], shown: str) -> None:
+    assert plain(book.event(event, NOON, False)) == shown
+
+
+def test_what_somebody_did_in_a_thread() -> None:
+    item = {"number": 3, "seq": 9, "from": "ann", "text": "/me waves", "edited": NOON}
+    (line,) = book.answer("rdt", {"title": "plans"}, {"status": "OK", "thread": "plans", "items": [item]}, NOON)
+    assert plain(line) == "3 * ann waves (edited)"
+
+
+@pytest.mark.parametrize(("line", "is_text"), [
+    ("hello there", True), (" whoelse", True), ("yes", True), ("/etc/passwd is a file", True), ("/ is the root", True),
+    ("whoelse", False), ("/me waves", False), ("/mgs ann secret", False), ("? message", False),
+])  # fmt: skip
+def test_what_is_said_where_lines_go_to_somebody(line: str, is_text: bool) -> None:
+    assert commandline.is_text(line) == is_text
+
+
+def test_names_are_known_before_they_are_seen_and_not_without_end() -> None:
+    some = names("bob", "carl")
+    some.know(["ann", "Bob", "dora"])
+    assert some.beginning("") == ["carl", "bob", "ann", "dora"]
+    some.know(f"u{number}" for number in range(2 * MOST_NAMES))
+    assert some.beginning("")[:6] == ["carl", "bob", "ann", "dora", "u0", "u1"]
+    some.see("eve")
+    assert len(some.beginning("")) == MOST_NAMES and some.beginning("")[:2] == ["eve", "carl"]

@@ -61,7 +61,7 @@ def test_a_row_is_well_formed(row: Row) -> None:
     assert not row.help.endswith(".")
     assert len(row.help) < 80
     for name in (row.name, *row.aliases):
-        assert re.fullmatch(r"[a-z_-]+( [a-z]+)?", name), name
+        assert re.fullmatch(r"[a-z_-]+( [a-z]+)?|/[a-z]+|[?]", name), name
     names = [field.name for field in row.fields]
     assert len(set(names)) == len(names)
     assert not set(names) & set(COMMON)
@@ -85,6 +85,7 @@ def test_what_people_know_from_elsewhere() -> None:
         "blacklist add bob": "block", "blacklist rm bob": "unblock", "block bob": "block", "unblock bob": "unblock",
         "blacklist": "blacklist", "exit": "logout", "quit": "logout", "logout": "logout", "history 0": "history",
         "wholasthr": "wholasthr", "wholasthr 5": "wholasthr", "list_users": "list_users", "broadcast x": "broadcast",
+        "/msg bob hi": "message", "/me waves": "/me", "/quit": "logout", "/help": "help", "? block": "help",
         "help": "help", "help block": "help", "break": "break", "password": "password",
     }.items():  # fmt: skip
         assert parse(typed, Role.USER, Role.LOCAL)[0].name == name
@@ -100,7 +101,7 @@ def test_only_what_comes_over_the_wire_is_an_action() -> None:
     assert {row.name for row in ACTIONS.values()} == {row.name for row in WIRE}
     assert "break" not in ACTIONS
     assert "stop" not in ACTIONS
-    assert not any(" " in name for name in ACTIONS)
+    assert all(re.fullmatch("[a-z_-]+", name) for name in ACTIONS), "what only people type is none"
     assert ACTIONS["send"] is ACTIONS["message"]
     assert ACTIONS["quit"] is ACTIONS["logout"]
 
@@ -271,7 +272,9 @@ def test_lines_typed_at_the_console(line: str, name: str, fields: dict[str, obje
         ("", 'Unknown command "". Type "help" for what there is.'),
         ("   ", 'Unknown command "".'),
         ("dance", 'Unknown command "dance". Type "help" for what there is.'),
-        ("messages bob hi", 'Unknown command "messages".'),
+        ("messages bob hi", 'Unknown command "messages". Did you mean "message"? Type "help" for what there is.'),
+        ("/mgs bob hi", 'Unknown command "/mgs". Did you mean "/msg"?'),
+        ("blacklst ad bob", 'Unknown command "blacklst". Did you mean "blacklist add"?'),
         ("x" * 500, 'Unknown command "' + "x" * 64 + '".'),
         ("stop", 'Unknown command "stop".'),  # the console's
         ("hello", 'Unknown command "hello".'),  # a client program's

@@ -109,7 +109,7 @@ def test_a_parameters_name_shows_it(house: House) -> None:
     ("change HEARTBEAT nan", "Error! HEARTBEAT must be a number from 0.1 to 86400, not 'nan'."),
     ("change REGISTRATION ajar", "Error! REGISTRATION must be open or closed, not 'ajar'."),
     ("change FSYNC never", "Error! FSYNC must be always or second, not 'never'."),
-    ("change COLOUR red", "Error! There is no parameter 'COLOUR'. There are: " + ", ".join(PARAMETERS) + "."),
+    ("change COLOUR red", 'Error! There is no parameter "COLOUR". There are: ' + ", ".join(PARAMETERS) + "."),
     ("change", "Error! Usage: change <name> [value]"),
 ])  # fmt: skip
 def test_change_with_a_value(house: House, line: str, said: str) -> None:
@@ -341,6 +341,12 @@ def test_help_and_what_is_unknown(house: House) -> None:
     assert len(house.admin("help kick")) == 1
     assert house.admin("help dance") == ['Error! There is no command "dance". Type "help" for what there is.']
     assert house.admin("dance") == ['Error! Unknown command "dance". Type "help" for what there is.']
+    assert house.admin("onlin users", "help kik", "rate_limits", "change RATELIMIT 5") == [
+        'Error! Unknown command "onlin". Did you mean "online users"? Type "help" for what there is.',
+        'Error! There is no command "kik". Did you mean "kick"? Type "help" for what there is.',
+        'Error! Unknown command "rate_limits". Type "help" for what there is.',
+        'Or did you mean the parameter "RATE_LIMIT"?',
+        'Error! There is no parameter "RATELIMIT". Did you mean "RATE_LIMIT"?']
     assert house.admin("", "   ") == []
     assert house.admin("message SEAS hi")[0].startswith("Error! Unknown command"), "the console is nobody"
     assert set(server_console._CARRY_OUT) == {command.name for command in commands.typed_by(Role.ADMIN)}

@@ -28,6 +28,8 @@ class Sentences:
     events: Mapping[str, Tells] = field(default_factory=dict)
 
 
+ME = "/me "  # a text that begins so says what its sender does
+
 REPLIES: dict[str, Says] = {}
 EVENTS: dict[str, Tells] = {}
 
@@ -103,6 +105,14 @@ def lists(show: Callable[[object], str], nothing: str) -> Says:
         return [(show(item),) for item in items(reply)] or [(nothing,)]
 
     return lines
+
+
+def spoken(sender: object, text: object, aside: str = "") -> Line:
+    """``ann: hi``, with an `aside` behind the name; of what somebody does (``/me waves``), ``* ann waves``."""
+    does = str(text).removeprefix(ME)
+    if does != text:
+        return ("* ", style(f"{sender}{aside}", "name"), f" {does}")
+    return (style(f"{sender}{aside}:", "name"), f" {text}")
 
 
 def items(reply: Fields) -> Iterable[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, error, items, lists, quiet, says, stamp
+from chatlib.program.sentences.book import Line, Sentences, error, items, lists, quiet, says, spoken, stamp
 from chatlib.protocol.text import counted, visible
 from chatlib.protocol.words import readable_size, rest_quoted
 from chatlib.terminal.screen import style
@@ -13,6 +13,7 @@ from chatlib.terminal.screen import style
 PLACELESS: Line = (
     style('To talk without commands, type "to #TITLE" (a thread), "to NAME" (a user) or "to all" first.', "dim"),
 )
+NOWHERE = "You are in no place to do that."
 AS_TEXT: Line = (style("To say this as it stands, type a blank before it.", "dim"),)
 
 
@@ -77,7 +78,7 @@ def _item(fields: Fields, now: float) -> Line:
         size = readable_size(fields.get("size"))
         return (*time, style(sender, "name"), f" uploaded {visible(str(fields['file']))} ({size})")
     edited = " (edited)" if "edited" in fields else ""
-    return (*time, f"{fields.get('number')} ", style(f"{sender}:", "name"), f" {fields.get('text')}{edited}")
+    return (*time, f"{fields.get('number')} ", *spoken(sender, fields.get("text")), edited)
 
 
 # Events.
@@ -93,9 +94,8 @@ def _by(fields: Fields) -> str:
 
 
 def _post(fields: Fields) -> Line:
-    sender = style(f"{fields.get('from')}:", "name")
     edited = " (edited)" if "edited" in fields else ""
-    return (*_title(fields), f"{fields.get('number')} ", sender, f" {fields.get('text')}{edited}")
+    return (*_title(fields), f"{fields.get('number')} ", *spoken(fields.get("from"), fields.get("text")), edited)
 
 
 def _edit(fields: Fields) -> Line:

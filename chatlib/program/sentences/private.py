@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, error, stamp
+from chatlib.program.sentences.book import Line, Sentences, error, spoken, stamp
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -43,7 +43,7 @@ def not_joined(user: str) -> Line:
 
 
 def _private(fields: Fields) -> Line:
-    return (style(f"{fields.get('from')}(private, direct):", "name"), f" {fields.get('text')}")
+    return spoken(fields.get("from"), fields.get("text"), "(private, direct)")
 
 
 def delivered(user: str, kind: str, said: str, now: float, times: bool) -> Line:

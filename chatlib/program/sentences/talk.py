@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import EVENTS, Line, Sentences, lists, says
+from chatlib.program.sentences.book import EVENTS, ME, Line, Sentences, lists, says, spoken
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -28,8 +28,11 @@ def _user(user: object) -> str:
 def _message(fields: Fields) -> Line:
     to = fields.get("to")  # of what one sent oneself
     if to is not None:
-        return (style(f"→ {to}:", "name"), f" {fields.get('text')}")
-    return (style(f"{fields.get('from')}:", "name"), f" {fields.get('text')}")
+        text = str(fields.get("text"))
+        does = text.removeprefix(ME)
+        who = f"* {fields['from']}" if "from" in fields else "*"
+        return (style(f"→ {to}:", "name"), f" {text}" if does == text else f" {who} {does}")
+    return spoken(fields.get("from"), fields.get("text"))
 
 
 def _sent_elsewhere(fields: Fields) -> Line:
@@ -37,7 +40,7 @@ def _sent_elsewhere(fields: Fields) -> Line:
 
 
 def _broadcast(fields: Fields) -> Line:
-    return (style(f"{fields.get('from')}(broadcast):", "name"), f" {fields.get('text')}")
+    return spoken(fields.get("from"), fields.get("text"), "(broadcast)")
 
 
 SENTENCES = Sentences(

@@ -28,10 +28,10 @@ ROWS = (
         fields=(Field("scram", kinds.SCRAM, required=False, typed=False), _VERIFIER)),
     # Not asked again: a connection that is gone has the same effect.
     Row("logout", "log out and leave; with a number: end another session of yours",
-        (Field("number", kinds.NUMBER, required=False), _SEEN), aliases=("exit", "quit", "xit"), runs=Runs.CHANGES,
-        repeats=False),
+        (Field("number", kinds.NUMBER, required=False), _SEEN), aliases=("exit", "quit", "xit", "/quit"),
+        runs=Runs.CHANGES, repeats=False),
     Row("sessions", "your sessions, with their numbers: where you are logged in"),
     Row("break", "drop the connection; the client comes back by itself", role=Role.LOCAL),
     Row("help", "what you can type, or how one command is used",
-        (Field("command", kinds.VALUE, required=False),), role=Role.LOCAL),
+        (Field("command", kinds.VALUE, required=False),), aliases=("/help", "?"), role=Role.LOCAL),
 )  # fmt: skip

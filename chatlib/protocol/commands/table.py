@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from itertools import chain
 from typing import Any
@@ -71,7 +72,9 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A command. `aliases` may have several words (``blacklist add``)."""
+    """A command. `aliases` may have several words (``blacklist add``).
+
+    A name that only people type has a blank in it, or begins with what no action begins with (``/msg``, ``?``)."""
 
     name: str
     help: str
@@ -111,6 +114,8 @@ BEFORE = Field("before", kinds.SEQ, required=False, typed=False)  # a page of ev
 
 # Fields that any request may carry.
 COMMON: Mapping[str, Kind] = {"action": kinds.WORD, "id": kinds.ID, "key": kinds.KEY}
+
+_LIKE = 0.7  # how like a command a word must be to have been meant as one (1: the same)
 
 WellFormed = Callable[[Mapping[str, object]], bool]
 # Each of these speaks one language: a client program, the person who types into it, and the administrator.
@@ -176,7 +181,7 @@ class Table:
             self.is_well_formed[row.name] = _guard(row)
             self._accepts[row.name] = {name: kind.accepts for name, kind in _kinds(row).items()}
             for name in row.names:
-                if " " not in name:
+                if " " not in name and name[0].isalpha():
                     self.actions[name] = row
                     for state in row.states:
                         self.in_state[state][name] = row
@@ -232,12 +237,28 @@ class Table:
                     return row, called, parts[count] if len(parts) > count else ""
         return None
 
+    def unknown(self, sentence: str, line: str, *roles: Role) -> str:
+        """What is said of a line that begins with no command: `sentence`, with its first word in place of ``{}``."""
+        words = line.split()
+        close = self.like(words, *roles)
+        hint = f'Did you mean "{close}"? ' if close else ""
+        return f"""{sentence.format(f'"{"".join(words[:1])[:64]}"')} {hint}Type "help" for what there is."""
+
+    def like(self, words: list[str], *roles: Role) -> str:
+        """The command that somebody may have meant who typed `words`; empty: none is like them."""
+        names = [name for row in self.typed_by(*roles) for name in row.names]
+        for count in (2, 1):
+            called = " ".join(words[:count])[:64].lower()
+            close = get_close_matches(called, [name for name in names if name.count(" ") == count - 1], 1, _LIKE)
+            if close:
+                return close[0]
+        return ""
+
     def parse(self, line: str, *roles: Role) -> tuple[Row, dict[str, object]]:
         """A typed line → its command and the fields. Raises UsageError with a sentence that says what is right."""
         called_for = self.find(line, *roles)
         if called_for is None:
-            word = line.split(None, 1)[0] if line.strip() else ""
-            raise UsageError(f'Unknown command "{word[:64]}". Type "help" for what there is.')
+            raise UsageError(self.unknown("Unknown command {}.", line, *roles))
         row, called, rest = called_for
         found: dict[str, object] = {}
         wrong = f"Usage: {usage(row, called)}"

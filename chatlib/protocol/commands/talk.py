@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from chatlib.protocol import kinds
-from chatlib.protocol.commands.table import AFTER, USER, Field, Row, Runs
+from chatlib.protocol.commands.table import AFTER, USER, Field, Role, Row, Runs
 
 _TEXT = Field("text", kinds.TEXT)
 
 ROWS = (
-    Row("message", "send a text to one user, who may be away", (Field("to", kinds.NAME), _TEXT), aliases=("send",),
-        runs=Runs.CHANGES),
+    Row("message", "send a text to one user, who may be away", (Field("to", kinds.NAME), _TEXT),
+        aliases=("send", "/msg"), runs=Runs.CHANGES),
     Row("broadcast", "send a text to everyone registered, except to those who block you", (_TEXT,), runs=Runs.CHANGES),
+    Row("/me", "say what you do, where lines without a command go: /me waves", (_TEXT,), role=Role.LOCAL),
     Row("whoelse", "who else is online", (AFTER,), aliases=("online",)),
     Row("list_users", "every registered user, online or not", (AFTER,)),
     Row("wholasthr", "who else was online in the last hour, or in the last so many minutes",
