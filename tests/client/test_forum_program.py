@@ -111,7 +111,7 @@ def test_what_was_missed_and_where_lines_go_in_scripts(server: Server, tmp_path:
         'Lines without a command go to ann now. To leave, type "to".',
         'The user "ann" is not online. The server has stored your message.',
         "Lines without a command do not go to ann any more.",
-        'Error! Unknown command "lost". Type "help" for what there is.',
+        'Error! Unknown command "lost". Did you mean "lst"? Type "help" for what there is.',
         'To talk without commands, type "to #TITLE" (a thread), "to NAME" (a user) or "to all" first.',
         "plans by ann: 3 messages, followed"], 1)  # fmt: skip
     server.stop()
