@@ -1,20 +1,22 @@
-"""The chat client: ``python client.py IP PORT``. Flags → objects → run; see chatlib/client for the rest."""
+#!/usr/bin/env python3
+"""The chat client: ``python3 client.py HOST PORT``. Flags → objects → run; see chatlib/client for the rest.
+
+Exit status: 0 after leaving, when all that a script asked for was done; 1 when it was not, or the server was lost or
+refused; 2 for wrong flags.
+"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from chatlib.program.program import Options, Program
+from chatlib.program import arguments
+from chatlib.program.options import Options
+from chatlib.program.program import Program
+from chatlib.program.scripting import ScriptProgram
 from chatlib.program.steering import ConsoleProgram
 from chatlib.protocol.kinds import NAME
 from chatlib.protocol.text import is_name
-
-
-def _port(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and 1 <= int(word) <= 65_535):
-        raise argparse.ArgumentTypeError(f'the port must be a number from 1 to 65535, not "{word}"')
-    return int(word)
 
 
 def _name(word: str) -> str:
@@ -34,33 +36,59 @@ def _folder(word: str) -> Path:
 
 def parse_arguments(words: list[str]) -> Options:
     """The command line; leaves the program with a sentence and status 2 when it is wrong."""
-    parser = argparse.ArgumentParser(prog="client.py", description="Chat with the server at IP and PORT.")
-    parser.add_argument("ip", metavar="IP", help="the server's address or name")
-    parser.add_argument("port", metavar="PORT", type=_port, help="the server's port, 1 to 65535")
-    parser.add_argument("--plain", action="store_true", help="plain lines only: for screen readers and scripts")
-    parser.add_argument("--user", metavar="NAME", type=_name, help="log in as NAME")
-    parser.add_argument("--downloads", metavar="FOLDER", type=_folder, default=Path(),
-                        help="where files are saved (the current folder)")  # fmt: skip
-    parser.add_argument("--no-reconnect", action="store_true", help="end when the connection is lost")
-    parser.add_argument("--no-history", action="store_true", help="do not keep what is typed for the next time")
+    parser = _parser()
+    found = parser.parse_intermixed_args(arguments.verbatim(words))
+    try:
+        host, port = arguments.address(found.host, found.port)
+        password = arguments.password_in(found.password_file) if found.password_file else ""
+    except argparse.ArgumentTypeError as wrong:
+        parser.error(str(wrong))
+    if found.admin and (found.user or found.steps or found.json):
+        parser.error("--admin is no user's: it takes no --user, --send, --file or --json")
+    if found.password_file and not found.user:
+        parser.error("--password-file needs --user NAME: whose password it is")
+    if (found.steps or found.json) and not password:
+        parser.error("--send, --file and --json need --user NAME and --password-file FILE")
+    return Options(host, port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
+                   found.downloads, found.admin, None if found.no_listen else found.listen,
+                   password, found.json, tuple(found.steps))  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Chat with the server at HOST and PORT.",
+                                     epilog="HOST:PORT and [::1]:PORT are understood, too.")  # fmt: skip
+    add = parser.add_argument
+    add("host", metavar="HOST", help="the server's address or name")
+    add("port", metavar="PORT", nargs="?", help="the server's port, 1 to 65535")
+    add("--plain", action="store_true", help="plain lines only: for screen readers and scripts")
+    add("--user", metavar="NAME", type=_name, help="log in as NAME")
+    add("--password-file", metavar="FILE", help="log in with the password that is the first line of FILE")
+    add("--downloads", metavar="FOLDER", type=_folder, default=Path(),
+        help="where files are saved (the current folder)")  # fmt: skip
+    add("--no-reconnect", action="store_true", help="end when the connection is lost")
+    add("--no-history", action="store_true", help="do not keep what is typed for the next time")
     private = parser.add_mutually_exclusive_group()
-    private.add_argument("--listen", metavar="PORT", type=_port, default=0,
+    private.add_argument("--listen", metavar="PORT", type=arguments.port, default=0,
                          help="on which port to take private connections (any free one)")  # fmt: skip
     private.add_argument("--no-listen", action="store_true", help="take no private connections")
-    parser.add_argument("--admin", action="store_true",
-                        help="no chat: the server's own console from afar, for the administrator")  # fmt: skip
-    found = parser.parse_args(words)
-    if found.admin and found.user:
-        parser.error("--admin is no user's: it takes no --user")
-    return Options(found.ip, found.port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
-                   found.downloads, found.admin, None if found.no_listen else found.listen)  # fmt: skip
+    add("--admin", action="store_true", help="no chat: the server's own console from afar, for the administrator")
+    script = parser.add_argument_group("for scripts, with --user and --password-file")
+    script.add_argument("--send", metavar=("TO", "TEXT"), nargs=2, action=arguments.AddStep, dest="steps", default=(),
+                        help="send TEXT to a user, a #thread or all, and leave; -: the lines of stdin")  # fmt: skip
+    script.add_argument("--file", metavar=("TO", "PATH"), nargs=2, action=arguments.AddStep, dest="steps", default=(),
+                        help="send a file to a user or a #thread, and leave")  # fmt: skip
+    script.add_argument("--json", action="store_true",
+                        help="print what happens, and the answers, as JSON: one object a line")  # fmt: skip
+    return parser
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str] | None = None) -> int:
     """Runs a client; returns the exit status."""
-    options = parse_arguments(words)
+    options = parse_arguments(sys.argv[1:] if words is None else words)
+    if options.steps or options.json:
+        return ScriptProgram(options).run()
     return (ConsoleProgram if options.admin else Program)(options, os.environ).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

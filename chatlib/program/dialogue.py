@@ -50,6 +50,7 @@ class Dialogue:
         wall: Callable[[], float],
         *,
         user: str = "",
+        password: str = "",
         columns: Callable[[], int] = lambda: 0,
         times: bool = False,
         window: int = 1_000,
@@ -75,7 +76,7 @@ class Dialogue:
         self._times = times
         self._window = window
         self._script = script
-        self._questions = Questions(conversation, write, self.leave, user, script)
+        self._questions = Questions(conversation, write, self.leave, user, script, password)
         self._everyone: Request | None = None  # who is registered, asked for completion
         self._refused = False  # something that was asked for was refused
         self._ending = False  # the input has ended: leave when the replies are there
@@ -189,7 +190,7 @@ class Dialogue:
             case n.Queued(position):
                 self._show(say.queued(position))
             case n.Challenged(action):
-                self._questions.challenged(action)
+                self._questions.challenged(action, now)
             case n.Proven():
                 self._questions.proven()
             case n.LoggedIn():

@@ -14,8 +14,6 @@ import errno
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from chatlib.client import news as n
 from chatlib.client.cheques import Cheques
@@ -27,6 +25,7 @@ from chatlib.client.transfers import TransferQueue
 from chatlib.program import commandline, running
 from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
+from chatlib.program.options import Options
 from chatlib.program.peertalk import PeerTalk
 from chatlib.reactor.loop import Loop
 from chatlib.terminal.history import HistoryFile
@@ -34,21 +33,6 @@ from chatlib.terminal.operator import Operator, Prompt
 from chatlib.terminal.progress import STEP
 from chatlib.terminal.screen import style
 from chatlib.terminal.teletype import Teletype
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says."""
-
-    host: str
-    port: int
-    plain: bool = False
-    user: str = ""
-    reconnect: bool = True
-    history: bool = True
-    downloads: Path = Path()
-    admin: bool = False
-    listen: int | None = 0  # the port for private connections; 0: any free one; None: none
 
 
 def _raise(fault: BaseException) -> None:
@@ -86,6 +70,7 @@ class Program(Operator):
             private,
             time.time,
             user=options.user,
+            password=options.password,
             columns=lambda: teletype.columns,
             times=teletype.drawn or teletype.plain,
             window=1_000 if person else 1,  # a script's transcript has each answer below its command

@@ -24,7 +24,8 @@ Question = Callable[[str, float], None]
 
 
 class Questions:
-    """With one person, who reads what `write` gets. `user`: whom they are about; `leave`: the person wants to."""
+    """With one person, who reads what `write` gets. `user`: whom they are about, and the `password` that is known from
+    the start; `leave`: the person wants to."""
 
     def __init__(
         self,
@@ -33,12 +34,14 @@ class Questions:
         leave: Callable[[float], None],
         user: str,
         script: bool,
+        password: str = "",
     ) -> None:
         self.failed = False
         self.changing = False  # a change of password, or the server's end, is under way
         self.prompt = Prompt("", question=True)  # of the last question
         self._conversation, self._write, self._leave = conversation, write, leave
         self._user = user
+        self._password = password  # until it was used
         self._script = script
         self._question: Question | None = None  # what the next line answers,
         self._text = ""  # what was asked
@@ -101,10 +104,13 @@ class Questions:
         elif not goes_on:
             self._ask_user()
 
-    def challenged(self, action: str) -> None:
+    def challenged(self, action: str, now: float) -> None:
         """The server wants a password proven."""
         text, question = self._challenges[action]
-        if self._question != question:
+        if self._password and action == "login":
+            known, self._password = self._password, ""
+            self._password_answered(known, now)
+        elif self._question != question:
             self._ask(text, question, secret=True)
 
     def proven(self) -> None:
@@ -117,6 +123,7 @@ class Questions:
 
     def answered(self, action: str, status: str, now: float) -> None:
         """The verdict on what was asked of the server; it has been shown, but for an unknown name."""
+        self._password = ""  # it was this user's
         if action in ("password", "sht"):
             self.drop()
         elif action == "register" and status == "OK":

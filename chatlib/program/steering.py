@@ -16,7 +16,7 @@ from chatlib.client.link import Link
 from chatlib.client.memory import default_folder
 from chatlib.client.steering import Steering
 from chatlib.program import running
-from chatlib.program.program import Options
+from chatlib.program.options import Options
 from chatlib.program.sentences import admin as say
 from chatlib.program.sentences.book import error
 from chatlib.protocol.scram import ScramError

@@ -1,0 +1,26 @@
+"""What the client's command line says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chatlib.program.arguments import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    host: str
+    port: int
+    plain: bool = False
+    user: str = ""
+    reconnect: bool = True
+    history: bool = True
+    downloads: Path = Path()
+    admin: bool = False
+    listen: int | None = 0  # the port for private connections; 0: any free one; None: none
+    password: str = field(default="", repr=False)
+    json: bool = False  # events are printed, and nothing else
+    steps: tuple[Step, ...] = ()  # what a script does
