@@ -1,6 +1,6 @@
 """Whatever is said, to whom, in any order: each connection gets all that it has a right to, in the order it was said.
 
-Connections come, go, follow, speak another dialect, and die while a tick's words are sent.
+Connections come, go, follow, speak another dialect, and die while a tick's words are sent. Some users have several.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Loud:
 class Ear:
     """A session with its connection, reader and intake, as far as delivery knows them. `due` is what it must get."""
 
-    client = login = None
+    client = None
 
-    def __init__(self, delivery: Delivery, user: str, loud: bool) -> None:
-        self.delivery, self.user = delivery, user
+    def __init__(self, delivery: Delivery, user: str, login: int, loud: bool) -> None:
+        self.delivery, self.user, self.login = delivery, user, login
         self.wire = Loud() if loud else None
         self.translate = Loud.translate if loud else None
         self.pieces: list[bytes] | None = None
@@ -69,7 +69,7 @@ class Room:
     def __init__(self, chance: Random) -> None:
         self.chance, self.follows = chance, dict[str, set[str]]()
         self.delivery: Any = Delivery(self.follows.__getitem__)
-        self.here: dict[str, Ear] = {}
+        self.here: list[Ear] = []
         self.all: list[Ear] = []
         self.number = 0
 
@@ -78,13 +78,20 @@ class Room:
         return b"line %d\n" % self.number
 
     def excluded(self) -> set[str]:
-        return {user for user in [*self.here, "nobody"] if self.chance.random() < 0.2}
+        return {user for user in [*self.users, "nobody"] if self.chance.random() < 0.2}
+
+    @property
+    def users(self) -> list[str]:
+        return list(dict.fromkeys(ear.user for ear in self.here))
 
     def come(self) -> None:
         user = f"user{len(self.all)}"
-        ear = self.here[user] = Ear(self.delivery, user, self.chance.random() < 0.3)
+        if self.here and self.chance.random() < 0.4:
+            user = self.chance.choice(self.here).user
+        ear = Ear(self.delivery, user, 1 + len(self.all), self.chance.random() < 0.3)
+        self.here.append(ear)
         self.all.append(ear)
-        self.follows[user] = {name for name in STREAMS if self.chance.random() < 0.4}
+        self.follows.setdefault(user, {name for name in STREAMS if self.chance.random() < 0.4})
         self.delivery.come(ear)
         if self.chance.random() < 0.5:
             self.to(ear)
@@ -95,18 +102,33 @@ class Room:
         self.delivery.to(ear, line)
         ear.is_due(line)
 
+    def deliver(self, user: str) -> None:
+        line = self.says()
+        self.delivery.deliver(user, line)
+        for ear in self.here:
+            if ear.user == user:
+                ear.is_due(line)
+
+    def sent(self, speaker: Ear) -> None:
+        line = self.says()
+        self.delivery.sent(speaker.user, line, speaker)
+        for ear in self.here:
+            if ear.user == speaker.user and ear is not speaker:
+                ear.is_due(line)
+
     def fan_out(self) -> None:
         line, excluded = self.says(), self.excluded()
         self.delivery.fan_out(line, excluded)
-        for user in self.here.keys() - excluded:
-            self.here[user].is_due(line)
+        for ear in self.here:
+            if ear.user not in excluded:
+                ear.is_due(line)
 
     def publish(self) -> None:
         stream, line, excluded = self.chance.choice(STREAMS), self.says(), self.excluded()
         self.delivery.publish(stream, line, excluded)
-        for user in self.here.keys() - excluded:
-            if stream in self.follows[user]:
-                self.here[user].is_due(line)
+        for ear in self.here:
+            if ear.user not in excluded and stream in self.follows[ear.user]:
+                ear.is_due(line)
 
     def follow(self, user: str) -> None:
         stream, followed = self.chance.choice(STREAMS), self.follows[user]
@@ -114,27 +136,32 @@ class Room:
         followed ^= {stream}
 
     def act(self) -> None:
-        kinds = ["come", "to", "to", "fan_out", "fan_out", "publish", "publish", "follow", "leave"]
-        kind, user = self.chance.choice(kinds), self.chance.choice([*self.here, ""])
-        if kind == "come" or not user:
+        kinds = ["come", "to", "deliver", "sent", "fan_out", "fan_out", "publish", "publish", "follow", "leave"]
+        kind, ear = self.chance.choice(kinds), self.chance.choice([*self.here, None])
+        if kind == "come" or ear is None:
             self.come()
-        elif kind == "to":
-            self.to(self.here[user])
-        elif kind == "follow":
-            self.follow(user)
+        elif kind in ("to", "sent"):
+            getattr(self, kind)(ear)
+        elif kind in ("follow", "deliver"):
+            getattr(self, kind)(ear.user)
         elif kind == "leave":
-            self.here.pop(user).leave()
+            self.here.remove(ear)
+            ear.leave()
         else:
             getattr(self, kind)()
 
     def flush(self) -> None:
-        for ear in self.here.values():
+        for ear in self.here:
             ear.dies = self.chance.random() < 0.08
         self.delivery.flush(0)
-        self.here = {user: ear for user, ear in self.here.items() if not ear.gone}
+        self.here = [ear for ear in self.here if not ear.gone]
         for ear in self.all:
             assert ear.got == ear.due or ear.dies
-        assert self.delivery.listeners == self.here
+        assert self.delivery.hearing() == len(self.users) == len(self.delivery.sessions)
+        for user in self.users:
+            there = [ear for ear in self.here if ear.user == user]
+            assert list(self.delivery._listening(user)) == self.delivery.of(user) == there
+        assert len(self.delivery.everyone()) == len(self.here)
 
 
 def test_everybody_gets_everything_in_order() -> None:
