@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable
 
 from chatlib.client import news as n
+from chatlib.client.elsewhere import Elsewhere
 from chatlib.client.entrance import Entrance
 from chatlib.client.heartbeat import NEVER, Heartbeat
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
@@ -59,6 +60,7 @@ class Conversation:
         self._received = 0  # the last seq that was told, shown or not
         self._unread = 0
         self._leave_at = NEVER
+        self._elsewhere = Elsewhere(self.outbox)
         self._heard = 0.0
         self._time = self._time_at = 0.0  # the server's time of day, and when that was
         self._lines = LineBuffer()
@@ -286,6 +288,7 @@ class Conversation:
             if answer is None:
                 self.send(request, now, number)
             else:
+                self._elsewhere.answered(request, answer)
                 self.tell(n.Answered(request, answer))
                 self._ask(now)
         elif request.action == "logout":
@@ -307,6 +310,8 @@ class Conversation:
             case _:
                 if isinstance(seq, int):
                     self._received = seq
+                if event["event"] == "sent" and self._elsewhere.is_own(event):
+                    return
                 if event.get("offline") is True and self._unread > 0:
                     self.tell(n.Away(self._unread))
                     self._unread = 0

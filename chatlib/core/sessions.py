@@ -10,12 +10,17 @@ Invariants: whoever is in ``further`` is in ``online``; no two sessions of a use
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.accounts import Account, Presence
+from chatlib.protocol.framing import decode, encode
+from chatlib.protocol.text import fold
 
 if TYPE_CHECKING:
     from chatlib.core.world import World
+
+SENT = 256  # messages that a client that comes back is told of, of what its user sent elsewhere
 
 
 def sessions_of(world: World, user: str) -> list[Presence]:
@@ -67,6 +72,23 @@ def end(world: World, account: Account, session: Presence, at: float) -> bool:
     else:
         world.leave(account, at)
     return not left
+
+
+def sent_meanwhile(world: World, user: str, since: int, before: int) -> list[tuple[int, bytes]]:
+    """The messages that the user sent between these seqs, as other sessions are told of them, with theirs; the latest.
+
+    Of a line whose receiver is gone nothing is told.
+    """
+    stream, least = world.accounts[user].sent, max(since + 1, world.floor)
+    positions = list(islice(stream.before(before, least, world.archive), SENT))[::-1]
+    found = []
+    for (seq, _), (to, line) in zip(positions, world.archive.lines(positions, user), strict=True):
+        receiver = world.accounts.get(fold(to))
+        event = decode(line[:-1]) if line and receiver and receiver.joined < seq else {}
+        if event.get("event") == "message":
+            told = {"event": "sent", "seq": seq, "time": event["time"], "to": to, "text": event["text"]}
+            found.append((seq, encode(told)))
+    return found
 
 
 # At rest.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from time import perf_counter
 
+from chatlib.core.sessions import sent_meanwhile
 from chatlib.core.streams import MORE
 from chatlib.core.world import World
 from chatlib.reactor.budget import Budget
@@ -28,9 +29,13 @@ class CatchUp:
     def __init__(self, world: World, stored: Stored, delivery: Delivery, budget: Budget) -> None:
         self._world, self._stored, self._delivery, self._budget = world, stored, delivery, budget
 
-    def begin(self, session: Session) -> None:
-        """`session` has logged in, and its reader knows what it has seen."""
-        if self._world.waiting(session.user, session.reader.cursor, 1):
+    def begin(self, session: Session, resumes: bool) -> None:
+        """`session` has logged in, and its reader knows what it has seen. `resumes`: it is told, too, what its user has
+        sent since then."""
+        user, since = session.user, session.reader.cursor
+        sent = sent_meanwhile(self._world, user, since, session.login) if resumes else []
+        self._delivery.hold(session, sent)
+        if sent or self._world.waiting(user, since, 1):
             self.go_on(session)
         else:
             self._delivery.listen(session)

@@ -71,14 +71,15 @@ class Delivery:
             if session.listening:
                 self.to(session, line)
             else:
-                self._hold(session, line)
+                self.hold(session, [(self._lsn(), line)])
 
-    def _hold(self, session: Session, line: bytes) -> None:
-        """It is told when it has caught up so far: what is not stored would be lost, and told now it came too early."""
+    def hold(self, session: Session, lines: list[tuple[int, bytes]]) -> None:
+        """These, each with its seq, are told when it has caught up so far: nothing else would, and now is too early."""
+        if not lines:
+            return
         held = self._held.setdefault(session, [])
-        if len(held) < HELD:
-            held.append((self._lsn(), line))
-        else:
+        held += lines
+        if len(held) > HELD:
             session.overflowed()
 
     def held(self, session: Session, upto: int) -> list[tuple[int, bytes]]:

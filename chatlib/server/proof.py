@@ -18,3 +18,4 @@ class ProofUnderWay:
     exchange: ServerExchange
     answer: str = ""  # the server's own proof, to be sent with OK
     until: float = 0.0  # the answer was sent; until then the new verifier may follow
+    resumes: bool = False  # of a login: the client comes back, and tells what it sent itself from what others did

@@ -120,6 +120,7 @@ class Proving:
             session.reader.acknowledges = True
             fields["seen"] = max(fields.get("seen", 0), min(request["seen"], self._world.lsn))
         if self._world.parameters["DUPLICATE_LOGIN"] == "share":
+            proof.resumes = request.get("resume", False)
             fields |= self._goes_on(session, earlier, request)
         return self._submit(session, echo, request_id, proof, "login", **fields)
 

@@ -175,7 +175,7 @@ class Requests:
         if reply["status"] == "OK" and proof is not None:
             reply = {**reply, "scram": proof.answer}
             answer = partial(session.reply, echo, request_id, reply)
-            self._sessions.let_in(session, command["user"], reply["seq"], answer)
+            self._sessions.let_in(session, command["user"], reply["seq"], answer, proof.resumes)
         else:
             session.reply(echo, request_id, reply)
 

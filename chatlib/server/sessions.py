@@ -104,7 +104,7 @@ class Sessions:
         elif self._strangers:
             self._strangers.superfluous().connection.abort()
 
-    def let_in(self, session: Session, user: str, login: int, reply: Callable[[], None]) -> None:
+    def let_in(self, session: Session, user: str, login: int, reply: Callable[[], None], resumes: bool) -> None:
         """The world has let `user` in, whose latest session it is. A connection that died meanwhile departs at once."""
         self._note(f"login {self._world.accounts[user].name} from {session.address}")
         self._seats.leave(session)
@@ -117,7 +117,7 @@ class Sessions:
         session.intake.admit(others[0].intake.bucket if others else self._buckets.take_out(user))
         self._delivery.come(session)
         self._acknowledged.come(session)
-        self._catch_up.begin(session)
+        self._catch_up.begin(session, resumes)
         if session.over or not session.connection.open:
             session.depart()
 

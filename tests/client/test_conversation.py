@@ -86,6 +86,18 @@ def test_what_other_sessions_had_seen_before_this_one_began_is_not_missed_here()
     assert [login["seen"] for login in again] == [40]
 
 
+def test_what_was_sent_here_is_told_from_what_was_sent_elsewhere() -> None:
+    wire = online()
+    wire.conversation.request("message", {"to": "Ann", "text": "answered"}, wire.now)
+    wire.run()
+    (seq,) = [item.reply["seq"] for item in wire.news if isinstance(item, n.Answered)]
+    wire.conversation.request("message", {"to": "Ann", "text": "under way"}, wire.now)
+    wire.conversation.take_output()
+    for number, text in ((seq, "answered"), (90, "under way"), (91, "elsewhere")):
+        wire.server.say({"event": "sent", "seq": number, "time": 0, "to": "ann", "text": text})
+    assert texts(wire.run()) == ["elsewhere"]
+
+
 def test_an_unknown_user_and_a_wrong_password() -> None:
     wire = new_wire()
     wire.connect()

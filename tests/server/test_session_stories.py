@@ -1,8 +1,9 @@
 """Random stories of users with several sessions each, against a model that is a list of what was said to whom.
 
 Each session must be told all that it has a right to, once, in the order of the seqs: what waited unseen when it began
-(or, where it comes back, all that it has not acknowledged itself), what came since, and what its user sent elsewhere.
-Stored messages are handed out one in a tick, so others speak while a session catches up.
+(or, where it comes back, all that it has not acknowledged itself, and what its user has sent meanwhile), what came
+since, and what its user sent elsewhere. Stored messages are handed out one in a tick, so others speak while a session
+catches up.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Story:
         self.open: list[Place] = []
         self.over: list[Place] = []  # broken, replaced or logged out; they may come back
         self.kept: dict[str, list[tuple[int, str]]] = {user: [] for user in USERS}  # what was stored for each
+        self.sent: dict[str, list[tuple[int, str]]] = {user: [] for user in USERS}  # and what each sent to one other
         self.seen = {user: house.server.world.accounts[user].seen for user in USERS}
         self.blocks: set[tuple[str, str]] = set()
         self.following = {USERS[0]}
@@ -95,7 +97,8 @@ class Story:
         known = max([seen, *(each.acknowledged for each in same)])
         place.acknowledged = since = known if resume or same else self.seen[user]
         assert [message["since"] for message in peer.heard if "since" in message] == [since]
-        place.due = [each for each in self.kept[user] if each[0] > since]
+        said = sorted(self.kept[user] + self.sent[user]) if resume else self.kept[user]
+        place.due = [each for each in said if each[0] > since]
         self.open.append(place)
 
     def ends(self, place: Place) -> None:
@@ -133,6 +136,7 @@ class Story:
         seq = self.say(place, "message", to=to, text=text)
         if (to, place.user) not in self.blocks:
             self.keep(to, seq, text)
+            self.sent[place.user].append((seq, text))
             for other in self.open:
                 if other.user == place.user and other is not place:
                     other.due.append((seq, text))

@@ -133,10 +133,12 @@ def test_who_comes_back_misses_nothing_and_who_begins_anew_is_told_only_what_nob
     shared.settle()
     missed = seas.ask("message", to="Columbia", text="two")["seq"]
     laptop.ask("alive", seen=missed)
+    laptop.ask("message", to="SEAS", text="sent meanwhile")
     seas.ask("message", to="Columbia", text="three")
     again = shared.greet(client="desk")
     assert again.prove("login", "Columbia", seen=seen, resume=True)["unread"] == 2
-    assert again.texts == ["two", "three"]
+    assert kinds(again) == ["message two", "sent sent meanwhile", "message three"]
+    assert again.events[1]["to"] == "SEAS"
     anew = shared.greet()
     assert anew.prove("login", "Columbia", seen=0)["unread"] == 1
     assert anew.texts == ["three"]
