@@ -203,9 +203,15 @@ class Client(ForumCalls, BankCalls, PeerCalls):
         users = cast(list[Fields], self.request("list_users")["items"])
         return {str(each["user"]): bool(each["online"]) for each in users}
 
-    def history(self, count: int) -> list[Fields]:
-        """One's last so many messages, oldest first; 0: those that came while one was away."""
-        return cast(list[Fields], self.request("history", {"count": count})["items"])
+    def history(self, count: int, place: str = "") -> list[Fields]:
+        """The last so many messages, both sides, of one place (a user, "#" and a title, "all") or everywhere, oldest
+        first; 0: those that came while one was away. What one sent to one other has a ``to``."""
+        fields: Fields = {"place": place} if place else {}
+        return cast(list[Fields], self.request("history", {"count": count, **fields})["items"])
+
+    def search(self, words: str, count: int = 100) -> list[Fields]:
+        """The newest so many of all that one may read that have all of the words, newest first."""
+        return cast(list[Fields], self.request("search", {"words": words, "count": count})["items"])
 
     # Files.
 

@@ -127,7 +127,6 @@ def _turn_page(request: Request, reply: Fields) -> bool:
 
 
 def _whole(request: Request, reply: Fields) -> Fields:
-    reply.pop("next", None)
     items = reply.get("items")
     if isinstance(items, list):
         reply["items"] = _joined(request, items)

@@ -19,7 +19,7 @@ from chatlib.terminal.width import explained
 
 ROLES = (Role.USER, Role.LOCAL)
 _SLASH = re.compile(r"/\w+(\s|$)")  # and not a path
-_SAID = (kinds.TEXT, kinds.MEMO, kinds.CHEQUE)  # what only the one who reads it should know
+_SAID = (kinds.TEXT, kinds.MEMO, kinds.CHEQUE, kinds.WORDS)  # what only the one who reads it should know
 
 
 # Help.

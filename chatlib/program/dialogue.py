@@ -20,6 +20,7 @@ from chatlib.program.commandline import ROLES, help_lines, is_text, no_help
 from chatlib.program.destination import Destination
 from chatlib.program.filetalk import COMMANDS, FileTalk
 from chatlib.program.forumtalk import ForumTalk
+from chatlib.program.pasttalk import PastTalk
 from chatlib.program.peertalk import PeerTalk
 from chatlib.program.questions import Questions
 from chatlib.program.sentences import book
@@ -65,6 +66,7 @@ class Dialogue:
         self._cheques = cheques or Cheques(conversation)
         self._bank = BankTalk(conversation, write, self._cheques, wall)
         self._bank.carry = peers.cheque
+        self._past = PastTalk(conversation, write, wall, days=times, ends=not script)
         self.seen = {kinds.NAME: self.names, kinds.TITLE: self._forum.seen.titles}  # for completion
         self._conversation = conversation
         self._write = write
@@ -131,10 +133,10 @@ class Dialogue:
         self._questions.repeat()
         self._peers.repeat()
 
-    def refresh(self, now: float) -> None:
-        """Asks what completion should know."""
+    def came(self, now: float) -> None:
+        """The person has logged in: names the files that wait, and asks what completion should know."""
         self._everyone = self._conversation.request("list_users", {}, now, most=MOST_NAMES)
-        self._files.refresh(now)
+        self._files.came(now, self._past.caught_up)
         self._forum.refresh(now)
 
     def follow(self, command: str, rest: str) -> list[str] | None:
@@ -197,11 +199,13 @@ class Dialogue:
                 self._logged_in(item)
             case n.Away(count):
                 self._show(say.away(count))
+                self._past.away(count)
             case n.Arrived(event):
                 self._arrived(event, now)
             case n.Answered():
                 self._answered(item, now)
             case n.Lost(_, text):
+                self._past.lost()
                 if not self._down:
                     self._show(say.lost(text, bool(self._conversation.user)))
                 self._down = True
@@ -244,7 +248,8 @@ class Dialogue:
         if event.get("event") == "cheque":  # over a direct connection
             self._bank.received(str(event.get("from")), str(event.get("cheque")), now)
         else:
-            self._show(book.event(event, self._wall(), self._times))
+            self._show(book.event(event, self._past.arrives(event), self._times))
+            self._past.shown(event)
             self._bank.saw(event, now)
         for field in ("from", "user"):
             self.names.see(event.get(field))
@@ -266,6 +271,7 @@ class Dialogue:
             self._refused |= status != "OK"
             return
         offered = action == "login" and status == "NO_SUCH_USER" and not self._script
+        self._past.answered(item)
         for line in [] if offered else book.answer(action, fields, reply, self._wall()):
             self._show(line)
         self._refused |= status not in n.FINE
@@ -320,7 +326,7 @@ class Dialogue:
             if self.destination.place or find(text, *ROLES) is None:
                 self._show(say_forum.AS_TEXT if self.destination.place else say_forum.PLACELESS)
             return
-        fields = self._forum.fields(command.name, fields)
+        fields = self._past.fields(command.name, self._forum.fields(command.name, fields))
         if command.role is Role.LOCAL:
             LOCAL[command.name](self, fields, now)
         elif command.name == "logout" and "number" not in fields:
@@ -365,6 +371,9 @@ class Dialogue:
     def _stop_private(self, fields: Fields, _now: float) -> None:
         self._peers.stop(str(fields["user"]))
 
+    def _more(self, _fields: Fields, now: float) -> None:
+        self._refused |= not self._past.more(now)
+
     def _to(self, fields: Fields, now: float) -> None:
         self.destination.go(str(fields.get("place", "")), now)
 
@@ -377,7 +386,7 @@ class Dialogue:
 
 # What never leaves the client, by the name of its row.
 LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
-    "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to,
+    "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to, "more": Dialogue._more,
     "/me": Dialogue._me,
     "cheque": Dialogue._cheque,
     "private": Dialogue._private, "stopprivate": Dialogue._stop_private,

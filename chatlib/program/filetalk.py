@@ -189,6 +189,7 @@ class FileTalk:
         self._drawn = bars
         self._bars = Bars(progress)
         self._wanted: list[tuple[Request, Callable[[], None]]] = []  # what to do once it is known what waits
+        self._told: set[File] = set()  # that came since the person is here
         self._quiet: list[Request] = []  # lists that nobody wants to see
         self._begun: set[Transfer] = set()  # those whose beginning was told
         self._unwanted: set[Transfer] = set()  # those that were declined meanwhile
@@ -256,6 +257,17 @@ class FileTalk:
         """Asks what waits, for completion."""
         self._quiet.append(self._conversation.request("fileget", {}, now))
 
+    def came(self, now: float, when: Callable[[Callable[[], None]], None]) -> None:
+        """The person has logged in: asks what waits, and names, `when` it fits, what was told of before."""
+        self._told.clear()
+        self._when_known(lambda: when(self._name_again), now)
+
+    def _name_again(self) -> None:
+        earlier = [(sender, name, self.waiting.size((sender, name))) for sender, name in self.waiting
+                   if (sender, name) not in self._told]  # fmt: skip
+        if earlier:
+            self._show(say.still_waiting(earlier))
+
     def leave(self) -> None:
         """Cuts what is under way, and says so."""
         self._left = True
@@ -270,6 +282,7 @@ class FileTalk:
         match item:
             case n.Arrived({"event": "file"}):
                 self.waiting.add(item.event)
+                self._told.add((str(item.event.get("from")), str(item.event.get("name"))))
             case n.Answered() if item.request.action == "fileget" and "items" in item.reply:
                 self.waiting.see(item.reply["items"])
             case n.Answered() if item.request.action == "filedecline" and item.status == "OK":

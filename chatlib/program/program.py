@@ -124,8 +124,8 @@ class Program(Operator):
         history = self._memory.beside(".history") if self._keeps_history else None
         if history:
             self._teletype.remember(HistoryFile(history, commandline.without_text))
-        if self._teletype.drawn:
-            self._dialogue.refresh(self._loop.now)
+        if self._teletype.at_terminal:
+            self._dialogue.came(self._loop.now)
 
     def _send(self) -> None:
         if not self._waits:

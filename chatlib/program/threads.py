@@ -102,10 +102,10 @@ class SeenThreads:
 
     def follow(self, command: str, rest: str, users: Names) -> list[str] | None:
         """What the rest of a command about threads may become; None: not for this class."""
-        if command == "to":
+        if command in ("to", "history"):
             people = users.beginning("")
             places = [*(f"#{title}" for title in self.titles.beginning("")), *people, "all"]
-            places += [f"@{name}" for name in people]
+            places += [f"@{name}" for name in people if command == "to"]
             return starting(rest, places)
         title, blank, begun = rest.partition(" ")
         if not blank:

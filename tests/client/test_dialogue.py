@@ -31,7 +31,7 @@ def _raise(fault: BaseException) -> None:
 class Person:
     """Types lines when they can be taken; `transcript` is what stands on the screen."""
 
-    def __init__(self, user: str = "", window: int = 1, script: bool = False) -> None:
+    def __init__(self, user: str = "", window: int = 1, script: bool = False, times: bool = False) -> None:
         self.transcript: list[str] = []
         self.wire = Wire(Conversation(attended=not script))
         self.away = False
@@ -42,7 +42,7 @@ class Person:
         private = PeerTalk(self.wire.conversation, self.peers, self.print, lambda: 1_700_000_000.0, script=script)
         self.dialogue = Dialogue(
             self.wire.conversation, self.print, self.wire.cut, self.files, private, lambda: 1_700_000_000.0, user=user,
-            window=window, script=script,
+            window=window, script=script, times=times,
         )  # fmt: skip
         self._listen()
 
@@ -356,6 +356,7 @@ def test_idle_for_half_an_hour() -> None:
         You are back online.
         While you were away (1 message):
         {time} ann: are you there?
+        ── end of what you missed: ann (1) ──
         bob> whoelse
         ann
         """)
@@ -387,6 +388,7 @@ def test_a_lost_connection() -> None:
         Sent now, because they had no answer: 3 commands.
         While you were away (1 message):
         {time} ann: are you there?
+        ── end of what you missed: ann (1) ──
         The user "away" is not online. The server has stored your message.
         ann
         """)

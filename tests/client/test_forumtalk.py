@@ -458,7 +458,7 @@ def test_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts(person, "lst", {"status": "OK", "items": [{"title": "plans"}, {"title": "party"}]})
     scripts(person, "following", {"status": "OK", "items": ["what?"]})
     scripts(person, "rdt", page(file_item("my photo.jpg", 4), file_item("old", 5)))
-    person.dialogue.refresh(person.wire.now)
+    person.dialogue.came(person.wire.now)
     person._listen()
     assert "what?" not in person.read(), "nobody has asked for it"
     person.types("lst", "rdt plans")

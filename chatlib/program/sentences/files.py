@@ -40,6 +40,17 @@ def cut(name: str, receives: bool, peer: str) -> Line:
     return (style(f'"{name}" {way} yet: the same command goes on from there.', "yellow"),)
 
 
+_NAMED = 5  # files
+
+
+def still_waiting(files: list[tuple[str, str, int]]) -> Line:
+    """Senders, names and sizes of what was told of before."""
+    named = [f"{visible(name)} ({readable_size(size)}) from {sender}" for sender, name, size in files[:_NAMED]]
+    more = [f"{len(files) - _NAMED} more"] if len(files) > _NAMED else []
+    what = "A file still waits" if len(files) == 1 else "Files still wait"
+    return (style(f'{what} for you: {", ".join(named + more)}. Type: fileget', "dim"),)
+
+
 # Replies and events.
 
 

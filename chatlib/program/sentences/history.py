@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
+
 from chatlib.client.news import Fields
 from chatlib.program.sentences.book import Line, Sentences, event, items
 from chatlib.terminal.screen import style
+
+NO_MORE: Line = ("There is nothing more to show: \"history\" or \"search\" comes first.",)
+
+
+def day(which: date) -> Line:
+    """Before the first event of another day."""
+    return (style(f"── {which:%A}, {which.day} {which:%B %Y} ──", "dim"),)
+
+
+def end_of_missed(where: Iterable[tuple[str, int]]) -> Line:
+    """Behind what came while one was away: where it came, the most first."""
+    return (style(f"── end of what you missed: {_places(where)} ──", "dim"),)
+
+
+def _places(where: Iterable[tuple[str, object]]) -> str:
+    return ", ".join(f"{place or 'elsewhere'} ({count})" for place, count in where)
 
 
 def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
@@ -12,6 +31,8 @@ def _history(asked: Fields, reply: Fields, now: float) -> list[Line]:
     place = asked.get("place")
     if asked.get("count") == 0:
         nothing = "Nothing came while you were away."
+    elif "before" in asked:
+        nothing = "There are no earlier messages."
     else:
         nothing = _nothing(str(place)) if place else "There are no messages yet."
     return lines or [(nothing,)]
@@ -27,7 +48,7 @@ def _nothing(place: str) -> str:
 
 def _unread(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
     found = [each for each in items(reply) if isinstance(each, dict)]
-    places = ", ".join(f"{each.get('place') or 'elsewhere'} ({each.get('count')})" for each in found)
+    places = _places((str(each.get("place") or ""), each.get("count")) for each in found)
     return [(f"While you were away: {places}" if places else "Nothing came while you were away.",)]
 
 

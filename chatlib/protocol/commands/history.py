@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.protocol import kinds
-from chatlib.protocol.commands.table import BEFORE, Field, Row, Runs
+from chatlib.protocol.commands.table import BEFORE, Field, Role, Row, Runs
 
 LAST = 20  # messages that people see who do not say how many
 
@@ -13,5 +13,6 @@ ROWS = (
     Row("search", "what you may read that has all of these words, the newest first",
         (Field("words", kinds.WORDS), Field("count", kinds.COUNT, required=False, typed=False), BEFORE),
         runs=Runs.SEARCHES),
+    Row("more", "what comes next of the last history or search: what is older", role=Role.LOCAL),
     Row("unread", "how many messages came while you were away, and where"),
 )  # fmt: skip
