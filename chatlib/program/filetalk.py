@@ -189,6 +189,7 @@ class FileTalk:
         self._drawn = bars
         self._bars = Bars(progress)
         self._wanted: list[tuple[Request, Callable[[], None]]] = []  # what to do once it is known what waits
+        self._naming: tuple[Request, Callable[[Callable[[], None]], None]] | None = None  # what waits is named on this
         self._told: set[File] = set()  # that came since the person is here
         self._quiet: list[Request] = []  # lists that nobody wants to see
         self._begun: set[Transfer] = set()  # those whose beginning was told
@@ -260,7 +261,8 @@ class FileTalk:
     def came(self, now: float, when: Callable[[Callable[[], None]], None]) -> None:
         """The person has logged in: asks what waits, and names, `when` it fits, what was told of before."""
         self._told.clear()
-        self._when_known(lambda: when(self._name_again), now)
+        self.refresh(now)  # nobody waits for it, so it does not count as busy
+        self._naming = self._quiet[-1], when
 
     def _name_again(self) -> None:
         earlier = [(sender, name, self.waiting.size((sender, name))) for sender, name in self.waiting
@@ -311,6 +313,8 @@ class FileTalk:
                 return item.status == "OK"
         if any(request is item.request for request in self._quiet):
             self._quiet.clear()
+            if self._naming is not None and self._naming[0] is item.request and item.status == "OK":
+                self._naming[1](self._name_again)
             return True
         return item.request.action == "received"  # its file is here, whatever the server says
 
