@@ -551,7 +551,7 @@ def test_tab_knows_everyone_who_is_registered() -> None:
     person = logged_in()
     users = [{"user": name, "online": False} for name in ("ann", "bob", "carl", "dora")]
     person.wire.server.scripted["list_users"] = [{"status": "OK", "items": users}]
-    person.dialogue.refresh(person.wire.now)
+    person.dialogue.came(person.wire.now)
     person._listen()
     assert person.read() == "\n", "nobody asked to see them"
     complete = lambda before: commandline.complete(before, person.dialogue.seen, person.dialogue.follow)  # noqa: E731
