@@ -16,6 +16,7 @@ from figures import KILOBYTES, MILLISECONDS, PERCENT, RATE, SECONDS, Aim, Figure
 from files import FILES
 from forum import FORUM, POSTS
 from past import AT_REST, COME_BACK
+from search import SEARCH
 from testbed import Failure, Measurement, Server, Testbed
 
 SLOW_SYNC = 0.2  # seconds
@@ -168,6 +169,7 @@ ROWS: tuple[Row, ...] = (
     ),
     COME_BACK,
     AT_REST,
+    SEARCH,
     POSTS,
     FORUM,
     PAYMENTS,
