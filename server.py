@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The server: ``python server.py 1234``. Flags → objects → run; the architecture in reading order.
+"""The server: ``python3 server.py 1234``. Flags → objects → run; the architecture in reading order.
 
 Exit status: 0 after a clean stop, 1 when it could not start or had to give up, 2 for wrong flags.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.reactor.loop import Signals
+from chatlib.server.addresses import invitations
 from chatlib.server.server import Server
 from chatlib.server.setpassword import NoPassword, set_password
 from chatlib.storage.checker import Checker
@@ -59,10 +60,15 @@ class NotStarted(Exception):
     """There will be no server; the message says why."""
 
 
+def is_home(folder: Path) -> bool:
+    """Whether one of a home's own files is there."""
+    return any((folder / name).exists() for name in ("para.txt", "credentials.txt", "data"))
+
+
 def home_folder(named: Path | None) -> Path:
     """Where the home is. A new one is made only where the flag or a person says so: raises NotStarted otherwise."""
     folder = named or Path()
-    if named or any((folder / name).exists() for name in ("para.txt", "credentials.txt", "data")):
+    if named or is_home(folder):
         return folder
     where = f"There is no server's home in {Path.cwd()}."
     if not (os.isatty(0) and os.isatty(1)):
@@ -169,7 +175,10 @@ def ephemeral_home(source: Path) -> Ephemeral:
 
 def begin(options: argparse.Namespace, folder: Path) -> tuple[Server, socket.socket]:
     """A server with the home at `folder`, recovered, and the socket that it is to listen on."""
+    is_new = not is_home(folder)
     home = Home(folder, print_at_once)
+    if is_new and not options.ephemeral:  # there, more is said
+        print_at_once(f"New home in {folder.resolve()}: no users yet. Whoever connects may register.")
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
     syncer, checker = Syncer(slow), Checker(slow)
@@ -193,6 +202,8 @@ def run(options: argparse.Namespace, server: Server, listener: socket.socket, fa
     server.loop.phases.append(teletype.flush)
     with teletype:
         console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
+        for line in invitations(listener, sys.argv[0]):
+            console.say(line)
         teletype.flush()  # at once: the first tick may wait for a second
         server.run()
         failure = server.close()

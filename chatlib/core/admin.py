@@ -28,7 +28,7 @@ def no_password(world: World) -> Reply:
     if ADMIN in world.accounts:
         text = f'Here "{ADMIN}" is an ordinary user. Remove that user, then set an administrator\'s password.'
         return refusal("NO_ADMIN", text)
-    text = "No administrator's password is set. Where the server runs: python server.py --set-admin-password"
+    text = "No administrator's password is set. Where the server runs: python3 server.py --set-admin-password"
     return refusal("NO_ADMIN", text)
 
 

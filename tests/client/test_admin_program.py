@@ -15,7 +15,7 @@ from tests.client.programs import Terminal, command, environment, script, until
 
 PASSWORD = "the keeper's own"
 ASKED = "Please enter the administrator's password:"
-NOT_SET = "Error! No administrator's password is set. Where the server runs: python server.py --set-admin-password"
+NOT_SET = "Error! No administrator's password is set. Where the server runs: python3 server.py --set-admin-password"
 
 
 @pytest.fixture

@@ -83,6 +83,15 @@ def test_a_home_is_made_where_the_flag_says_so(start: Start, tmp_path: Path) -> 
     assert (tmp_path / "para.txt").exists()
 
 
+def test_a_new_home_is_said_to_be_one_and_how_others_get_there(start: Start, tmp_path: Path) -> None:
+    server = start("--bind", "127.0.0.1", at=tmp_path, wait=False)
+    server.wait_for(f"New home in {tmp_path}: no users yet. Whoever connects may register.")
+    server.listening()
+    server.wait_for(f"Only this machine reaches it, with: python3 client.py 127.0.0.1 {server.port}")
+    server.stop()
+    assert "New home" not in run(tmp_path, "--bind", "notahost").stdout, "it is one by now"
+
+
 @pytest.mark.parametrize("name", ["para.txt", "credentials.txt", "data"])
 def test_one_of_its_files_makes_a_folder_a_home(tmp_path: Path, name: str) -> None:
     make_home(tmp_path)

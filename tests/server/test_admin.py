@@ -17,7 +17,7 @@ from chatlib.server.session import MISTAKES
 from tests.server.house import PASSWORD, VERIFIER, House, Peer
 
 V = str(VERIFIER)
-NOT_SET = "No administrator's password is set. Where the server runs: python server.py --set-admin-password"
+NOT_SET = "No administrator's password is set. Where the server runs: python3 server.py --set-admin-password"
 NEVER = 10**9
 
 
