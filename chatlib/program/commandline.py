@@ -35,7 +35,7 @@ def help_lines(name: str, columns: int = 0) -> list[Line]:
     if not name:
         first = max(len(usage(row)) for row in rows) + 2
         return [
-            (style(typed, "bold"), does)
+            (style(typed, "bold head"), does)
             for row in rows
             for typed, does in explained(usage(row), row.help, first, columns)
         ]
@@ -45,7 +45,7 @@ def help_lines(name: str, columns: int = 0) -> list[Line]:
     row, called, _ = found
     typed = usage(row, called)
     lines: list[Line] = [
-        (style(head, "bold"), does) for head, does in explained(typed, row.help, len(typed) + 2, columns)
+        (style(head, "bold head"), does) for head, does in explained(typed, row.help, len(typed) + 2, columns)
     ]
     lines += [(f"The same: {usage(row, other)}",) for other in row.names if other != called]
     lines += [(f"<{field.name}> is {field.kind.allowed}.",) for field in row.typed if not field.kind.option]

@@ -152,7 +152,7 @@ class ConsoleProgram(Operator):
     def told(self, text: str, at: float) -> None:
         stamp = time.strftime("[%H:%M:%S] ", time.localtime(at)) if at else ""
         for line in text.split("\n"):
-            self._teletype.print(*([style(stamp, "dim")] if stamp else []), line)
+            self._teletype.print(*([style(stamp, "dim head")] if stamp else []), line)
 
     def prompted(self, text: str, question: bool) -> None:
         self._prompt = Prompt(text, question=question)

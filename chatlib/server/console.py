@@ -79,7 +79,7 @@ class Console(Operator):
         """The same about what nobody asked, with its time."""
         stamp = time.strftime("[%H:%M:%S] ", time.localtime(self._loop.wall))
         for line in text.split("\n"):
-            self._write(style(stamp, "dim"), printable(line))
+            self._write(style(stamp, "dim head"), printable(line))
 
     # What a Teletype asks and tells.
 

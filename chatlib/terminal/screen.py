@@ -8,8 +8,8 @@ Must not know where the output goes, what a line means, or the terminal's modes 
 - no text can reach the terminal unsanitized: callers pass plain text and name styles, never escape sequences.
 
 Rows are broken at blanks (:mod:`.wrapping`), with a line end after each: so it is always known where the cursor is,
-also beside the last column, where terminals differ. Rows after the first of a printed line stand below its text, not
-below its time and name. What is printed already is the terminal's to break anew at another width.
+also beside the last column, where terminals differ. Rows after the first of a printed line stand below what follows its
+head: its time, say, and who says it. What is printed already is the terminal's to break anew at another width.
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ STYLES = {
     "magenta": "35",
     "cyan": "36",
 }
+HEAD = "head"
 
 
 class Styled(NamedTuple):
-    """Text and the names of its styles, separated by blanks: of STYLES, or NAME (a colour of its own for each name)."""
+    """Text and the names of its styles, separated by blanks: of STYLES, or NAME (a colour of its own for each name), or
+    HEAD (it ends the head of its line, with all before it)."""
 
     text: str
     style: str
@@ -54,13 +56,17 @@ Part = str | Styled
 
 
 def style(text: str, names: str) -> Styled:
-    """`text` to be shown so where there are colours: ``style("Done", "bold green")``, ``style("ann:", "name")``."""
+    """`text` to be shown so where there are colours: ``style("Done", "bold green")``, ``style("ann:", "name head")``."""
     return Styled(text, names)
+
+
+def _styles(part: Part) -> list[str]:
+    return part.style.split() if isinstance(part, Styled) else []
 
 
 def _codes(part: Part, colours: int) -> str:
     """The codes of its styles, in a terminal with so many colours."""
-    names = part.style.split() if isinstance(part, Styled) and colours else []
+    names = [name for name in _styles(part) if name != HEAD] if colours else []
     return ";".join(name_colour(shown(part), colours) if name == NAME else STYLES[name] for name in names)
 
 
@@ -74,14 +80,10 @@ def shown(part: Part) -> str:
 
 
 def _head(parts: Sequence[Part]) -> int:
-    """How wide what stands before the text of a line is: its time and its name.
-
-    The text is the first plain part that is set off by a blank, else the last part.
-    """
-    texts = [*map(shown, parts), ""]
-    plain = (index for index, part in enumerate(parts) if isinstance(part, str) and part[:1] == " " and part.strip())
-    text = next(plain, max(0, len(parts) - 1))
-    return display_width("".join([*texts[:text], texts[text][: len(texts[text]) - len(texts[text].lstrip())]]))
+    """How wide the head of a line is, with the blanks behind it. A line without one has these alone."""
+    behind = max((index for index, part in enumerate(parts, 1) if HEAD in _styles(part)), default=0)
+    head, rest = ("".join(map(shown, some)) for some in (parts[:behind], parts[behind:]))
+    return display_width(head + rest[: len(rest) - len(rest.lstrip())])
 
 
 class Display(ABC):
@@ -188,7 +190,7 @@ class Screen(Display):
         self._status = tuple(lines)
 
     def echo(self, line: str) -> None:
-        self.print(style(self._prompt, "bold"), "" if self._editor.secret else line)
+        self.print(style(self._prompt, f"bold {HEAD}"), "" if self._editor.secret else line)
 
     def resize(self, columns: int, rows: int) -> None:
         self._columns = max(columns, 2)  # a wide character has to fit

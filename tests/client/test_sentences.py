@@ -20,7 +20,10 @@ from chatlib.program.sentences.book import Line, Sentences
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import TABLE, Role, typed_by, usage
 from chatlib.terminal.completion import MOST_NAMES, Names
+from chatlib.terminal.editor import Editor
 from chatlib.terminal.history import HistoryFile
+from chatlib.terminal.screen import Screen
+from tests.terminal.emulator import Emulator
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
 
@@ -65,6 +68,27 @@ def test_events(event: dict[str, object], shown: str) -> None:
     assert plain(book.event(event, NOON, False)) == shown
     assert plain(book.event({**event, "time": NOON + 60}, NOON, True)) == "[12:01] " + shown
     assert plain(book.event({**event, "time": NOON, "offline": True}, NOON, False)) == "[12:00] " + shown
+
+
+@pytest.mark.parametrize(("event", "rows"), [
+    ({"event": "payment", "from": "facebook", "amount": 250, "memo": "the tickets", "balance": 1_250},
+     ["[12:00] facebook has paid you 250", "        credits (the tickets). You have", "        1,250 credits now."]),
+    ({"event": "message", "from": "facebook", "text": "one two three four five six"},
+     ["[12:00] facebook: one two three four", "                  five six"]),
+    ({"event": "post", "thread": "tea", "number": 1, "from": "ann", "text": "one two three four five"},
+     ["[12:00] #tea 1 ann: one two three four", "                    five"]),
+    ({"event": "post", "thread": "tea", "number": 1, "from": "ann", "text": "/me pours one two three four"},
+     ["[12:00] #tea 1 * ann pours one two three", "        four"]),
+    ({"event": "address_refused", "user": "facebook", "text": '"facebook" takes no direct connections.'},
+     ['[12:00] Error! "facebook" takes no', "               direct connections."]),
+])  # fmt: skip
+def test_only_what_someone_said_hangs_under_its_text(event: Fields, rows: list[str]) -> None:
+    """Everything else begins anew just behind the time."""
+    glass = Emulator(40, 8)
+    screen = Screen(glass.write, Editor(), 40, 8)
+    with screen:
+        screen.print(*book.event({**event, "time": NOON}, NOON, True))
+    assert glass.logical_lines()[:-1] == rows
 
 
 def test_a_time_of_another_day_has_its_date_and_nonsense_has_none() -> None:

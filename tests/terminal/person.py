@@ -47,7 +47,7 @@ class Person:
 
     def say(self, name: str, text: str) -> None:
         """A line with a hanging indent."""
-        self.screen.print(style("[12:45] ", "dim"), style(f"{name}:", "name"), f" {text}")
+        self.screen.print(style("[12:45] ", "dim head"), style(f"{name}:", "name head"), f" {text}")
         self._unseen.append((len(name) + 9, [f"[12:45] {name}:", f" {text}"]))
 
     def set_prompt(self, prompt: str) -> None:

@@ -166,7 +166,7 @@ def test_what_happens_appears_above_the_half_typed_line(window: Build) -> None:
     with desk.teletype:
         desk.type("online us")
         desk.shows("> online us")
-        desk.teletype.print(style("[14:03] ", "dim"), "login ann from a place with a long name, and more")
+        desk.teletype.print(style("[14:03] ", "dim head"), "login ann from a place with a long name, and more")
         desk.shows("[14:03] login ann from a place with a", "        long name, and more", "> online us")
         desk.type("ers\r")
         assert desk.told("online users") == ["online users"]

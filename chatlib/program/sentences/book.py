@@ -78,7 +78,7 @@ def _unknown(fields: Fields) -> Line:
 
 
 def error(text: object) -> Line:
-    return (style("Error!", "red"), f" {text}")
+    return (style("Error!", "red head"), f" {text}")
 
 
 def quiet(_asked: Fields, _reply: Fields, _now: float) -> list[Line]:
@@ -112,7 +112,7 @@ def spoken(sender: object, text: object, aside: str = "") -> Line:
     does = str(text).removeprefix(ME)
     if does != text:
         return ("* ", style(f"{sender}{aside}", "name"), f" {does}")
-    return (style(f"{sender}{aside}:", "name"), f" {text}")
+    return (style(f"{sender}{aside}:", "name head"), f" {text}")
 
 
 def items(reply: Fields) -> Iterable[object]:
@@ -121,7 +121,7 @@ def items(reply: Fields) -> Iterable[object]:
 
 
 def system(text: str) -> Line:
-    return (style("System(broadcast):", "green"), f" {text}")
+    return (style("System(broadcast):", "green head"), f" {text}")
 
 
 def stamp(at: object, now: float) -> Line:
@@ -133,4 +133,4 @@ def stamp(at: object, now: float) -> Line:
     except (OverflowError, ValueError, OSError):
         return ()
     form = "[%H:%M] " if time.date() == today.date() else "[%Y-%m-%d %H:%M] "
-    return (style(time.strftime(form), "dim"),)
+    return (style(time.strftime(form), "dim head"),)

@@ -49,7 +49,7 @@ def _private(fields: Fields) -> Line:
 def delivered(user: str, kind: str, said: str, now: float, times: bool) -> Line:
     at = stamp(now, now) if times else ()
     what = "your cheque" if kind == "cheque" else said
-    return (*at, style(f"delivered to {user}(private, direct):", "dim"), f" {what}")
+    return (*at, style(f"delivered to {user}(private, direct):", "dim head"), f" {what}")
 
 
 # What could not be said.
@@ -68,7 +68,7 @@ def left_with_server(user: str) -> Line:
 
 def unsent(user: str, kind: str, said: str, unsure: bool) -> Line:
     what = f"Perhaps not delivered to {user}:" if unsure else f"Not sent to {user}:"
-    return (style(what, "yellow"), f" {said}")
+    return (style(what, "yellow head"), f" {said}")
 
 
 # Questions in general.

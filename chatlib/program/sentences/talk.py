@@ -31,7 +31,7 @@ def _message(fields: Fields) -> Line:
         text = str(fields.get("text"))
         does = text.removeprefix(ME)
         who = f"* {fields['from']}" if "from" in fields else "*"
-        return (style(f"→ {to}:", "name"), f" {text}" if does == text else f" {who} {does}")
+        return (style(f"→ {to}:", "name head"), f" {text}" if does == text else f" {who} {does}")
     return spoken(fields.get("from"), fields.get("text"))
 
 
