@@ -3,7 +3,8 @@
 Must not know how an introduction comes about, nor people. Legal order: ``send``, ``hang_up`` and ``end`` at any time;
 the rest is what links tell. Invariants: two users have one connection, however both may call at once (the call of the
 one whose name comes first in the alphabet counts, as long as it may succeed); what one user sends comes in its order,
-and nothing of it is lost without a word: what was not acknowledged is in ``LinkClosed``.
+and nothing of it is lost without a word, nor told twice: what was not acknowledged is in ``LinkClosed``, and what is
+sent again is known by its key.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import count
 
 from chatlib.client import news as n
 from chatlib.client import peerlinks
+from chatlib.client.given import Given, Taken
 from chatlib.client.news import Fields, News, Parcel
 from chatlib.client.peerlinks import PeerLink
 from chatlib.protocol.peer import TEXT, WINDOW, PeerSaid
@@ -95,6 +97,7 @@ class Contacts:
         self._met, self._tell, self._wall = met, tell, wall
         self._contacts: dict[str, Contact] = {}
         self._numbers = count(1)
+        self._given = Given()
 
     def get(self, user: str) -> Contact | None:
         """What there is with `user`; None: nothing."""
@@ -106,12 +109,12 @@ class Contacts:
 
     # Calling.
 
-    def send(self, user: str, kind: str, content: str) -> Parcel:
-        """Sends it, or calls first. Raises NotSent."""
+    def send(self, user: str, kind: str, content: str, key: str = "") -> Parcel:
+        """Sends it, or calls first. `key`: of a parcel that is sent again. Raises NotSent."""
         contact = self.get(user) or self._new(user)
         if contact.under_way >= WINDOW:
             raise NotSent("TOO_MANY", f'"{contact.user}" has not read the last {WINDOW} texts yet.')
-        parcel = Parcel(contact.user, kind, content)
+        parcel = Parcel(contact.user, kind, content, *([key] if key else []))
         contact.waiting.append(parcel)
         if contact.link is not None:
             self._flush(contact, contact.link)
@@ -204,12 +207,22 @@ class Contacts:
         while contact.waiting and contact.link is link:  # it may break here; then that was told
             parcel = contact.waiting.pop(0)
             contact.sent[link.next_number] = parcel
-            link.say(parcel.kind, parcel.content)
+            link.say(parcel.kind, parcel.content, parcel.key)
 
     def said(self, link: PeerLink, said: PeerSaid) -> None:
         contact = self._contacts[fold(link.user)]
+        match self._given.take(fold(contact.user), said.key, (contact.number, said.number)):
+            case Taken.NEW:
+                self._arrive(contact, said)
+            case Taken.SHOWN:
+                link.acknowledge(said.number)
+            case Taken.TOO_MANY:
+                self.end(contact, peerlinks.WRONG)
+
+    def _arrive(self, contact: Contact, said: PeerSaid) -> None:
         event = DirectEvent(event="private" if said.kind == TEXT else "cheque", time=self._wall())
-        event |= {"from": contact.user, said.kind: said.content, "link": contact.number, "id": said.number}
+        event |= {"from": contact.user, said.kind: said.content}
+        event |= {"link": contact.number, "id": said.number, "key": said.key}
         self._tell(n.Arrived(event))
 
     def showed(self, link: PeerLink, number: int) -> None:
@@ -232,8 +245,9 @@ class Contacts:
     def shown(self, event: Fields) -> None:
         """The peer is told, if it is still there."""
         contact = self.get(str(event.get("from")))
-        if contact is not None and contact.link is not None and contact.number == event.get("link"):
-            contact.link.acknowledge(n.integer_of(event, "id"))
+        link, number = self._given.shown(fold(str(event.get("from"))), str(event.get("key")))
+        if contact is not None and contact.link is not None and contact.number == link:
+            contact.link.acknowledge(number)
 
     # The end.
 

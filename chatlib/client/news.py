@@ -9,6 +9,7 @@ nothing comes. News of direct connections (``PeerNews``, and their texts and che
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 Fields = dict[str, object]
@@ -147,17 +148,24 @@ class Ended:
 
 SHOWN = "SHOWN"
 
+
+def new_key() -> str:
+    """One that nothing else has."""
+    return secrets.token_hex(8)
+
+
 # Direct connections with other users. They need no session: these may come also while the server is away.
 
 
 @dataclass(eq=False, slots=True)
 class Parcel:
     """A text or a cheque for a peer. `kind`: "text" or "cheque". `status`: empty while it is under way, SHOWN, or why
-    it was not, as in LinkClosed, with `text` for people."""
+    it was not, as in LinkClosed, with `text` for people. `key`: what is sent again under it the peer knows again."""
 
     user: str
     kind: str
     content: str
+    key: str = field(default_factory=new_key)
     status: str = ""
     text: str = ""
 

@@ -88,17 +88,18 @@ class PeerCalls(ABC):
 
     # Direct connections.
 
-    def private(self, user: str, text: str) -> None:
+    def private(self, user: str, text: str, *, key: str = "") -> None:
         """Writes directly to `user`, to whom one was introduced (``getaddress``): calls first where it must.
 
         Returns when it is sent. If the connection ends before it was read, there is an event ``private_lost`` {user,
-        status, text, left: what was not read}; it may have been read all the same.
+        status, text, left: what was not read, keys: theirs}; it may have been read all the same. What is sent again
+        under its `key` is not read twice.
         """
-        self._on_its_way(user, lambda: self._peers.private(user, text))
+        self._on_its_way(user, lambda: self._peers.private(user, text, key))
 
-    def send_cheque(self, user: str, cheque: str) -> None:
+    def send_cheque(self, user: str, cheque: str, *, key: str = "") -> None:
         """Sends the line of a cheque, likewise."""
-        self._on_its_way(user, lambda: self._peers.cheque(user, cheque))
+        self._on_its_way(user, lambda: self._peers.cheque(user, cheque, key))
 
     def stop_private(self, user: str) -> bool:
         """Ends the direct connection with `user`; False: there was none."""
@@ -127,7 +128,8 @@ class PeerCalls(ABC):
         match item:
             case n.LinkClosed(user, status, text, left) if left and status not in NEVER_MADE:
                 lost = {"event": "private_lost", "user": user, "status": status, "text": text}
-                self._keep(DirectEvent(lost, left=[each.content for each in left]))
+                contents, keys = [each.content for each in left], [each.key for each in left]
+                self._keep(DirectEvent(lost, left=contents, keys=keys))
             case n.Arrived(event) if event.get("event") == "address_refused":
                 self._turned_down[fold(str(event.get("user")))] = event
         return self._peers.heard(item) or isinstance(item, n.PeerNews)

@@ -174,10 +174,10 @@ class PeerLink:
         self._trust()
         self.flush()
 
-    def say(self, kind: str, content: str) -> None:
+    def say(self, kind: str, content: str, key: str) -> None:
         """Sends it."""
         assert self.wire is not None
-        self.wire.say(kind, content)
+        self.wire.say(kind, content, key)
         self.flush()
 
     def acknowledge(self, number: int) -> None:

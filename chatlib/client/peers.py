@@ -6,9 +6,9 @@ the event before anybody else sees it. A connection that stands goes on when a s
 away; after a block it is closed at once.
 
 What happens is told by the conversation, among its own news: texts and cheques as ``Arrived`` (the events ``private``
-{from, text, time, link, id} and ``cheque`` {from, cheque, time, link, id}), the rest as ``PeerNews``. What the peer has
-not acknowledged when a connection ends comes back in ``LinkClosed``, to be left with the server, say. It may have been
-shown all the same.
+{from, text, time, link, id, key} and ``cheque`` {from, cheque, time, link, id, key}), the rest as ``PeerNews``. What
+the peer has not acknowledged when a connection ends comes back in ``LinkClosed``, to be sent again or left with the
+server, say. It may have been shown all the same; sent again directly, with its parcel's key, it is not shown twice.
 
 Must not know people or screens, nor how a link comes about (:mod:`.contacts`). Legal order: ``heard`` with each news of
 the conversation, before anybody else; ``shown`` with each event that was shown; the others at any time; ``stop`` in the
@@ -72,22 +72,22 @@ class Peers:
 
     # What one asks for.
 
-    def private(self, user: str, text: str) -> Parcel:
-        """Sends a text directly, or calls first. Raises NotSent."""
+    def private(self, user: str, text: str, key: str = "") -> Parcel:
+        """Sends a text directly, or calls first. What is sent again has the `key` of its parcel. Raises NotSent."""
         if not kinds.TEXT.accepts(text):
             raise NotSent("BAD_REQUEST", f"It must be {kinds.TEXT.allowed}.")
-        return self._send(user, TEXT, text)
+        return self._send(user, TEXT, text, key)
 
-    def cheque(self, user: str, line: str) -> Parcel:
+    def cheque(self, user: str, line: str, key: str = "") -> Parcel:
         """Sends a cheque's line, likewise."""
         if not is_cheque_line(line):
             raise NotSent("BAD_REQUEST", "That is no cheque.")
-        return self._send(user, CHEQUE, line)
+        return self._send(user, CHEQUE, line, key)
 
-    def _send(self, user: str, kind: str, content: str) -> Parcel:
+    def _send(self, user: str, kind: str, content: str, key: str) -> Parcel:
         if self._ready() is None:
             raise NotSent("NO_TLS", _NO_TLS.format(self._no_tls))
-        return self._contacts.send(user, kind, content)
+        return self._contacts.send(user, kind, content, key)
 
     def hang_up(self, user: str) -> bool:
         """Ends the direct connection with `user`, or the call for one; False: there was none."""

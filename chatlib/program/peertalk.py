@@ -42,6 +42,7 @@ class _Thing:
     kind: str
     content: str
     unsure: bool = False
+    key: str = ""  # it was sent before under this one: the peer does not show it twice
 
 
 @dataclass(slots=True)
@@ -197,7 +198,7 @@ class PeerTalk:
             thing = talk.kept[0]
             send = self._peers.cheque if thing.kind == "cheque" else self._peers.private
             try:
-                talk.sent.append(send(talk.user, thing.content))
+                talk.sent.append(send(talk.user, thing.content, thing.key))
             except NotSent as wrong:
                 if wrong.status == "NOT_INTRODUCED":
                     self._ask(talk, now)
@@ -292,7 +293,7 @@ class PeerTalk:
 
     def _parted(self, talk: _Talk, status: str, text: str, left: tuple[Parcel, ...]) -> None:
         unsure = status not in _NEVER_SENT
-        talk.kept[:0] = [_Thing(each.kind, each.content, unsure) for each in left]
+        talk.kept[:0] = [_Thing(each.kind, each.content, unsure, each.key) for each in left]
         talk.sent.clear()
         if status == "HUNG_UP":
             self._show((text,))

@@ -58,6 +58,7 @@ class PeerSaid:
     number: int
     kind: str  # TEXT or CHEQUE
     content: str
+    key: str  # the same each time that it is said, on whatever connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +146,12 @@ class PeerWire:
             self._prove(self.user, self._key)
             self._stage = _Stage.OPEN
 
-    def say(self, kind: str, content: str) -> None:
-        """A text or a cheque. At most WINDOW may be on their way."""
+    def say(self, kind: str, content: str, key: str) -> None:
+        """A text or a cheque, under its key. At most WINDOW may be on their way."""
         assert self.open and len(self.unacknowledged) < WINDOW
         self._said += 1
         self.unacknowledged.add(self._said)
-        self._output.append(encode({"id": self._said, kind: content}))
+        self._output.append(encode({"id": self._said, kind: content, "key": key}))
 
     def acknowledge(self, number: int) -> None:
         """What came under `number` was shown."""
@@ -191,18 +192,22 @@ class PeerWire:
             case {"bye": True, **rest} if not rest and message["bye"] is True:
                 self._stage = _Stage.OVER
                 return PeerLeft()
-            case {"id": int(number), "text": str(text), **rest} if not rest and kinds.TEXT.accepts(text):
-                return self._hear_content(number, TEXT, text)
-            case {"id": int(number), "cheque": str(cheque), **rest} if not rest and is_cheque_line(cheque):
-                return self._hear_content(number, CHEQUE, cheque)
+            case {"id": int(number), "text": str(text), "key": str(key), **rest} if (
+                not rest and kinds.TEXT.accepts(text) and kinds.KEY.accepts(key)
+            ):
+                return self._hear_content(number, TEXT, text, key)
+            case {"id": int(number), "cheque": str(cheque), "key": str(key), **rest} if (
+                not rest and is_cheque_line(cheque) and kinds.KEY.accepts(key)
+            ):
+                return self._hear_content(number, CHEQUE, cheque, key)
         raise PeerError("The other side says what it may not say.")
 
-    def _hear_content(self, number: int, kind: str, content: str) -> PeerSaid:
+    def _hear_content(self, number: int, kind: str, content: str, key: str) -> PeerSaid:
         if number is True or number != self._heard + 1 or len(self._unshown) >= WINDOW:
             raise PeerError("The other side does not count as it should.")
         self._heard = number
         self._unshown.add(number)
-        return PeerSaid(number, kind, content)
+        return PeerSaid(number, kind, content, key)
 
     def _hear_proof(self, line: bytes) -> PeerHappening:
         if len(line) > MAX_PROOF:

@@ -56,7 +56,7 @@ Part = str | Styled
 
 
 def style(text: str, names: str) -> Styled:
-    """`text` to be shown so where there are colours: ``style("Done", "bold green")``, ``style("ann:", "name head")``."""
+    """`text` to be shown so where there are colours: ``style("Done", "green")``, ``style("ann:", "name head")``."""
     return Styled(text, names)
 
 

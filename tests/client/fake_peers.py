@@ -28,20 +28,20 @@ class FakePeers:
 
     # What the program asks for.
 
-    def private(self, user: str, text: str) -> Parcel:
-        return self._send(user, "text", text)
+    def private(self, user: str, text: str, key: str = "") -> Parcel:
+        return self._send(user, "text", text, key)
 
-    def cheque(self, user: str, line: str) -> Parcel:
-        return self._send(user, "cheque", line)
+    def cheque(self, user: str, line: str, key: str = "") -> Parcel:
+        return self._send(user, "cheque", line, key)
 
-    def _send(self, user: str, kind: str, content: str) -> Parcel:
+    def _send(self, user: str, kind: str, content: str, key: str) -> Parcel:
         if fold(user) in self.refuses:
             raise self.refuses[fold(user)]
         if fold(user) not in self.links | self.known:
             raise NotSent("NOT_INTRODUCED", f"You have no introduction to {user}.")
         if len(self.parcels) >= self.room:
             raise NotSent("TOO_MANY", "Too many are under way.")
-        self.parcels.append(Parcel(user, kind, content))
+        self.parcels.append(Parcel(user, kind, content, *([key] if key else [])))
         return self.parcels[-1]
 
     def linked(self, user: str) -> bool:

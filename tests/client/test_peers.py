@@ -9,6 +9,7 @@ import pytest
 
 from chatlib.client import news as n
 from chatlib.client.contacts import NotSent
+from chatlib.client.given import UNSHOWN
 from chatlib.protocol.peer import WINDOW
 from chatlib.reactor.tlsstream import NoAnonymousTls
 from tests.client.peerrig import KEY, LOCAL, Side, Stage
@@ -192,6 +193,57 @@ def test_a_peer_that_calls_again_has_lost_the_connection(stage: Stage, ann: Side
     stage.until(lambda: parcel.acknowledged)
     assert again.texts == ["welcome"]
     assert [len(side.peers.users()) for side in (ann, again)] == [1, 1]
+
+
+def cut(stage: Stage, *sides: Side) -> None:
+    """The connection is lost, without a word."""
+    for side in sides:
+        for contact in side.peers._contacts.all():
+            assert contact.link is not None
+            contact.link._break("")
+    stage.until(lambda: all(side.closed for side in sides))
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_what_is_sent_again_on_the_next_connection_is_told_once(
+    stage: Stage, ann: Side, bob: Side, is_shown: bool
+) -> None:
+    """The connection breaks before Ann hears that it was shown; if it was not, she hears of it on the next one."""
+    linked(stage, ann, bob)
+    bob.reads = False
+    lost = ann.peers.private("bob", "once")
+    stage.until(lambda: bob.texts[1:])
+    event = bob.all(n.Arrived)[-1].event
+    cut(stage, bob)
+    stage.until(lambda: ann.closed)
+    if is_shown:
+        bob.peers.shown(event)
+    again = ann.peers.private("bob", "once", lost.key)
+    new = ann.peers.private("bob", "twice")
+    stage.until(lambda: len(bob.texts) == 3)
+    stage.settle()
+    assert bob.texts[1:] == ["once", "twice"] and again.acknowledged is is_shown
+    bob.peers.shown(event)
+    stage.until(lambda: again.acknowledged)
+    assert not new.acknowledged
+
+
+def test_a_peer_that_comes_back_again_and_again_leaves_no_more_unread(stage: Stage, ann: Side, bob: Side) -> None:
+    linked(stage, ann, bob)
+    bob.reads = False
+    bob.news.clear()
+    for number in range(UNSHOWN):
+        ann.peers.private("bob", str(number))
+        if number % 60 == 59:
+            stage.until(lambda so_far=number: len(bob.texts) == so_far + 1)  # type: ignore[misc]
+            ann.news.clear()
+            cut(stage, ann)
+    stage.until(lambda: len(bob.texts) == UNSHOWN)
+    ann.news.clear()
+    bob.news.clear()
+    ann.peers.private("bob", "one too many")
+    stage.until(lambda: ann.closed and bob.closed)
+    assert bob.closed == [("ann", "PROTOCOL_ERROR", [])] and bob.texts == []
 
 
 def test_an_introduction_that_ends_between_two_tries(stage: Stage, ann: Side, bob: Side) -> None:

@@ -242,6 +242,19 @@ def test_a_peer_that_goes_in_the_middle() -> None:
     assert asked(person, "message") == [{"to": "ann", "text": "two"}]
 
 
+def test_what_is_sent_again_is_known_by_its_key() -> None:
+    """The peer may have shown it: it is not shown twice."""
+    person = logged_in()
+    introduces(person)
+    person.types("private ann one")
+    sent = person.peers.parcels[0]
+    happens(person, person.peers.opens, "ann")
+    happens(person, person.peers.closes, "ann", "PEER_LOST", "It was lost.")
+    person.types("private ann two")
+    again, new = person.peers.parcels
+    assert (again.content, again.key) == ("one", sent.key) and new.key != sent.key
+
+
 def test_a_machine_that_cannot_be_reached() -> None:
     person = logged_in()
     introduces(person)

@@ -218,7 +218,7 @@ def test_a_peer_who_is_proven_and_breaks_the_rules(stage: Stage, ann: Side, bob:
     caller.prove("ann", "bob", KEY)
     stage.until(lambda: caller.move() or caller.heard)
     bob.peers.private("ann", "hello")
-    caller.says(encode({"id": 7, "text": "I count as I like"}))
+    caller.says(encode({"id": 7, "text": "I count as I like", "key": "k"}))
     stage.until(lambda: bob.closed)
     assert bob.closed == [("ann", "PROTOCOL_ERROR", ["hello"])]
     assert bob.texts == []
@@ -231,10 +231,10 @@ def test_a_peer_who_sends_without_end(stage: Stage, ann: Side, bob: Side) -> Non
     caller.prove("ann", "bob", KEY)
     stage.until(lambda: caller.move() or caller.heard)
     for number in range(1, 101):
-        caller.says(encode({"id": number, "text": "x"}))
+        caller.says(encode({"id": number, "text": "x", "key": str(number)}))
     stage.until(lambda: len(bob.texts) == 100)
     assert bob.closed == []
-    caller.says(encode({"id": 101, "text": "x"}))
+    caller.says(encode({"id": 101, "text": "x", "key": "101"}))
     stage.until(lambda: bob.closed)
     assert bob.closed == [("ann", "PROTOCOL_ERROR", [])]
     assert len(bob.texts) == 100

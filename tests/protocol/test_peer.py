@@ -186,7 +186,7 @@ def test_a_caller_that_was_not_answered_may_not_speak() -> None:
 def test_nothing_is_said_before_the_proof() -> None:
     for wire in (caller(), listener()):
         with pytest.raises(AssertionError):
-            wire.say("text", "hi")
+            wire.say("text", "hi", "k")
         wire.accept()  # nobody is there to be accepted
         assert not wire.open
 
@@ -197,10 +197,10 @@ def test_nothing_is_said_before_the_proof() -> None:
 @pytest.mark.parametrize("cut", ["whole", "bytes", "tail"])
 def test_texts_and_cheques_both_ways(cut: str) -> None:
     for one, other in (talking(), talking()[::-1]):
-        one.say("text", "hello")
-        one.say("cheque", "cheque/1 ...")
+        one.say("text", "hello", "k")
+        one.say("cheque", "cheque/1 ...", "k")
         said = feed(other, one.take_output(), cut)
-        assert said == [PeerSaid(1, "text", "hello"), PeerSaid(2, "cheque", "cheque/1 ...")]
+        assert said == [PeerSaid(1, "text", "hello", "k"), PeerSaid(2, "cheque", "cheque/1 ...", "k")]
         assert one.unacknowledged == {1, 2}
         other.acknowledge(1)
         other.acknowledge(1)
@@ -212,9 +212,19 @@ def test_texts_and_cheques_both_ways(cut: str) -> None:
         assert one.over and other.over
 
 
+def test_what_was_said_before_has_its_key() -> None:
+    ann, bob = talking()
+    ann.say("text", "hello", "the key")
+    ann.say("cheque", "cheque/1 ...", "another")
+    assert bob.feed(ann.take_output()) == [
+        PeerSaid(1, "text", "hello", "the key"), PeerSaid(2, "cheque", "cheque/1 ...", "another")
+    ]  # fmt: skip
+
+
 def test_nothing_follows_bye() -> None:
     ann, bob = talking()
-    assert bob.feed(encode({"bye": True}) + encode({"id": 1, "text": "late"}) + b"nonsense\n") == [PeerLeft()]
+    late = encode({"id": 1, "text": "late", "key": "k"})
+    assert bob.feed(encode({"bye": True}) + late + b"nonsense\n") == [PeerLeft()]
     ann.leave()
     ann.leave()
     ann.acknowledge(1)
@@ -228,6 +238,9 @@ def test_nothing_follows_bye() -> None:
         {"id": "1", "text": "x"}, {"id": 1, "text": ""}, {"id": 1, "text": "x" * 4_097}, {"id": 1, "text": "a\nb"},
         {"id": 1, "text": 5}, {"id": 1, "text": "x", "cheque": "y"}, {"id": 1}, {"text": "x"},
         {"id": 1, "cheque": ""}, {"id": 1, "cheque": "x" * 401}, {"id": 1, "cheque": "\x1b"}, {"id": 1, "cheque": None},
+        {"id": 1, "text": "x", "key": None}, {"id": 1, "text": "x", "key": ""},
+        {"id": 1, "text": "x", "key": "k" * 65}, {"id": 1, "text": "x", "key": 1},
+        {"id": 1, "text": "x", "key": "a\nb"}, {"id": 1, "text": "x", "key": "k", "more": 1},
         {"ack": 2}, {"ack": True}, {"ack": None}, {"ack": 1, "more": 1}, {"bye": False}, {"bye": 1},
         {"bye": True, "x": 1}, {}, {"peer": 1}, {"id": 1, "text": "x" + "\u0301" * 17}, {"id": 10**400, "text": "x"},
     ],
@@ -235,13 +248,18 @@ def test_nothing_follows_bye() -> None:
 def test_what_may_not_be_said(said: dict[str, object]) -> None:
     ann, bob = talking()
     if "ack" in said:
-        bob.say("text", "x")
-    refuses(bob, encode(said))
+        bob.say("text", "x", "k")
+    refuses(bob, encode({"key": "k", **said} if "id" in said else said))
+
+
+def test_whatever_is_said_has_a_key() -> None:
+    for said in ({"text": "x"}, {"cheque": "cheque/1 ..."}):
+        refuses(talking()[1], encode({"id": 1, **said}))
 
 
 def test_an_acknowledgement_counts_once() -> None:
     ann, bob = talking()
-    ann.say("text", "x")
+    ann.say("text", "x", "k")
     assert ann.feed(encode({"ack": 1})) == [PeerShowed(1)]
     refuses(ann, encode({"ack": 1}))
 
@@ -249,13 +267,13 @@ def test_an_acknowledgement_counts_once() -> None:
 def test_no_more_than_the_window_waits() -> None:
     ann, bob = talking()
     for _ in range(WINDOW):
-        ann.say("text", "x")
+        ann.say("text", "x", "k")
     with pytest.raises(AssertionError):
-        ann.say("text", "x")
+        ann.say("text", "x", "k")
     assert len(bob.feed(ann.take_output())) == WINDOW
     bob.acknowledge(1)
-    bob.feed(encode({"id": WINDOW + 1, "text": "x"}))
-    refuses(bob, encode({"id": WINDOW + 2, "text": "x"}))
+    bob.feed(encode({"id": WINDOW + 1, "text": "x", "key": "k"}))
+    refuses(bob, encode({"id": WINDOW + 2, "text": "x", "key": "k"}))
 
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([b"\n", b'{"ack":1}\n', b'{"bye":true}\n', line()])))
