@@ -17,7 +17,8 @@ from collections.abc import Callable
 from chatlib.client import news as n
 from chatlib.client.elsewhere import Elsewhere
 from chatlib.client.entrance import Entrance
-from chatlib.client.heartbeat import NEVER, Heartbeat
+from chatlib.client.failures import NOT_OURS, stranger
+from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
 from chatlib.client.proof import SALT_SIZE, Signature
@@ -84,6 +85,11 @@ class Conversation:
     @property
     def has_news(self) -> bool:
         return bool(self._news)
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether the server has not been heard yet, not even once."""
+        return self.state in (None, State.NEW) and not self._epoch and not self.ended
 
     @property
     def signature(self) -> Signature | None:
@@ -205,7 +211,8 @@ class Conversation:
                 if self.state is not None:
                     self._hear(decode(line), now)
         except (BadLine, LineTooLong):
-            self.disconnected("The server does not speak this program's protocol.", now, "PROTOCOL_ERROR")
+            text = "The server does not speak this program's protocol." if not self.is_calling else stranger(chunk)
+            self.disconnected(text, now, "PROTOCOL_ERROR")
         except ScramError as error:
             self.end("NOT_TRUSTED", str(error))
 
@@ -214,6 +221,8 @@ class Conversation:
         if self.ended:
             return
         asked = bool(self._sent)
+        if status == "LOST" and self.state and self.is_calling:
+            text = f"{text} {NOT_OURS}"
         self.state = None
         self._sent.clear()
         self._output.clear()
@@ -243,7 +252,8 @@ class Conversation:
         if self.state is None:
             return
         if now >= min(self._dead_at(), self._leave_at):
-            self.disconnected("The server does not answer any more.", now)
+            text = "The server is silent." if self.is_calling else "The server does not answer any more."
+            self.disconnected(text, now)
         elif now >= self._heartbeat.deadline():
             fields: Fields = {"seen": self.seen, "active": True} if self._heartbeat.is_active else {"seen": self.seen}
             self.send(Request("alive", fields), now)
@@ -264,6 +274,8 @@ class Conversation:
     def _dead_at(self) -> float:
         if not self._sent:
             return NEVER
+        if self.is_calling:
+            return self._heard + SILENCE
         _, since = next(iter(self._sent.values()))
         return self._heartbeat.dead_at(self._heard, since)
 

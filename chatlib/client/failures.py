@@ -1,8 +1,37 @@
-"""What the calls of :class:`chatlib.client.library.Client` raise, besides TimeoutError."""
+"""What the calls of :class:`chatlib.client.library.Client` raise, besides TimeoutError; and what was found where there
+should be a server: sentences that say what a person may do."""
 
 from __future__ import annotations
 
+import errno
+import os
+
 from chatlib.client.news import Fields
+from chatlib.protocol.text import printable
+
+NO_SUCH_HOST = 0  # where an errno is expected
+NOT_OURS = "It may be no chat server."
+_SHOWN = 40  # characters of what a stranger said
+_HINTS = {
+    NO_SUCH_HOST: "Is the name spelled right? Its address, such as 192.168.1.5, needs no lookup.",
+    errno.ECONNREFUSED: "Nothing listens there: has the server been started, and is the port right?",
+    errno.EHOSTUNREACH: "Is the address right, and are both machines on the same network?",
+    errno.ENETUNREACH: "Is this machine on a network that leads there?",
+    errno.ETIMEDOUT: "Nothing answers there: is the address right, is the machine on, does a firewall keep you out?",
+}
+
+
+def unreachable(host: str, port: int, number: int, reason: str = "") -> str:
+    """Why there is no connection: `number` is an errno, or NO_SUCH_HOST."""
+    why = reason or (os.strerror(number) if number else "no such host")
+    return f"The server {host} port {port} cannot be reached: {why}. {_HINTS.get(number, '')}".rstrip()
+
+
+def stranger(chunk: bytes) -> str:
+    """Something else listens there, and has said `chunk` first."""
+    said = printable(chunk[:1_024].split(b"\n")[0].decode(errors="replace")).strip()
+    shown = said if len(said) <= _SHOWN else said[:_SHOWN] + "…"
+    return f'What answers there is no chat server: it said "{shown}".'
 
 
 class Refused(Exception):

@@ -6,6 +6,7 @@ Must not know messages or connections. Legal order: ``start`` at login, ``stop``
 from __future__ import annotations
 
 NEVER = float("inf")
+SILENCE = 15.0  # seconds until what has never said a word counts as no server of ours
 GRACE = 5.0  # seconds that a server may be late
 BURST = 64  # events shown until they are acknowledged at once,
 DELAY = 1.0  # else this many seconds after the first of them

@@ -8,12 +8,12 @@ should be a connection (``wanted``); the link decides when. Other connections (f
 from __future__ import annotations
 
 import errno
-import os
 import random
 import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from chatlib.client.failures import NO_SUCH_HOST, unreachable
 from chatlib.client.filelinks import Address
 from chatlib.client.heartbeat import NEVER
 from chatlib.protocol.commands import State
@@ -93,7 +93,7 @@ class Link:
         now, conversation = self._loop.now, self._conversation
         conversation.tick(now)
         if self._connecting and now >= self._since + PATIENCE:
-            self._failed(os.strerror(errno.ETIMEDOUT))
+            self._failed(errno.ETIMEDOUT)
         self._was_online |= conversation.state is (State.ONLINE if conversation.user else State.GREETED)
         if self._socket and not self._connecting and conversation.state is None:
             self._hang_up()
@@ -165,7 +165,7 @@ class Link:
             return  # what is left is sent by `flush`, in this tick
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            self._failed(os.strerror(error))
+            self._failed(error)
             return
         self._connecting = False
         self.peer = self._trying
@@ -198,7 +198,7 @@ class Link:
         if error in (0, errno.EINPROGRESS, errno.EINTR):
             self._loop.watch(connection.fileno(), WRITE, self)
         else:
-            self._failed(os.strerror(error))
+            self._failed(error)
 
     def _resolve(self) -> list[Address]:
         """Where the server may be; the name is looked up once, because that may take long and blocks."""
@@ -206,18 +206,18 @@ class Link:
             try:
                 found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             except (OSError, UnicodeError) as error:
-                self._failed(getattr(error, "strerror", None) or "no such host")
+                self._failed(NO_SUCH_HOST, getattr(error, "strerror", None) or "")
                 return []
             self._addresses = [(family, address) for family, _, _, _, address in found]
         return list(self._addresses)
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, number: int, reason: str = "") -> None:
         """No connection: to the next address at once, else later."""
         self._discard()
         if self._untried:
             self._open()
             return
-        text = f"The server {self._host} port {self._port} cannot be reached: {reason}."
+        text = unreachable(self._host, self._port, number, reason)
         self._conversation.disconnected(text, self._loop.now, "UNREACHABLE")
         self._back_off()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from chatlib.client.failures import stranger
 from chatlib.client.heartbeat import NEVER, Heartbeat
 from chatlib.client.news import Fields, Request, status_of, text_of
 from chatlib.client.proof import ClientProof
@@ -77,6 +78,11 @@ class Steering:
         """Whether lines are taken."""
         return self.state is State.CONSOLE and not self._leaves
 
+    @property
+    def is_calling(self) -> bool:
+        """Whether the server has not been heard yet."""
+        return self.state in (None, State.NEW) and not self.is_over
+
     def asks(self, action: str) -> bool:
         """Whether such a request has no answer yet."""
         return any(request.action == action for request, _ in self._sent.values())
@@ -141,7 +147,8 @@ class Steering:
                 if self.state is not None:
                     self._hear(decode(line), now)
         except (BadLine, LineTooLong):
-            self.end("PROTOCOL_ERROR", "The server does not speak this program's protocol.")
+            text = stranger(chunk) if self.is_calling else "The server does not speak this program's protocol."
+            self.end("PROTOCOL_ERROR", text)
         except ScramError as error:
             self.end("NOT_TRUSTED", str(error))
 

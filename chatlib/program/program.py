@@ -77,6 +77,7 @@ class Program(Operator):
             script=not person,
             cheques=self._cheques,
         )
+        self._host, self._port = options.host, options.port
         teletype.attach(self)
         self._loop.phases = [self._turn, self._hear, self._send, self._show]
         self._waits = False  # in this tick, for whoever reads what was printed
@@ -85,6 +86,7 @@ class Program(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
+        running.announce(self._loop, self._teletype, self._host, self._port, lambda: self._conversation.is_calling)
         closing = (self._memory.close, self._cheques.close, self._link.close, self._transfers.stop, self._peers.stop)
         if not running.run(self._loop, self._teletype, self._leave, *closing):
             return 1

@@ -10,8 +10,24 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from chatlib.program.sentences import entry as say
 from chatlib.reactor.loop import Loop, Signals
 from chatlib.terminal.teletype import Teletype
+
+SLOW = 0.5  # seconds until a person is told what takes so long
+
+
+def announce(loop: Loop, teletype: Teletype, host: str, port: int, waits: Callable[[], bool]) -> None:
+    """Tells a person after half a second whom the program calls, if it still `waits`; a name whose lookup may take long
+    is told at once, since nothing is shown meanwhile."""
+
+    def told() -> None:
+        if waits():
+            teletype.print(*say.connecting(host, port))
+            teletype.flush()
+
+    if teletype.at_terminal:
+        loop.call_later(SLOW if host == "localhost" or set(host) <= set("0123456789.") or ":" in host else 0.0, told)
 
 
 def run(loop: Loop, teletype: Teletype, leave: Callable[[], object], *at_end: Callable[[], object]) -> bool:

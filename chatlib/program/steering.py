@@ -57,6 +57,8 @@ class ConsoleProgram(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
+        where = self._options.host, self._options.port
+        running.announce(self._loop, self._teletype, *where, lambda: self._steering.is_calling)
         if not running.run(self._loop, self._teletype, self._leave, self._link.close):
             return 1
         return 1 if self._status is None else self._status

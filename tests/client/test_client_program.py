@@ -23,6 +23,8 @@ from tests.client.rig import ProxyThread
 from tests.conftest import Python
 from tests.patience import LIMIT
 
+NOTHING_LISTENS = "Nothing listens there: has the server been started, and is the port right?"
+
 
 @pytest.mark.parametrize("end", ["logout\n", "", "exit"])
 def test_a_script(server: Server, tmp_path: Path, end: str) -> None:
@@ -108,7 +110,8 @@ def test_nobody_there(server: Server, tmp_path: Path) -> None:
     server.kill()
     said, status = script(server, tmp_path, "")
     assert status == 1
-    assert said == f"Error! The server 127.0.0.1 port {server.port} cannot be reached: Connection refused.\n"
+    why = f"Connection refused. {NOTHING_LISTENS}"
+    assert said == f"Error! The server 127.0.0.1 port {server.port} cannot be reached: {why}\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")

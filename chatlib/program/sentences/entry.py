@@ -38,6 +38,10 @@ def welcome(user: str) -> Line:
     return (f'Welcome to the Chatting room user "{user}"! Now you have successfully logged in!',)
 
 
+def connecting(host: str, port: int) -> Line:
+    return (style(f"Connecting to {host} port {port} …", "dim"),)
+
+
 def queued(position: int) -> Line:
     return (style(f"The server is full. You are number {position} in the queue.", "dim"),)
 
