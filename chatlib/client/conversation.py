@@ -334,9 +334,8 @@ class Conversation:
         if status not in ("OK", "WAITING"):
             self.disconnected(text_of(reply), now, status)
             return
-        heartbeat, iterations = reply.get("heartbeat"), integer_of(reply, "iterations")
-        if isinstance(heartbeat, int | float) and heartbeat > 0:
-            self._heartbeat.interval = heartbeat
+        self._heartbeat.choose(reply.get("heartbeat"))
+        iterations = integer_of(reply, "iterations")
         if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
             raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
         self._entrance.iterations = iterations

@@ -10,11 +10,12 @@ SILENCE = 15.0  # seconds until what has never said a word counts as no server o
 GRACE = 5.0  # seconds that a server may be late
 BURST = 64  # events shown until they are acknowledged at once,
 DELAY = 1.0  # else this many seconds after the first of them
+SHORTEST, LONGEST = 0.1, 86_400.0  # seconds that a server may choose
 PRESENT = 60.0  # seconds between two requests whose only use is to say that somebody is there
 
 
 class Heartbeat:
-    """The client's half of the heartbeat. `interval` is the server's choice."""
+    """The client's half of the heartbeat."""
 
     def __init__(self) -> None:
         self.interval = 30.0
@@ -23,6 +24,11 @@ class Heartbeat:
         self.is_active = False  # somebody is there, and the server has not been told
         self._told_at = NEVER  # when it was told so
         self._acknowledge_at = self._beat_at = NEVER
+
+    def choose(self, interval: object) -> None:
+        """The server's choice, which stands if it is one that a server may make: else it could keep us busy."""
+        if isinstance(interval, int | float) and SHORTEST <= interval <= LONGEST:
+            self.interval = float(interval)
 
     def start(self, now: float) -> None:
         self._running = True

@@ -330,7 +330,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def _answer(self, item: News) -> Fields:
         reply = cast(n.Answered, item).reply
-        if reply.get("status") not in n.FINE:
+        if n.status_of(reply) not in n.FINE:
             raise Refused(reply)
         return reply
 

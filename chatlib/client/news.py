@@ -12,6 +12,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from chatlib.protocol.kinds import MAX_INTEGER
+
 Fields = dict[str, object]
 
 # Why a server ends a connection, or refuses to let one in again, that make coming back pointless.
@@ -36,9 +38,9 @@ def text_of(message: Fields) -> str:
 
 
 def integer_of(message: Fields, name: str) -> int:
-    """A field that should be a whole number; 0 when it is not."""
+    """A field that should be a whole number; 0 when it is not, or is one that no server may say."""
     number = message.get(name)
-    return number if isinstance(number, int) else 0
+    return number if type(number) is int and abs(number) <= MAX_INTEGER else 0
 
 
 @dataclass(slots=True)

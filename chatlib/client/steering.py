@@ -198,9 +198,7 @@ class Steering:
         fine = status_of(message) == "OK"
         match request.action:
             case "hello" if fine:
-                interval = message.get("heartbeat")
-                if isinstance(interval, int | float) and interval > 0:
-                    self._heartbeat.interval = interval
+                self._heartbeat.choose(message.get("heartbeat"))
                 self.state = State.GREETED
                 self._begin(now)
             case "admin":

@@ -23,7 +23,7 @@ from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.filelinks import Address, FileLink
 from chatlib.client.localfiles import Hashing, TransferError
-from chatlib.client.news import Fields, News, Request
+from chatlib.client.news import Fields, News, Request, status_of, text_of
 from chatlib.protocol.text import fold
 from chatlib.reactor.loop import Loop
 
@@ -120,7 +120,7 @@ class Transfer(ABC):
 
     def _refused(self, reply: Fields) -> None:
         self.refusal = reply
-        self.end(str(reply.get("text") or reply.get("status")))
+        self.end(text_of(reply))
 
     @abstractmethod
     def heard(self, event: Fields) -> None:
@@ -138,7 +138,7 @@ class Transfer(ABC):
         self._link = None
         if reply.get("status") == "OK":
             self.end()
-        elif reply.get("status") in _LATER:
+        elif status_of(reply) in _LATER:
             self.broken(str(reply.get("text")))
         else:
             self._refused(reply)

@@ -15,7 +15,7 @@ from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.files import Fetching, Place, Sending, ThreadFiles, UserFiles
 from chatlib.client.localfiles import TransferError, remove_part
-from chatlib.client.news import Fields, News, Request
+from chatlib.client.news import Fields, News, Request, integer_of
 from chatlib.client.transfers import Stage, Transfer, TransferQueue
 from chatlib.program.sentences import files as say
 from chatlib.program.sentences.book import Line, error
@@ -58,8 +58,7 @@ class Offers:
         return ((str(file.get("from")), str(file.get("name"))) for file in self._files.values())
 
     def size(self, file: File) -> int:
-        size = self._files.get((fold(file[0]), file[1]), {}).get("size")
-        return size if isinstance(size, int) and size >= 0 else 0
+        return max(0, integer_of(self._files.get((fold(file[0]), file[1]), {}), "size"))
 
     def digest(self, sender: object, name: object) -> str | None:
         """The SHA-256 of one that waits; None: it is not known."""

@@ -10,11 +10,12 @@ import shlex
 
 _SPECIAL = re.compile(r"""([\s'"\\])""")
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
+_LARGEST = 10**24  # more is no size of anything, and perhaps more than a float can hold
 
 
 def readable_size(size: object) -> str:
     """``1 byte``, ``999 bytes``, ``1.2 MB``."""
-    if not isinstance(size, int | float) or size < 0:
+    if not isinstance(size, int | float) or not 0 <= size <= _LARGEST:
         return "of unknown size"
     if round(size) < 1_000:
         return f"{round(size)} byte{'' if round(size) == 1 else 's'}"

@@ -14,6 +14,7 @@ from chatlib.protocol.words import BadQuotes, last_word, quoted, readable_size, 
 @pytest.mark.parametrize(("size", "text"), [
     (0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1_000, "1.0 kB"), (1_234_567, "1.2 MB"), (99_960, "100 kB"),
     (999_499, "999 kB"), (999_500, "1.0 MB"), (12.5e9, "12.5 GB"), (1 << 30, "1.1 GB"), (10**20, "100000 PB"),
+    (10**400, "of unknown size"),
     (None, "of unknown size"), ("7", "of unknown size"), (-1, "of unknown size"),
 ])  # fmt: skip
 def test_readable_sizes(size: object, text: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chatlib.client.news import FINE, Fields
+from chatlib.client.news import FINE, Fields, status_of, text_of
 from chatlib.terminal.screen import Part, style
 
 Line = tuple[Part, ...]
@@ -56,8 +56,8 @@ def remove(sentences: Sentences) -> None:
 
 def answer(action: str, asked: Fields, reply: Fields, now: float) -> list[Line]:
     """What is shown of the reply to a request; a refusal is shown in the server's words."""
-    if reply.get("status") not in FINE:
-        return [error(reply.get("text") or reply.get("status"))]
+    if status_of(reply) not in FINE:
+        return [error(text_of(reply))]
     says = REPLIES.get(action)
     return says(asked, reply, now) if says else [(str(reply.get("text") or f"Done: {action}."),)]
 
