@@ -38,6 +38,10 @@ class NoCheque(ValueError):
     """A cheque that is not written, or not taken; the message is for people."""
 
 
+class NoRoom(NoCheque):
+    """A cheque that may be good, and is not kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A cheque of one's own."""
@@ -64,9 +68,9 @@ class Cheques:
         self._beside = beside
         self._complain = complain
         self._written: dict[str, Written] = {}  # by number
-        self._given: dict[tuple[str, str], str] = {}  # by payer and number: the line
+        self._given: dict[str, Cheque] = {}  # by the line: of two with one number, one may be forged
         self._written_file: KeptLines[str] = KeptLines(self._fault)
-        self._given_file: KeptLines[tuple[str, str]] = KeptLines(self._fault)
+        self._given_file: KeptLines[str] = KeptLines(self._fault)
         self._whose: tuple[str, Path | None] = "", None  # the user of those in here, and where they are kept
         self._stale = ""  # the password that signs no more, says the server
         self._voided: list[Cheque] = []
@@ -131,9 +135,11 @@ class Cheques:
     # Those that one is given.
 
     def give(self, line: str, giver: str, now: float) -> Cheque:
-        """`giver` has sent a line: it is kept until it is cashed. Raises NoCheque for what the server would refuse."""
+        """`giver` has sent a line: it is kept until it is cashed. Raises NoCheque for what the server would refuse, and
+        NoRoom."""
+        line = mended(line)
         try:
-            cheque = signing.parse(mended(line))
+            cheque = signing.parse(line)
         except BadCheque as wrong:
             raise NoCheque(str(wrong)) from None
         if fold(cheque.payer) != fold(giver):
@@ -142,36 +148,34 @@ class Cheques:
             raise NoCheque(f"Only {cheque.payee} can cash it.")
         if cheque.expiry <= self._conversation.server_time(now):
             raise NoCheque("It has expired.")
-        name = fold(cheque.payer), cheque.number
-        given = [payer for payer, _ in self._given]
-        if name not in self._given and (len(given) >= MAX_GIVEN or given.count(name[0]) >= MAX_GIVEN_BY_ONE):
-            raise NoCheque("Too many cheques wait to be cashed already.")
-        self.done_with(self._given.get(name, ""))
-        self._given[name] = mended(line)
-        self._given_file.add(name, encode({"cheque": mended(line)})[:-1])
+        payers = [fold(each.payer) for each in self._given.values()]
+        full = len(payers) >= MAX_GIVEN or payers.count(fold(cheque.payer)) >= MAX_GIVEN_BY_ONE
+        if full and line not in self._given:
+            raise NoRoom("Too many cheques wait to be cashed already.")
+        self.done_with(line)
+        self._given[line] = cheque
+        self._given_file.add(line, encode({"cheque": line})[:-1])
         return cheque
 
     def given(self, now: float) -> list[Cheque]:
         """Those that one has not cashed, oldest first."""
         time = self._conversation.server_time(now)
-        cheques = {line: signing.parse(line) for line in self._given.values()}
-        for line in [line for line, cheque in cheques.items() if cheque.expiry <= time]:
+        for line in [line for line, cheque in self._given.items() if cheque.expiry <= time]:
             self.done_with(line)
-        return [cheque for cheque in cheques.values() if cheque.expiry > time]
+        return list(self._given.values())
 
     def numbers(self) -> list[str]:
         """Of those that one was given and has not cashed, the last one first."""
-        return [number for _, number in reversed(self._given)]
+        return list(dict.fromkeys(cheque.number for cheque in reversed(self._given.values())))
 
     def lines(self, number: str) -> list[str]:
         """Of those that one was given and has not cashed, the lines of those with this number: nearly always one."""
-        return [line for (_, each), line in self._given.items() if each == number.lower()]
+        return [line for line, cheque in self._given.items() if cheque.number == number.lower()]
 
     def done_with(self, line: str) -> None:
         """One of those that one was given need not be kept, if it was."""
-        for name in [name for name, each in self._given.items() if each == line]:
-            del self._given[name]
-            self._given_file.remove(name)
+        if self._given.pop(line, None):
+            self._given_file.remove(line)
 
     # Inside.
 
@@ -182,8 +186,8 @@ class Cheques:
             self._whose = user, path
             lines = self._written_file.open(path, lambda line: _number(user, line))
             self._written = {each.cheque.number: each for line in lines if (each := _written(user, line))}
-            given_lines = self._given_file.open(self._beside(".cashable"), _name)
-            self._given = {name: _given(line) for line in given_lines if (name := _name(line))}
+            given_lines = map(_given, self._given_file.open(self._beside(".cashable"), _given))
+            self._given = {line: signing.parse(line) for line in given_lines if line is not None}
         self._void()
 
     def _void(self) -> None:
@@ -232,14 +236,10 @@ def _number(user: str, line: bytes) -> str | None:
     return found.cheque.number if found else None
 
 
-def _given(line: bytes) -> str:
-    """Raises BadLine or BadCheque for what is none."""
-    return str(decode(line).get("cheque"))
-
-
-def _name(line: bytes) -> tuple[str, str] | None:
+def _given(line: bytes) -> str | None:
     try:
-        cheque = signing.parse(_given(line))
+        given = str(decode(line).get("cheque"))
+        signing.parse(given)
+        return given
     except (BadLine, BadCheque):
         return None
-    return fold(cheque.payer), cheque.number

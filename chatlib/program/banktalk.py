@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatlib.client import news as n
-from chatlib.client.cheques import Cheques, NoCheque
+from chatlib.client.cheques import Cheques, NoCheque, NoRoom
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, Request
 from chatlib.program.sentences import bank as say
@@ -119,12 +119,20 @@ class BankTalk:
         """Any event that was shown: a message may be a cheque."""
         giver, text = str(event.get("from")), str(event.get("text"))
         if event.get("event") == "message" and text.startswith("cheque/1 ") and giver != self._conversation.user:
-            self.received(giver, text, now)
+            self._take(giver, text, now, is_shown=True)
 
     def received(self, giver: str, line: str, now: float) -> None:
-        """Somebody has given a cheque."""
+        """Somebody has given a cheque directly."""
+        self._take(giver, line, now, is_shown=False)
+
+    def _take(self, giver: str, line: str, now: float, is_shown: bool) -> None:
         try:
             cheque = self._cheques.give(line, giver, now)
+        except NoRoom as wrong:
+            self._show(say.not_kept(giver, str(wrong)))
+            if not is_shown:
+                self._show((line,))
+            return
         except NoCheque as wrong:
             self._show(say.no_cheque(giver, str(wrong)))
             return

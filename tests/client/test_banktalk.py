@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatlib.client import cheques
 from chatlib.client import news as n
 from chatlib.program import commandline
 from chatlib.protocol.cheque import VALID, Cheque, cheque_key, fingerprint, parse, signed, write
@@ -284,6 +285,19 @@ def test_one_who_cashes_ones_cheque_is_named_and_the_book_follows() -> None:
         Ann has cashed your cheque for 5 credits (tea). You have 7 credits now.
         """)
     assert person.dialogue._cheques.written(person.wire.now) == []
+
+
+def test_a_cheque_for_which_there_is_no_room_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cheques, "MAX_GIVEN", 0)
+    person = bob()
+    gives(person, "ann", GIVEN)
+    person.wire.server.post(GIVEN, sender="Ann")
+    person._listen()
+    why = ("Too many cheques wait to be cashed already."
+           ' This one of {} is not kept: to cash it, type "cash" and its whole line.')  # fmt: skip
+    assert person.transcript == [why.format("ann"), GIVEN, f"Ann: {GIVEN}", why.format("Ann")]
+    person.types("cash " + GIVEN)
+    assert person.wire.server.requests[-1]["cheque"] == GIVEN
 
 
 def test_tab_knows_the_numbers() -> None:

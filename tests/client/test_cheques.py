@@ -423,6 +423,25 @@ def test_one_who_sends_many_leaves_room_for_others(monkeypatch: pytest.MonkeyPat
     assert len(payee.cheques.lines(f"{1:016x}")) == 2, "a number that somebody chose like another's takes nothing away"
 
 
+def test_a_forged_line_with_the_number_of_a_good_one_takes_nothing_away(tmp_path: Path) -> None:
+    """Whoever wrote the good one might like to have it back."""
+    payee = Payer(tmp_path).log_in()
+    good = cheque()
+    forged = write(Cheque("Ann", "bob", 1, f"{1:016x}", TIME + VALID, ""), b"nobody's")
+    for line in (good, forged):
+        payee.cheques.give(line, "ann", payee.wire.now)
+    assert payee.cheques.lines(f"{1:016x}") == [good, forged]
+    assert payee.cheques.numbers() == [f"{1:016x}"]
+    payee.ends()
+    again = Payer(tmp_path, payee.wire.server).log_in()
+    again.wire.server.scripted["cash"] = [{"status": "OK"}, {"status": "BAD_CHEQUE"}]
+    assert again.cheques.lines(f"{1:016x}") == [good, forged]
+    for line in (good, forged):
+        again.wire.conversation.request("cash", {"cheque": line}, again.wire.now)
+    again.hears(again.wire.run())
+    assert again.cheques.given(again.wire.now) == []
+
+
 def test_nobody_elses_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "e1").mkdir()
     target = tmp_path / "precious"

@@ -87,6 +87,11 @@ def no_cheque(giver: str, why: str) -> Line:
     return (style(f"The cheque that {giver} has sent you cannot be cashed. {why}", "yellow"),)
 
 
+def not_kept(giver: str, why: str) -> Line:
+    text = f'{why} This one of {giver} is not kept: to cash it, type "cash" and its whole line.'
+    return (style(text, "yellow"),)
+
+
 def is_number(text: str) -> bool:
     """Whether somebody who typed this meant a number."""
     return " " not in text and "/" not in text
