@@ -22,6 +22,7 @@ time, ``speak`` once a tick, behind all that was said in it.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,6 +42,7 @@ from chatlib.server.session import Session
 ASKING = 60.0  # seconds for an answer
 ASKS = 16  # that one user may have made, and that may have been made of one user, in ASKING seconds and without a yes
 KNOWN = 256  # users that one user may be introduced to at once
+SAID = 64  # events in a tick, of all users; the others follow in the next ones
 PAGE = 400  # users in one page of a list: with the longest names and addresses it still is one line
 _KEY_SIZE = 32  # bytes
 
@@ -90,7 +92,7 @@ class Introductions:
         self._world, self._loop, self._delivery = world, loop, delivery
         self._people: dict[str, _Person] = {}
         # To be said behind this tick's replies: to whom, about whom, and what.
-        self._events: list[tuple[Session, str, dict[str, object]]] = []
+        self._events: deque[tuple[Session, str, dict[str, object]]] = deque()
         self._policy = world.parameters["ADDRESS_POLICY"]
         self.answers: Mapping[str, Callable[[Session, Request], Reply]] = {
             "listen": self.listen, "getaddress": self.getaddress, "yes": self.yes, "no": self.no,
@@ -300,8 +302,8 @@ class Introductions:
     def _keep_apart(self, user: str, other: str) -> None:
         """`user` has blocked `other`: also what was about to be said is not said, but for what came of a question."""
         pair, unsaid = {user, other}, ("address_asked", "address")
-        self._events = [each for each in self._events
-                        if {each[0].user, each[1]} != pair or each[2]["event"] not in unsaid]  # fmt: skip
+        self._events = deque(each for each in self._events
+                             if {each[0].user, each[1]} != pair or each[2]["event"] not in unsaid)  # fmt: skip
         self._turn_down(user, other, "BLOCKED", f'You have blocked "{self._name(other)}".')
         self._turn_down(other, user, "BLOCKED", f'"{self._name(user)}" has blocked you.')
         self._part(user, other, "BLOCKED")
@@ -332,11 +334,19 @@ class Introductions:
     # Saying.
 
     def speak(self) -> None:
-        """Says what came of it."""
+        """Says what came of it, as far as the budget goes."""
+        for _ in range(min(SAID, len(self._events))):
+            session, _, event = self._events.popleft()
+            session.event(event)
         if self._events:
-            events, self._events = self._events, []
-            for session, _, event in events:
-                session.event(event)
+            self._loop.again(self)
+
+    def again(self) -> None:
+        """The next tick has come, and will let it ``speak``."""
+
+    def broken(self) -> None:
+        """That has failed: what was not said yet is said in the next tick."""
+        self._loop.again(self)
 
     def _say(self, user: str, about: str, login: int, event: dict[str, object]) -> None:
         session = self._delivery.that_began(user, login)

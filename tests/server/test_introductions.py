@@ -478,6 +478,21 @@ def test_nobody_is_introduced_to_everybody(house: House, monkeypatch: pytest.Mon
     assert columbia.ask("yes", user="google")["status"] == "OK"
 
 
+def test_what_follows_from_one_leaving_is_said_over_many_ticks(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introductions, "SAID", 1)
+    house.admin("change ADDRESS_POLICY open")
+    columbia, facebook, google = three(house)
+    for peer in (facebook, google):
+        assert peer.ask("getaddress", user="columbia")["status"] == "OK"
+        heard(peer)
+    columbia.say({"action": "logout"})
+    told = []
+    for _ in range(50):
+        house.tick()
+        told.append(sum(bool(heard(peer)) for peer in (facebook, google)))
+    assert sum(told) == 2 and max(told) == 1
+
+
 # The list.
 
 
