@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check bench attack readme help
+.PHONY: run test check bench attack readme dist help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -36,6 +36,9 @@ attack: ## attack a server in every known way, and measure what the others notic
 
 readme: ## write README's generated parts and para.txt anew
 	$(PYTHON) tests/readme.py
+
+dist: ## make dist/chat-server.pyz and dist/chat-client.pyz: one file each, to be copied and run anywhere
+	$(PYTHON) tests/dist.py
 
 $(TOOLS): tests/requirements.txt
 	$(PYTHON) -m venv .venv
