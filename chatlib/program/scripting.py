@@ -28,6 +28,7 @@ from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import counted, fold, printable
 from chatlib.reactor.loop import Loop, Signals
 from chatlib.reactor.terminal import Input, Printer
+from chatlib.reactor.timers import Timer
 from chatlib.terminal.modes import LineReader
 
 _WINDOW = 200  # requests without an answer; more lines wait in the pipe
@@ -112,6 +113,7 @@ class ScriptProgram:
         self._listens = options.json and not options.steps  # until somebody ends it
         self._printed: list[Fields] = []  # events whose lines may not have been taken yet
         self._waits = self._leaves = self._failed = False
+        self._patience: Timer | None = None  # ends when the server has been away for too long
         loop.phases = [self._turn, self._hear, self._link.flush, self._rest]
 
     def run(self) -> int:
@@ -151,6 +153,13 @@ class ScriptProgram:
     def _rest(self) -> None:
         """Reads on, and ends."""
         self._lines.hold(len(self._conversation.outbox.pending) >= _WINDOW)
+        lost = self._conversation.user and self._conversation.state is None and not self._conversation.ended
+        if not lost or self._lines.reading or self._listens:
+            if self._patience:
+                self._patience.cancel()
+            self._patience = None
+        elif self._patience is None:
+            self._patience = self._loop.call_later(_PATIENCE, self._give_up)
         over = self._conversation.ended and not self._conversation.has_news
         if over and (self._leaves or self._printer.idle):
             self._loop.stop()
@@ -214,8 +223,8 @@ class ScriptProgram:
             self._leave()
 
     def _give_up(self) -> None:
-        if self._conversation.state is None:
-            self._conversation.end("LOST", "The connection was lost, and the server did not come back.")
+        self._patience = None
+        self._conversation.end("LOST", "The connection was lost, and the server did not come back.")
 
     # What happens.
 
@@ -234,8 +243,6 @@ class ScriptProgram:
                 self._printed.append(event)
             case n.Answered():
                 self._answered(item)
-            case n.Lost() if not self._lines.reading and not self._listens:
-                self._loop.call_later(_PATIENCE, self._give_up)
             case n.Ended(status, text):
                 self._ended(status, text)
 

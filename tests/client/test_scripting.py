@@ -16,7 +16,7 @@ import pytest
 
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
-from tests.client.programs import WELCOME, command, environment, script, until
+from tests.client.programs import WELCOME, Pseudo, command, environment, script, until
 from tests.patience import LIMIT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -191,6 +191,48 @@ def test_a_server_that_goes_ends_it_where_it_is_not_to_come_back(
         server.kill()
         assert sends.wait(LIMIT) == 1
         assert sends.stderr.read().startswith("Error! ")
+
+
+IMPATIENT = """
+import sys
+import client
+from chatlib.program import scripting
+scripting._PATIENCE = 0.0
+sys.exit(client.main(sys.argv[1:]))
+"""
+
+
+def test_a_server_that_does_not_come_back_is_given_up_when_all_lines_are_read(
+    server: Server, secret: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", IMPATIENT, f"127.0.0.1:{server.port}", "--user", "bob", "--password-file",
+             str(secret), "--send", "ann", "-", "--json"]  # fmt: skip
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=environment(tmp_path), cwd=ROOT) as sends:  # fmt: skip
+        assert sends.stdin is not None and sends.stdout is not None and sends.stderr is not None
+        sends.stdin.write("before\n")
+        sends.stdin.flush()
+        assert json.loads(sends.stdout.readline())["status"] == "OK"
+        server.kill()
+        sends.stdin.write("after\n")
+        sends.stdin.close()
+        said = "The connection was lost, and the server did not come back. Without an answer: 1 request."
+        assert (sends.wait(LIMIT), sends.stderr.read()) == (1, f"Error! {said}\n")
+
+
+@pytest.mark.parametrize(("key", "status"), [("\x04", 0), ("\x03", 1)])
+def test_lines_are_typed_at_a_terminal(
+    server: Server, secret: Path, ann: Client, tmp_path: Path, key: str, status: int
+) -> None:
+    flags = ("--user", "bob", "--password-file", str(secret), "--send", "ann", "-")
+    sends = Pseudo(command(server, *flags), tmp_path, controls=True)
+    try:
+        sends.types("half a li\x7fine\n")
+        assert heard(ann, "message", 1)[0]["text"] == "half a line"
+        sends.types(key)
+        assert sends.ends() == status
+    finally:
+        sends.close()
 
 
 def test_whoever_stops_it_before_all_was_sent_fails_it(server: Server, secret: Path, tmp_path: Path) -> None:
