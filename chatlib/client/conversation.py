@@ -18,7 +18,7 @@ from chatlib.client import news as n
 from chatlib.client.elsewhere import Elsewhere
 from chatlib.client.entrance import Entrance
 from chatlib.client.failures import NOT_OURS, stranger
-from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat
+from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat, Promptness
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
 from chatlib.client.proof import SALT_SIZE, Signature
@@ -56,7 +56,7 @@ class Conversation:
         self.ended: n.Ended | None = None
         self.seen = 0  # the last seq that was shown
         self._entrance = Entrance(self, token, salt)
-        self._heartbeat = Heartbeat()
+        self._heartbeat, self.promptness = Heartbeat(), Promptness()
         self._epoch = self._known_epoch = ""
         self._received = 0  # the last seq that was told, shown or not
         self._unread = 0
@@ -157,8 +157,7 @@ class Conversation:
         self.wanted = self.wanted or (bool(self.user) and self.ended is None)
 
     def request(self, action: str, fields: Fields, now: float, key: str | None = None, most: int = 0) -> Request:
-        """Asks something of the server → Answered, at once or after the next login. Of a long answer no more pages are
-        asked for when there are `most` items."""
+        """Asks something of the server → Answered, at once or after the next login. `most`: of a long answer."""
         request = Request(action, fields, key, most=most)
         self.outbox.add(request)
         self.wake()
@@ -225,6 +224,7 @@ class Conversation:
             text = f"{text} {NOT_OURS}"
         self.state = None
         self._sent.clear()
+        self.promptness.forget()
         self._output.clear()
         self._heartbeat.stop()
         if self._leave_at != NEVER:
@@ -269,6 +269,7 @@ class Conversation:
         """Asks something on this connection."""
         number = self.outbox.next_id() if number is None else number
         self._sent[number] = request, now
+        self.promptness.asked(number, request.action, now)
         self._output.append(encode({**request.message(), "id": number}))
 
     def _dead_at(self) -> float:
@@ -289,6 +290,7 @@ class Conversation:
         if not isinstance(number, int) or number not in self._sent:
             return  # a refusal of something that was no request; a bye follows
         request, _ = self._sent.pop(number)
+        self.promptness.answered(number, now)
         if request.action == "hello":
             self._hear_hello(message, now)
         elif request.action in ("login", "deregister", "password", "register", "sht"):

@@ -1,9 +1,12 @@
-"""When to acknowledge what was shown, and when a silent server counts as dead. Pure arithmetic on `now`.
+"""When to acknowledge what was shown, when a silent server counts as dead, and how long it takes to answer.
 
-Must not know messages or connections. Legal order: ``start`` at login, ``stop`` when the connection is gone.
+Pure arithmetic on `now`. Must not know messages or connections. Legal order: ``start`` at login, ``stop`` and
+``forget`` when the connection is gone.
 """
 
 from __future__ import annotations
+
+from chatlib.protocol.commands import ACTIONS, Runs
 
 NEVER = float("inf")
 SILENCE = 15.0  # seconds until what has never said a word counts as no server of ours
@@ -11,6 +14,7 @@ GRACE = 5.0  # seconds that a server may be late
 BURST = 64  # events shown until they are acknowledged at once,
 DELAY = 1.0  # else this many seconds after the first of them
 SHORTEST, LONGEST = 0.1, 86_400.0  # seconds that a server may choose
+JUST_NOW = 3.0  # seconds for which an answer says how long the next one may take
 PRESENT = 60.0  # seconds between two requests whose only use is to say that somebody is there
 
 
@@ -64,3 +68,36 @@ class Heartbeat:
     def dead_at(self, heard: float, asked: float) -> float:
         """When a server counts as dead that was last heard at `heard` and owes an answer since `asked`."""
         return max(heard, asked) + self.interval + GRACE
+
+
+class Promptness:
+    """How long answers take that need no work."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, float] = {}  # by the request's id: since when, oldest first
+        self._last = self._until = 0.0  # what the last one took, and how long that counts
+
+    def asked(self, number: int, action: str, now: float) -> None:
+        """Something is asked."""
+        row = ACTIONS.get(action)
+        if row is not None and row.runs in (Runs.READS, Runs.CHANGES):
+            self._asked[number] = now
+
+    def answered(self, number: int, now: float) -> None:
+        """Something is answered."""
+        if number in self._asked:
+            self._last, self._until = now - self._asked.pop(number), now + JUST_NOW
+
+    def forget(self) -> None:
+        """Nothing that was asked will be answered on this connection."""
+        self._asked.clear()
+        self._until = 0.0
+
+    @property
+    def since(self) -> float:
+        """Since when the server owes an answer; infinity: it owes none."""
+        return next(iter(self._asked.values()), NEVER)
+
+    def latency(self, now: float) -> float:
+        """Seconds: of the next answer so far, or of the last one, if that was just now."""
+        return max(self._last if now < self._until else 0.0, now - self.since)

@@ -44,18 +44,18 @@ class Destination:
         else:
             self._write(*(say.left(left) if left else say.goes_nowhere()))
 
-    def send(self, text: str, now: float) -> str:
-        """A line goes there; what is wrong with it, if it cannot."""
+    def send(self, text: str, place: str, now: float) -> str:
+        """Something is said in `place`; what is wrong with it, if it cannot."""
         if not kinds.TEXT.accepts(text):
             return f"What you type must be {kinds.TEXT.allowed}."
-        if self.place.startswith("#"):
-            self._conversation.request("msg", {"title": self.place[1:], "text": text}, now)
-        elif self.place.startswith("@"):
-            self._private(self.place[1:], text, now)
-        elif self.place == "all":
+        if place.startswith("#"):
+            self._conversation.request("msg", {"title": place[1:], "text": text}, now)
+        elif place.startswith("@"):
+            self._private(place[1:], text, now)
+        elif place == "all":
             self._conversation.request("broadcast", {"text": text}, now)
         else:
-            self._conversation.request("message", {"to": self.place, "text": text}, now)
+            self._conversation.request("message", {"to": place, "text": text}, now)
         return ""
 
     def answered(self, item: n.Answered) -> bool:

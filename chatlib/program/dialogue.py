@@ -17,12 +17,12 @@ from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News, Request
 from chatlib.program.banktalk import BankTalk
 from chatlib.program.commandline import ROLES, help_lines, is_text, no_help
-from chatlib.program.destination import Destination
 from chatlib.program.filetalk import COMMANDS, FileTalk
 from chatlib.program.forumtalk import ForumTalk
 from chatlib.program.pasttalk import PastTalk
 from chatlib.program.peertalk import PeerTalk
 from chatlib.program.questions import Questions
+from chatlib.program.saying import Saying
 from chatlib.program.sentences import book
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences import forum as say_forum
@@ -38,6 +38,7 @@ class Dialogue:
     would. `wall` is the time of day; `times`: messages are shown with theirs.
 
     `window`: how many commands may wait for their replies, or for the end of a transfer; no line is taken beyond.
+    `give_back` gets a line that was refused, as :class:`.Saying` wants it.
     `script`: what is typed was written down before, and nobody is there to be asked again.
     """
 
@@ -57,11 +58,12 @@ class Dialogue:
         window: int = 1_000,
         script: bool = False,
         cheques: Cheques | None = None,
+        give_back: Callable[[str], bool] | None = None,
     ) -> None:
         self.status: int | None = None
         self.wake_at = float("inf")  # when `rest` is wanted at the latest
         self.names = Names()
-        self.destination = Destination(conversation, write, peers.private)
+        self.saying = Saying(conversation, write, peers.private, wall, own=times and not script, give_back=give_back)
         self._forum = ForumTalk(conversation, write, wall)
         self._cheques = cheques or Cheques(conversation)
         self._bank = BankTalk(conversation, write, self._cheques, wall)
@@ -117,10 +119,11 @@ class Dialogue:
         if self._idle:
             self._idle, self._down, self._woken = False, True, True
             self._conversation.wake()
+        self.saying.places.rest()
         if self._peers.answers(text, now) or not text.strip():
             return
-        if self.destination.place and is_text(text):
-            self._say(text.strip(), now)
+        if self.saying.destination.place and is_text(text):
+            self._refused |= not self.saying.line(text.strip(), now)
         else:
             self._command(text.strip(), now)
 
@@ -203,7 +206,9 @@ class Dialogue:
             case n.Arrived(event):
                 self._arrived(event, now)
             case n.Answered():
+                self.saying.answered(item)
                 self._answered(item, now)
+                self.saying.follows(item)
             case n.Lost(_, text):
                 self._past.lost()
                 if not self._down:
@@ -215,12 +220,13 @@ class Dialogue:
             case n.Ended():
                 self._ended(item)
 
-    def prompt(self, retry_in: float) -> Prompt:
+    def prompt(self, retry_in: float, now: float) -> Prompt:
         """What stands before the half-typed line. `retry_in`: seconds until the next attempt to come back."""
         if not self.online or self._questions.changing:
             return self._questions.prompt
-        note = say.LOGGED_OFF if self._idle else say.offline_note(retry_in) if self._down else ""
-        return Prompt(f"{self._conversation.user} {self.destination.place}".rstrip() + "> ", note)
+        away = say.LOGGED_OFF if self._idle else say.offline_note(retry_in) if self._down else ""
+        place = self.saying.destination.place
+        return Prompt(f"{self._conversation.user} {place}".rstrip() + "> ", away or self.saying.note(now))
 
     def was_read(self, now: float) -> None:
         """All that was written has been read: the events among it need not come again."""
@@ -254,7 +260,7 @@ class Dialogue:
         for field in ("from", "user"):
             self.names.see(event.get(field))
         self._forum.saw(event)
-        self.destination.saw(event)
+        self.saying.saw(event)
         self._shown.append(event)
 
     def _answered(self, item: n.Answered, now: float) -> None:
@@ -267,7 +273,8 @@ class Dialogue:
             users = [str(each.get("user")) for each in book.items(reply) if isinstance(each, dict)]
             self.names.know(user for user in users if user != self._conversation.user)
             return
-        if self._forum.answered(item, now) or self._bank.answered(item, now) or self.destination.answered(item):
+        is_said = self._forum.answered(item, now) or self._bank.answered(item, now)
+        if is_said or self.saying.destination.answered(item):
             self._refused |= status != "OK"
             return
         offered = action == "login" and status == "NO_SUCH_USER" and not self._script
@@ -294,6 +301,7 @@ class Dialogue:
 
     def _ended(self, item: n.Ended) -> None:
         self._questions.drop()
+        self.saying.close()
         if item.status == "LOGGED_OUT":
             if item.text and not self._leaving:
                 self._show((item.text,))
@@ -309,13 +317,6 @@ class Dialogue:
 
     # Commands.
 
-    def _say(self, text: str, now: float) -> None:
-        """A line without a command."""
-        wrong = self.destination.send(text, now)
-        if wrong:
-            self._refused = True
-            self._show(error(wrong))
-
     def _command(self, text: str, now: float) -> None:
         try:
             command, fields = parse(text, *ROLES)
@@ -323,8 +324,8 @@ class Dialogue:
             self._refused = True
             for each in str(wrong).split("\n"):
                 self._show(error(each))
-            if self.destination.place or find(text, *ROLES) is None:
-                self._show(say_forum.AS_TEXT if self.destination.place else say_forum.PLACELESS)
+            if self.saying.destination.place or find(text, *ROLES) is None:
+                self._show(say_forum.AS_TEXT if self.saying.destination.place else say_forum.PLACELESS)
             return
         fields = self._past.fields(command.name, self._forum.fields(command.name, fields))
         if command.role is Role.LOCAL:
@@ -358,12 +359,10 @@ class Dialogue:
         self._drop()
 
     def _me(self, fields: Fields, now: float) -> None:
-        if self.destination.place:
-            self._say(f"{book.ME}{fields['text']}", now)
-        else:
-            self._refused = True
-            self._show(error(say_forum.NOWHERE))
-            self._show(say_forum.PLACELESS)
+        self._refused |= not self.saying.me(str(fields["text"]), now)
+
+    def _reply(self, fields: Fields, now: float) -> None:
+        self._refused |= not self.saying.answer(str(fields["text"]), now)
 
     def _private(self, fields: Fields, now: float) -> None:
         self._peers.private(str(fields["user"]), str(fields["text"]), now)
@@ -375,7 +374,7 @@ class Dialogue:
         self._refused |= not self._past.more(now)
 
     def _to(self, fields: Fields, now: float) -> None:
-        self.destination.go(str(fields.get("place", "")), now)
+        self.saying.go(str(fields.get("place", "")), now)
 
     def _cheque(self, fields: Fields, now: float) -> None:
         self._refused |= not self._bank.write(fields, now)
@@ -387,7 +386,7 @@ class Dialogue:
 # What never leaves the client, by the name of its row.
 LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
     "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to, "more": Dialogue._more,
-    "/me": Dialogue._me,
+    "/me": Dialogue._me, "r": Dialogue._reply,
     "cheque": Dialogue._cheque,
     "private": Dialogue._private, "stopprivate": Dialogue._stop_private,
 }  # fmt: skip

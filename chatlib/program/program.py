@@ -76,8 +76,10 @@ class Program(Operator):
             window=1_000 if person else 1,  # a script's transcript has each answer below its command
             script=not person,
             cheques=self._cheques,
+            give_back=teletype.give_back if person else None,
         )
         self._host, self._port = options.host, options.port
+        self._saying = self._dialogue.saying
         teletype.attach(self)
         self._loop.phases = [self._turn, self._hear, self._send, self._show]
         self._waits = False  # in this tick, for whoever reads what was printed
@@ -113,6 +115,7 @@ class Program(Operator):
                 self._dialogue.heard(item, self._loop.now)
                 if isinstance(item, n.LoggedIn) and not item.again:
                     self._logged_in()
+            self._set_status()
             self._teletype.flush()
             if self._teletype.idle:
                 self._dialogue.was_read(self._loop.now)
@@ -137,7 +140,9 @@ class Program(Operator):
         if self._conversation.state is None and self._conversation.user and self._conversation.wanted:
             self._alarm.set(self._loop.now + 1.0)  # the seconds in the prompt
         self._alarm.set(self._dialogue.wake_at)
-        self._teletype.set_status(self._files.status(self._loop.now))
+        self._saying.look(self._loop.now)
+        self._alarm.set(self._saying.deadline(self._loop.now))
+        self._set_status()
         if self._files.busy:
             self._conversation.active(self._loop.now)
             self._alarm.set(self._loop.now + STEP)
@@ -149,15 +154,32 @@ class Program(Operator):
         elif self._waits and (self._leaves or not clogged):
             self._alarm.set(self._loop.now)  # the phases that waited are due
 
+    def _set_status(self) -> None:
+        """What stands above the prompt: files on their way, and below them what was said and is not confirmed."""
+        if self._teletype.drawn:
+            rows = self._saying.rows(self._teletype.columns)
+            self._teletype.set_status([*self._files.status(self._loop.now), *rows])
+        else:
+            self._teletype.set_status(self._files.status(self._loop.now))
+
     # What the teletype asks and tells.
 
     @property
     def prompt(self) -> Prompt:
-        return self._dialogue.prompt(self._link.retry_at - self._loop.now)
+        return self._dialogue.prompt(self._link.retry_at - self._loop.now, self._loop.now)
 
     @property
     def ready(self) -> bool:
         return self._dialogue.accepts() and not self._teletype.clogged
+
+    def shows(self, line: str) -> bool:
+        return self._dialogue.online and self._teletype.drawn and self._saying.shows(line)
+
+    def turn(self, step: int) -> bool:
+        return self._dialogue.online and self._saying.turn(step)
+
+    def begins(self) -> None:
+        self._saying.begins()
 
     def line(self, line: str) -> None:
         self._dialogue.line(line, self._loop.now)

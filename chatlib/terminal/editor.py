@@ -50,11 +50,13 @@ class Editor(TypedLine):
     """One line, its history and its kill buffer.
 
     `complete` gets the line up to the cursor and answers with what may stand there instead, the likeliest first.
+    `turn` is tried before, on an empty line: whether Tab (1), or Shift+Tab (-1), has done something else.
     """
 
     def __init__(self, complete: Complete | None = None) -> None:
         super().__init__()
         self.complete = complete
+        self.turn: Callable[[int], bool] = lambda _step: False
         self.history: list[str] = []  # oldest first
         self.keep_history = True
         self._secret = False
@@ -118,6 +120,16 @@ class Editor(TypedLine):
         self._remember(self.text, self.cursor)
         self.set("")
         self._recalled = self._previous = self._typing = None
+        return True
+
+    def offer(self, line: str) -> bool:
+        """A line to be changed and entered again. Where something is typed already, it is what ``older`` brings."""
+        if self.text or self._lookback or self._secret or not self.keep_history:
+            if self.history[-1:] != [line]:
+                self.history.append(line)
+            return False
+        self.set(line)
+        self._previous = None
         return True
 
     # -- what is to be seen besides the line
@@ -264,6 +276,9 @@ class Editor(TypedLine):
     def _complete(self, step: int) -> None:
         """Fill in what all candidates begin with; when that adds nothing, go round them."""
         if self.complete is None or self._secret:
+            return
+        if not self.text and self.turn(step):
+            self._candidates = Candidates([])
             return
         if self._previous not in _COMPLETIONS or not self._candidates.lines:
             before, self._after = self.text[: self.cursor], self.text[self.cursor :]

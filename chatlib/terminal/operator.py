@@ -29,12 +29,23 @@ class Operator:
         """Whether the next line can be taken now; before, it has to wait."""
         return True
 
+    def shows(self, line: str) -> bool:
+        """Whether `line`, once it is entered, will be shown by the program: else it stays as it was typed."""
+        return False
+
     def line(self, line: str) -> None:
         """A line was typed."""
 
     def complete(self, before: str) -> list[str]:
         """What the half-typed line may become, as :class:`.Editor` takes it."""
         return []
+
+    def turn(self, step: int) -> bool:
+        """Tab on an empty line, or with a negative step Shift+Tab: whether it has a meaning besides completion."""
+        return False
+
+    def begins(self) -> None:
+        """The first key of a line is pressed."""
 
     def touched(self) -> None:
         """Keys were pressed at a terminal: somebody is there."""

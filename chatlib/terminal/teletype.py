@@ -104,7 +104,7 @@ class Teletype:
         """Whom lines go to."""
         self._operator = operator
         if isinstance(self._editor, Editor):
-            self._editor.complete = operator.complete
+            self._editor.complete, self._editor.turn = operator.complete, operator.turn
 
     def complete(self, before: str) -> None:
         """What a half-typed line may become was not known when Tab was pressed, and is by now: if the line is still
@@ -112,6 +112,11 @@ class Teletype:
         editor = self._editor
         if isinstance(editor, Editor) and not editor.search and editor.text[: editor.cursor] == before:
             self.typed(b"\t")
+
+    def give_back(self, line: str) -> bool:
+        """A line that was entered is to be changed: it is in the editor, or what is typed there stays, and the up key
+        brings it. Whether it is in the editor; without one it is not needed."""
+        return not isinstance(self._editor, Editor) or self._editor.offer(line)
 
     def remember(self, history: HistoryFile) -> None:
         """From now on lines are kept in `history`, and those in it can be recalled."""
@@ -212,6 +217,8 @@ class Teletype:
     def typed(self, data: bytes) -> None:
         if self.at_terminal:
             self._operator.touched()
+            if not (isinstance(self._editor, Editor) and self._editor.text):
+                self._operator.begins()
         if self._held and self.drawn and b"\x03" in data:  # it must not wait behind a line that waits
             self._operator.interrupted()
         else:
@@ -262,7 +269,8 @@ class Teletype:
     def _do(self, action: Action) -> None:
         match action.kind:
             case ActionKind.LINE:
-                self._display.echo(action.text)
+                if not self._operator.shows(action.text):
+                    self._display.echo(action.text)
                 if self._history and self.at_terminal and action.text and not self._operator.prompt.question:
                     self._history.add(action.text)
                 self._operator.line(action.text)

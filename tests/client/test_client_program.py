@@ -248,7 +248,7 @@ def test_the_server_comes_back_and_what_was_typed_meanwhile_is_sent(
     bob.shows("Trying to come back")
     bob.shows("(offline, retrying")
     bob.types("message ann first\rmessage ann second\r")
-    bob.shows("message ann second")
+    bob.shows("→ ann: second")
     server.start()
     bob.shows("You are back online.")
     bob.shows("has stored your message.", 2)

@@ -29,9 +29,10 @@ def _raise(fault: BaseException) -> None:
 
 
 class Person:
-    """Types lines when they can be taken; `transcript` is what stands on the screen."""
+    """Types lines when they can be taken; `transcript` is what stands on the screen. `times`: and so what one says."""
 
     def __init__(self, user: str = "", window: int = 1, script: bool = False, times: bool = False) -> None:
+        self.editor = ""  # what is half typed
         self.transcript: list[str] = []
         self.wire = Wire(Conversation(attended=not script))
         self.away = False
@@ -42,15 +43,19 @@ class Person:
         private = PeerTalk(self.wire.conversation, self.peers, self.print, lambda: 1_700_000_000.0, script=script)
         self.dialogue = Dialogue(
             self.wire.conversation, self.print, self.wire.cut, self.files, private, lambda: 1_700_000_000.0, user=user,
-            window=window, script=script, times=times,
+            window=window, script=script, times=times, give_back=self._give_back if times else None,
         )  # fmt: skip
         self._listen()
+
+    def _give_back(self, line: str) -> bool:
+        was_empty, self.editor = not self.editor, self.editor or line
+        return was_empty
 
     def print(self, *parts: Part) -> None:
         self.transcript.append("".join(part if isinstance(part, str) else part.text for part in parts))
 
     def _prompt(self) -> str:
-        prompt = self.dialogue.prompt(4.0)
+        prompt = self.dialogue.prompt(4.0, self.wire.now)
         return prompt.text + (prompt.note and prompt.note + " ")
 
     def presses_ctrl_c(self) -> None:
@@ -89,7 +94,9 @@ class Person:
     def types(self, *typed: str) -> None:
         for line in typed:
             assert self.dialogue.accepts(), f"{line!r} has to wait"
-            self.transcript.append(self._prompt() + ("" if self.dialogue.prompt(4.0).secret else line))
+            if not (self.dialogue.online and self.dialogue.saying.shows(line)):
+                is_secret = self.dialogue.prompt(4.0, self.wire.now).secret
+                self.transcript.append(self._prompt() + ("" if is_secret else line))
             self.dialogue.line(line, self.wire.now)
             self._listen()
 

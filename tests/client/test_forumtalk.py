@@ -362,11 +362,11 @@ def test_going_on_before_the_server_has_answered() -> None:
     person.wire.server.mute = True
     person.types("to #plans", "to #nowhere", "to ann")
     person.wire.server.mute = False
-    assert person.dialogue.destination.place == "ann"
+    assert person.dialogue.saying.destination.place == "ann"
     person.wire.cut()
     person._listen()
     person.connect()
-    assert person.dialogue.destination.place == "ann" and len(asked(person, "rdt")) == 4
+    assert person.dialogue.saying.destination.place == "ann" and len(asked(person, "rdt")) == 4
     assert "There is none." not in person.read(), "nobody wants to know any more"
 
 

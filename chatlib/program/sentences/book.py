@@ -115,6 +115,11 @@ def spoken(sender: object, text: object, aside: str = "") -> Line:
     return (style(f"{sender}{aside}:", "name head"), f" {text}")
 
 
+def plain(line: Line) -> str:
+    """A line without its styles."""
+    return "".join(part if isinstance(part, str) else part.text for part in line)
+
+
 def items(reply: Fields) -> Iterable[object]:
     found = reply.get("items")
     return found if isinstance(found, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import EVENTS, ME, Line, Sentences, lists, says, spoken
+from chatlib.program.sentences.book import EVENTS, ME, Line, Sentences, lists, plain, says, spoken
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -41,6 +41,29 @@ def _sent_elsewhere(fields: Fields) -> Line:
 
 def _broadcast(fields: Fields) -> Line:
     return spoken(fields.get("from"), fields.get("text"), "(broadcast)")
+
+
+# What one has said oneself.
+
+NOBODY_WROTE = "Nobody has written to you yet."
+UP_BRINGS_IT: Line = (style("The up key brings it back, to be changed.", "dim"),)
+
+
+def not_sent(place: str, text: object) -> Line:
+    return (style(f"Not sent to {place}:", "yellow"), f" {text}")
+
+
+def unconfirmed(line: Line) -> Line:
+    """`line` is what was said; the client ends."""
+    return (style(f"{plain(line)} (not confirmed by the server)", "dim"),)
+
+
+def unconfirmed_note(seconds: float) -> str:
+    return f"(not confirmed for {int(seconds)} s)"
+
+
+def slow_note(seconds: float) -> str:
+    return f"(the server takes {seconds:.0f} s)"
 
 
 SENTENCES = Sentences(

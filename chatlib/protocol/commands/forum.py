@@ -31,4 +31,6 @@ ROWS = (
     Row("following", "the threads that you follow", (_AFTER,)),
     Row("to", "where lines without a command go: #title, ann, @ann (directly), all, or nowhere",
         (Field("place", kinds.DESTINATION, required=False),), role=Role.LOCAL),
+    Row("r", "answer whoever wrote to you last in private", (Field("text", kinds.TEXT),), aliases=("/r",),
+        role=Role.LOCAL),
 )  # fmt: skip
