@@ -5,9 +5,9 @@ Legal order: a feature is added before a world is built that is to have it, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatlib.core import admin, bank, entry, files, forum, history, peers, talk
 from chatlib.core.feature import (
@@ -33,10 +33,20 @@ HANDLERS: dict[str, Handler] = {}  # by action: a command keeps the name it came
 ANSWERS: dict[str, Answer] = {}
 UPLOADS: dict[str, UploadRule] = {}
 DOWNLOADS: dict[str, DownloadRule] = {}
-# By action, what a request's fingerprint is made of: a text with places, and what finds the fields for them in a
-# command. None: the fields are looked at one by one.
+# What a request's fingerprint is made of: a text with places, and what finds the fields for them in a command.
 Recipe = tuple[str, Callable[[Mapping[str, Any]], Any]]
-RECIPES: dict[str, tuple[str, Recipe | None]] = {}
+
+
+class Recipes(NamedTuple):
+    """Of one command: `plain`, or `full` where it has the field `optional`. None: its fields are looked at one by one."""
+
+    name: str
+    plain: Recipe | None
+    optional: str
+    full: Recipe | None
+
+
+RECIPES: dict[str, Recipes] = {}  # by action
 
 
 def add(feature: Feature) -> None:
@@ -54,7 +64,7 @@ def add(feature: Feature) -> None:
     for name, handler in feature.handlers.items():
         for action in _names(name):
             HANDLERS[action] = handler
-            RECIPES[action] = _recipe(feature.kept_as.get(name, name), name)
+            RECIPES[action] = _recipes(feature.kept_as.get(name, name), name)
 
 
 def remove(feature: Feature) -> None:
@@ -78,13 +88,20 @@ def _names(name: str) -> tuple[str, ...]:
     return ACTIONS[name].names if name in ACTIONS else (name,)
 
 
-def _recipe(kept_as: str, name: str) -> tuple[str, Recipe | None]:
-    """Fields in the order of their names: fingerprints are kept on disk, so they must not depend on the row's order."""
+def _recipes(kept_as: str, name: str) -> Recipes:
     row = ACTIONS.get(name)
-    if row is None or not row.fields or not all(field.required and field.sent for field in row.fields):
-        return kept_as, None
-    fields = sorted(field.name for field in row.fields)
-    return kept_as, ("\0".join([kept_as, *(f"{field}\0%s" for field in fields)]), itemgetter(*fields))
+    fields = {field.name: field.required for field in row.fields} if row else {}
+    optional = [field for field, required in fields.items() if not required]
+    if not row or len(optional) > 1 or not all(field.sent for field in row.fields):
+        return Recipes(kept_as, None, "", None)
+    plain, full = _recipe(kept_as, fields.keys() - optional), _recipe(kept_as, fields)
+    return Recipes(kept_as, plain, optional[0] if optional else "", full)
+
+
+def _recipe(kept_as: str, names: Iterable[str]) -> Recipe | None:
+    """Fields in the order of their names: fingerprints are kept on disk, so they must not depend on the row's order."""
+    fields = sorted(names)
+    return ("\0".join([kept_as, *(f"{field}\0%s" for field in fields)]), itemgetter(*fields)) if fields else None
 
 
 for _feature in (

@@ -274,7 +274,9 @@ class World:
 
 def _fingerprint(command: Command) -> str:
     """Eight characters that tell one request from another. They are kept on disk: they stay what they are."""
-    name, recipe = RECIPES[command["action"]]
+    name, recipe, optional, full = RECIPES[command["action"]]
+    if optional in command:
+        recipe = full
     try:
         words = recipe[0] % recipe[1](command) if recipe else _words(name, command)
     except KeyError:  # an earlier version did not ask for all of these fields
