@@ -4,8 +4,8 @@ Must not know the server's insides, nor people (that is ``chatlib.program``). Re
 happens), ``conversation`` (the wire), ``entrance`` (who one is), ``link`` (the socket, and coming back), ``library``
 (for programs). Files: ``transfers`` (the queue), ``files`` (the two ways), ``filelinks`` (their connections),
 ``localfiles`` (the disk). Direct connections: ``peers`` (introductions), ``contacts`` (one for each user),
-``peerlinks`` (the connection), ``peerport`` (where one is called). Money: ``bank`` (a bot's calls), ``cheques`` (the
-book of them), ``kept`` (its file).
+``peerlinks`` (the connection), ``peerport`` (where one is called), ``given`` (what came before), ``peercalls`` (a
+bot's calls). Money: ``bank`` (a bot's calls), ``cheques`` (the book of them), ``kept`` (its file).
 """
 
 from chatlib.client.cheques import NoCheque

@@ -38,7 +38,7 @@ Recipe = tuple[str, Callable[[Mapping[str, Any]], Any]]
 
 
 class Recipes(NamedTuple):
-    """Of one command: `plain`, or `full` where it has the field `optional`. None: its fields are looked at one by one."""
+    """Of one command: `plain`, or `full` where it has the field `optional`. None: all fields are looked at."""
 
     name: str
     plain: Recipe | None
