@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from heapq import heappop, heappush, nsmallest
+from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core.effects import APPEND
 from chatlib.core.feature import AppendOnly, Command, Feature, FlatFile, Request
 from chatlib.core.ledger import BANK, HEADER, NAME, START, Entry, parse
+from chatlib.core.ordered import Directory
 from chatlib.core.replies import Reply, encoded, no_such_user, page, refusal
 from chatlib.core.streams import CHECKSUM
 from chatlib.core.talk import post
@@ -52,12 +54,12 @@ class Bank:
     books: dict[str, Book] = field(default_factory=lambda: {BANK: Book()})
     entries: int = 0
     end: int = START  # bytes of the ledger
-    cashed: dict[str, dict[str, int]] = field(default_factory=dict)
+    cashed: dict[str, Directory[int]] = field(default_factory=dict)
     expiring: list[tuple[int, str, str]] = field(default_factory=list, compare=False)
 
     def cash(self, payer: str, number: str, expiry: int) -> None:
         """This one was cashed."""
-        self.cashed.setdefault(payer, {})[number] = expiry
+        self.cashed.setdefault(payer, Directory())[number] = expiry
         heappush(self.expiring, (expiry, payer, number))
 
     def forget_expired(self, now: float) -> None:
@@ -262,14 +264,12 @@ def _shown(world: World, user: str, entry: Entry) -> dict[str, object]:
 def cashed(world: World, user: str, request: Request, now: float) -> Reply:
     """Which of the user's cheques were cashed, of those that have not expired; and what tells the key that signs them
     now from others."""
-    bank, after = bank_of(world), request.get("after", "")
-    earliest = bank.books[user].opened
-    numbers = nsmallest(NUMBERS + 1, (
-        number for number, expiry in bank.cashed.get(user, {}).items()
-        if number > after and expiry > now and expiry - cheques.VALID >= earliest
-    ))  # fmt: skip
-    shown = [{"number": number, "expiry": bank.cashed[user][number]} for number in numbers[:NUMBERS]]
-    reply = page(shown, numbers[NUMBERS - 1] if len(numbers) > NUMBERS else None)
+    bank = bank_of(world)
+    earliest, numbers = bank.books[user].opened + cheques.VALID, bank.cashed.get(user, Directory[int]())
+    good = ((number, expiry) for number in numbers.after(request.get("after", ""))
+            if (expiry := numbers[number]) > now and expiry >= earliest)  # fmt: skip
+    shown = [{"number": number, "expiry": expiry} for number, expiry in islice(good, NUMBERS)]
+    reply = page(shown, str(shown[-1]["number"]) if next(good, None) else None)
     return {**reply, "key": cheques.fingerprint(_key(world.accounts[user]))}
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from chatlib.core.audit import Audit, Disagreement
-from chatlib.core.bank import EARLY, ENTRIES, PAGE, Book, bank_of
+from chatlib.core.bank import EARLY, ENTRIES, NUMBERS, PAGE, Book, bank_of
 from chatlib.core.features import ANSWERS
 from chatlib.core.ledger import BANK, NAME, START
+from chatlib.core.ordered import Directory
 from chatlib.protocol import cheque as cheques
 from chatlib.protocol.cheque import VALID, Cheque, cheque_key
 from chatlib.protocol.kinds import MAX_AMOUNT, MAX_INTEGER
@@ -165,6 +166,30 @@ def test_what_a_payer_asks_about_cheques(three: Stage) -> None:
     assert ask(three, "cheques", "bob")["items"] == []
     three.now += VALID + 1
     assert ask(three, "cheques", "alice")["items"] == []
+
+
+def test_a_page_of_cashed_cheques_costs_what_it_shows_in_whatever_order_they_were_cashed(three: Stage) -> None:
+    """A payer chooses the numbers: also those that an answer would have to look for longest."""
+    looked_at = []
+
+    class Watched(Directory[int]):
+        def __getitem__(self, number: str) -> int:
+            looked_at.append(number)
+            return super().__getitem__(number)
+
+    numbers = [f"{number:016x}" for number in range(3 * NUMBERS)]
+    told = bank_of(three.world)
+    told.cashed["alice"] = Watched()
+    for number in reversed(numbers):
+        told.cash("alice", number, int(three.now) + VALID)
+    found: list[str] = []
+    while len(found) < len(numbers):
+        looked_at.clear()
+        reply = ask(three, "cheques", "alice", **({"after": found[-1]} if found else {}))
+        assert len(looked_at) <= NUMBERS + 1
+        found += [item["number"] for item in reply["items"]]
+        assert reply.get("next") == (found[-1] if len(found) < len(numbers) else None)
+    assert found == numbers
 
 
 def test_statements(three: Stage) -> None:
