@@ -2,13 +2,15 @@
 
 It is on the address from which the server is reached, and moves with it. A stranger has 5 s and 8 KiB
 (:mod:`.peerlinks`), and there are at most MAX_STRANGERS. When so many are there, one more is turned away; but one from
-an address that was introduced takes the place of the oldest that was not, so nobody keeps friends out by knocking.
+an address that was introduced takes the place of the oldest that was not, or else of the oldest from the address that
+has most of the places. So nobody keeps friends out by knocking, also not from the machine of a friend.
 Must not know what is said behind a proof.
 """
 
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable
 
 from chatlib.client.peerlinks import PeerLink
@@ -17,6 +19,7 @@ from chatlib.reactor.connector import SocketAddress
 from chatlib.reactor.loop import Loop
 
 MAX_STRANGERS = 16  # callers that are not proven, at a time
+BACKLOG = 128  # callers that the kernel keeps until they are looked at: a friend is not to wait behind many who knock
 
 
 class PeerPort:
@@ -80,12 +83,13 @@ class PeerPort:
         link.answer(sock, address)
 
     def _make_room(self, address: str) -> bool:
-        unexpected = (link for link in self.strangers if not self._expected(link.address))
-        oldest = next(unexpected, None) if self._expected(address) else None
-        if oldest is not None:
-            del self.strangers[oldest]
-            oldest.drop()
-        return oldest is not None
+        if not self._expected(address):
+            return False
+        held = Counter(link.address for link in self.strangers)
+        oldest = max(self.strangers, key=lambda link: (not self._expected(link.address), held[link.address]))
+        del self.strangers[oldest]
+        oldest.drop()
+        return True
 
 
 def _listening(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.socket:
@@ -95,7 +99,7 @@ def _listening(family: socket.AddressFamily, place: tuple[object, ...]) -> socke
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(place)
-        sock.listen(MAX_STRANGERS)
+        sock.listen(BACKLOG)
     except (OSError, OverflowError):
         sock.close()
         raise

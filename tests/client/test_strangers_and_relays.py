@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 
@@ -169,6 +170,34 @@ def test_strangers_keep_no_friends_out(stage: Stage, ann: Side, bob: Side) -> No
     stage.until(lambda: closed(strangers[0]))
     assert not any(map(closed, strangers[1:]))
     friend.close()
+
+
+def test_strangers_on_the_machine_of_a_friend_keep_no_friends_out(stage: Stage, ann: Side, bob: Side) -> None:
+    """Of all who are expected, the address with the most places gives one up; whoever calls from elsewhere keeps it."""
+    stage.introduce(ann, bob)
+    bob.hears("address", user="cid", address="127.0.0.9", port=1, key=KEY.hex())
+    from_elsewhere = socket.create_connection((LOCAL, bob.peers.port), source_address=("127.0.0.9", 0))
+    stage.settle()
+    strangers = [stage.socket(bob.peers.port) for _ in range(MAX_STRANGERS - 1)]
+    stage.settle()
+    ann.peers.private("bob", "hi")
+    stage.until(lambda: bob.texts == ["hi"])
+    assert [closed(each) for each in strangers] == [True] + [False] * (MAX_STRANGERS - 2)
+    from_elsewhere.setblocking(False)
+    assert not closed(from_elsewhere)
+    from_elsewhere.close()
+
+
+def test_who_knocks_while_the_client_is_busy_keeps_nobody_waiting(stage: Stage, bob: Side) -> None:
+    """What the kernel does not take at once it takes a second later, at best."""
+    knocking = [socket.socket() for _ in range(5 * MAX_STRANGERS)]
+    for each in knocking:
+        each.setblocking(False)
+        each.connect_ex((LOCAL, bob.peers.port))
+    assert len(select.select([], knocking, [], 0)[1]) == len(knocking)
+    for each in knocking:
+        each.close()
+    stage.settle()
 
 
 def test_who_is_proven_is_no_stranger_any_more(stage: Stage, ann: Side, bob: Side) -> None:
