@@ -105,4 +105,6 @@ class KeptLines(Generic[Id]):
 
 
 def _file(path: Path, flags: int) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
+    os.fchmod(fd, 0o600)  # one that was there may be open to others
+    return fd

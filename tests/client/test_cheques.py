@@ -357,6 +357,19 @@ def cheque(number: int = 1, payer: str = "Ann", payee: str = "bob", expiry: int 
     return write(Cheque(payer, payee, 30, f"{number:016x}", expiry, "for tea"), b"ann's")
 
 
+def test_a_book_that_was_open_to_others_is_not_any_more(tmp_path: Path) -> None:
+    Payer(tmp_path).log_in().ends()
+    for name in ("bob.cashable", "bob.cashable.new"):
+        (tmp_path / "e1" / name).touch(0o666)
+        (tmp_path / "e1" / name).chmod(0o666)
+    payee = Payer(tmp_path).log_in()
+    for number in (1, 2):
+        payee.cheques.give(cheque(number), "ann", payee.wire.now)
+        assert stat.S_IMODE((tmp_path / "e1" / "bob.cashable").stat().st_mode) == 0o600
+        payee.ends()
+        payee = Payer(tmp_path).log_in()
+
+
 def test_a_cheque_that_was_given_is_kept_until_it_is_cashed(tmp_path: Path) -> None:
     payee = Payer(tmp_path).log_in()
     line = cheque()
