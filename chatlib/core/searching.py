@@ -8,6 +8,7 @@ one's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,27 @@ if TYPE_CHECKING:
 _SENT = ("message", "file")  # what a sender may read of what others got
 
 
-def concerns(name: bytes, receiver: bytes, event: bytes) -> bool:
-    """Whether a line may be for the user of that name, without a close look."""
-    if receiver == name or receiver == b"all" or receiver[:1] == b"#":
-        return True
-    return b'"from":"%b"' % name in event
+class Ours:
+    """Which lines at rest may be for the user of that name, without a close look."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+        self._from = b'"from":"%b"' % name
+        self._to = re.compile(rb"\n........ (?:%b |all |#)" % re.escape(name))  # behind a checksum
+
+    def has(self, receiver: bytes, event: bytes) -> bool:
+        """Whether that line is one."""
+        return receiver in (self._name, b"all") or receiver[:1] == b"#" or self._from in event
+
+    def among(self, lines: bytes, most: int) -> list[int]:
+        """Where such lines begin, the last first, before the place `most`. The first line is always among them."""
+        begins = {found.start() + 1 for found in self._to.finditer(lines, 0, most)}
+        at = lines.rfind(self._from, 0, most)
+        while at >= 0:
+            begin = lines.rfind(b"\n", 0, at) + 1
+            begins.add(begin)
+            at = lines.rfind(self._from, 0, begin)
+        return sorted({*begins, 0}, reverse=True)
 
 
 def found(world: World, account: Account, receiver: str, line: bytes, wanted: Wanted) -> Item | None:

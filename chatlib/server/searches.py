@@ -19,7 +19,7 @@ from zlib import crc32
 
 from chatlib.core.history import PAGE
 from chatlib.core.replies import INTERNAL, Reply, page, refusal
-from chatlib.core.searching import concerns, found
+from chatlib.core.searching import Ours, found
 from chatlib.core.wanted import Wanted
 from chatlib.core.world import World
 from chatlib.protocol.framing import dumps
@@ -32,6 +32,7 @@ WINDOW = 131_072  # bytes that are looked through at once
 LOOKED_AT = 256 << 20  # bytes that are looked through for one page
 TURN = 0.0005  # seconds that a turn lasts at least
 _READ = 16  # lines that are read between two looks at the clock
+_MANY = 16  # lines of a window that have the words: in the rest of it, those that concern the user come first
 
 
 class Searches:
@@ -95,6 +96,7 @@ class _Search:
         self.session = session
         self._world, self._messages = world, messages
         self._wanted = Wanted(request["words"])
+        self._ours = Ours(world.accounts[session.user].name.encode())
         self._most = min(HITS, request.get("count") or HITS)
         self._end = min(request.get("before", world.store_end), world.store_end)
         self._least = max(world.floor_offset, self._end - LOOKED_AT)
@@ -120,7 +122,7 @@ class _Search:
             if not lines:
                 self._end = 0
                 return
-            for number, (first, end) in enumerate(_with(lines, self._wanted.forms)):
+            for number, (first, end) in enumerate(_with(lines, self._wanted.forms, self._ours)):
                 if self._full(start + end, lines[first:end]):
                     return
                 if number % _READ == 0:
@@ -132,7 +134,7 @@ class _Search:
         """Takes what is shown of a line, which ends at that offset; whether it is the next page's."""
         account = self._world.accounts[self.session.user]
         checksum, receiver, event = line.split(b" ", 2)
-        if not concerns(account.name.encode(), receiver, event) or checksum != b"%08x" % crc32(line[8:]):
+        if not self._ours.has(receiver, event) or checksum != b"%08x" % crc32(line[8:]):
             return False
         if not event.startswith(b'{"event":'):  # where messages stand
             return False
@@ -147,13 +149,21 @@ class _Search:
         return False
 
 
-def _with(lines: bytes, forms: tuple[bytes, ...]) -> Iterator[tuple[int, int]]:
-    """Where lines begin and end that have one of the forms, the last first."""
+def _with(lines: bytes, forms: tuple[bytes, ...], ours: Ours) -> Iterator[tuple[int, int]]:
+    """Where lines begin and end that have one of the forms, the last first; of many, those that may be the user's."""
     small, limit = lines.lower(), len(lines)
     last = {form: small.rfind(form) for form in forms}
-    while (at := max(last.values())) >= 0:
+    for _ in range(_MANY):
+        at = max(last.values())
+        if at < 0:
+            return
         first, end = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at) + 1
         yield first, end or limit
         for form, place in last.items():
             if place >= first:
                 last[form] = small.rfind(form, 0, first)
+    limit = first
+    for first in ours.among(lines, limit) if limit else ():
+        end = lines.find(b"\n", first, limit) + 1 or limit
+        if any(small.find(form, first, end) >= 0 for form in forms):
+            yield first, end

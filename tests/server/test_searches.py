@@ -23,6 +23,14 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "SEGMENT", 1_200)
 
 
+@pytest.fixture(params=["rare", "dense"])
+def density(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the words, or the user's own lines, are what is looked for first."""
+    if request.param == "dense":
+        monkeypatch.setattr(searches, "WINDOW", 2_000)
+        monkeypatch.setattr(searches, "_MANY", 1)
+
+
 def ask(peer: Peer, action: str, **fields: Any) -> dict[str, Any]:
     """As Peer.ask, of what takes several ticks."""
     before = len(peer.hear_all(action))
@@ -50,6 +58,7 @@ def shown(item: dict[str, Any]) -> str:
     return f"{place}{item.get('from', '')}{to} {item.get('text', item.get('name'))}"
 
 
+@pytest.mark.usefixtures("density")
 def test_what_one_may_read(house: House) -> None:
     columbia, facebook, seas = (house.login(name) for name in ("Columbia", "facebook", "SEAS"))
     columbia.ask("message", to="facebook", text="a needle for facebook")
@@ -78,6 +87,7 @@ def test_what_is_no_text_is_not_found(house: House, word: str) -> None:
     assert hits(columbia, word) == [f"Columbia about {word}s"]
 
 
+@pytest.mark.usefixtures("density")
 def test_what_a_block_hid_stays_hidden(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     columbia.ask("broadcast", text="needle 1")
@@ -88,6 +98,7 @@ def test_what_a_block_hid_stays_hidden(house: House) -> None:
     assert hits(facebook, "needle") == ["Columbia needle 3", "Columbia needle 1"]
 
 
+@pytest.mark.usefixtures("density")
 def test_threads_are_found_as_they_stand_now(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     columbia.ask("crt", title="Plans")
@@ -105,6 +116,7 @@ def test_threads_are_found_as_they_stand_now(house: House) -> None:
     assert hits(columbia, "needle") == [], "another thread of that title"
 
 
+@pytest.mark.usefixtures("density")
 def test_somebody_new_under_a_name_finds_nothing_of_the_old_one(house: House) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
     columbia.ask("message", to="SEAS", text="needle to the old one")
@@ -120,6 +132,7 @@ def test_somebody_new_under_a_name_finds_nothing_of_the_old_one(house: House) ->
     assert hits(columbia, "needle") == left
 
 
+@pytest.mark.usefixtures("density")
 def test_pages(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     for number in range(250):
@@ -300,6 +313,7 @@ def test_a_search_counts_for_more_than_one_request(build: Build, monkeypatch: py
     assert bucket.fill(1_000, house.server.loop.now) < before - 50
 
 
+@pytest.mark.usefixtures("density")
 def test_it_equals_a_plain_list(house: House) -> None:
     """Of anything said in any order, what has the words is found, newest first."""
     chance, names = new_chance(), ("Columbia", "facebook", "SEAS")
