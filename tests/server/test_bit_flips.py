@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from chatlib.server.recovery import recover
 from chatlib.storage import messages
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
+from chatlib.storage.messages import Erased, MessageStore
 from chatlib.storage.textfile import FileError
 from tests.chance import examples, new_chance
 from tests.core.stage import picture
@@ -27,6 +28,7 @@ from tests.server.house import PASSWORD, House
 from tests.server.test_power_cuts import Syncer
 
 DAMAGED = "damaged"  # in place of a message whose reader is told so
+ERASED = "erased"  # in place of what went with its receiver
 LATER = "message_rep.*.txt"  # the second segment; the flipped one is not the last, which the journal brings back
 FILES = ("accounts.txt", "addresses.txt", "admin.txt", "allow_rep.txt", "block_rep.txt", "cheques.txt",
          "credentials.base", "epoch.txt", "file_rep.txt", "journal.txt", "ledger.txt", "list_block.txt",
@@ -76,19 +78,28 @@ def started(home: Home) -> dict[str, Any]:
     said.clear()
     try:
         assert not faults and not edited.read()
-        mail: dict[str, list[Any]] = {user: [] for user in world.accounts}
-        for user, texts in mail.items():
-            for seq, offset in world.history(user, world.lsn + 1, sent=False):
-                try:
-                    event = json.loads(store.read(offset)[1])
-                    texts.append(event.get("text", event.get("name")))
-                    assert event["seq"] == seq
-                except FileError:
-                    texts.append(DAMAGED)
+        mail: dict[str, list[Any]] = {}
+        for user, account in world.accounts.items():
+            mail[user] = _texts(store, world.history(user, world.lsn + 1, sent=False))
+            mail[f"sent by {user}"] = _texts(store, account.sent.before(world.lsn + 1, world.floor, world.archive))
         return {"epoch": home.epoch(), "mail": mail, "world": picture(world), "said": said}
     finally:
         store.close()
         appended.close()
+
+
+def _texts(store: MessageStore, positions: Iterable[tuple[int, int]]) -> list[Any]:
+    texts = []
+    for seq, offset in positions:
+        try:
+            event = json.loads(store.read(offset)[1])
+            texts.append(event.get("text", event.get("name")))
+            assert event["seq"] == seq
+        except Erased:
+            texts.append(ERASED)
+        except FileError:
+            texts.append(DAMAGED)
+    return texts
 
 
 def restore(folder: Path, before: dict[Path, bytes]) -> None:
@@ -116,6 +127,7 @@ def test_a_flipped_bit_is_refused_or_makes_no_difference(
     before = content(home)
     wanted = started(at_home)
     assert len(wanted["mail"]["bob"]) == 8 and DAMAGED not in wanted["mail"]["bob"] and not wanted["said"]
+    assert len(wanted["mail"]["sent by ann"]) == 7 and wanted["mail"]["sent by ann"].count(ERASED) == 1
     restore(home, before)
     path = min((home / "data").glob(name), key=lambda one: (len(one.name), one.name))
     whole, chunks_lost = before[path], 0

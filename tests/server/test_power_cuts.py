@@ -6,9 +6,10 @@ world, its journal, its files, and the disk of ``tests/storage/powercut.py``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from chatlib.storage import messages
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
-from chatlib.storage.messages import MessageStore
+from chatlib.storage.messages import Erased, MessageStore
 from tests import ledger
 from tests.chance import examples, new_chance
 from tests.storage.powercut import Disk
@@ -156,9 +157,20 @@ class Small:
         """The texts of what a user was sent, as they are read from the store."""
         return _texts(self.messages, list(self.world.history(user, self.world.lsn + 1, sent=False)))
 
+    def sent(self, user: str) -> list[str]:
+        """Those of what the user sent, to whoever is there still."""
+        world = self.world
+        positions = world.accounts[user].sent.before(world.lsn + 1, world.floor, world.archive)
+        return _texts(self.messages, list(positions), world.accounts)
 
-def _texts(store: MessageStore, positions: list[tuple[int, int]]) -> list[str]:
-    events = [store.read(offset)[1].decode() for _, offset in reversed(positions)]
+
+def _texts(store: MessageStore, positions: list[tuple[int, int]], receivers: Container[str] = ()) -> list[str]:
+    """Oldest first; of what went to these `receivers` only, if they are given."""
+    events = []
+    for _, offset in reversed(positions):
+        with contextlib.suppress(Erased):
+            receiver, event = store.read(offset)
+            events += [event.decode()] if not receivers or receiver.decode() in receivers else []
     return [event.partition('"text":"')[2][:-3] for event in events if '"text"' in event]
 
 
@@ -183,12 +195,10 @@ class Story:
                 assert user in self.left or not any(lsn <= self.kept for lsn, _ in told)
                 continue
             assert user not in self.left or self.left[user] > self.kept
-            texts, world = small.mail(user), small.world
-            # While it is expiring, some have lost what others have still, and some have lost a part of it.
-            floors = range(world.floor, (world.expiring or (world.floor,))[0] + 1)
-            there = [[(lsn, text) for lsn, text in told if lsn >= floor] for floor in floors]
-            assert any(texts == [text for _, text in one][: len(texts)] for one in there), "in order, and once"
-            assert len(texts) >= min(sum(lsn <= self.kept for lsn, _ in one) for one in there), "what was acknowledged"
+            self._check_texts(small, small.mail(user), told)
+        if "ann" in small.world.accounts:  # she has sent it all
+            there = [one for user in USERS[1:] if user in small.world.accounts for one in self.told[user]]
+            self._check_texts(small, small.sent("ann"), sorted(there))
         assert small.world.lsn > self.answered, "no seq is given twice"
         self._check_books(small)
         thread, posts = forum_of(small.world).named("plans"), self.told["ann"]  # who follows what she writes
@@ -196,6 +206,13 @@ class Story:
         assert said == [text for _, text in posts][: len(said)], "in order, and once, and however old"
         assert len(said) >= sum(lsn <= self.kept for lsn, _ in posts), "what was acknowledged"
 
+    def _check_texts(self, small: Small, texts: list[str], told: list[tuple[int, str]]) -> None:
+        """Of what was `told`, these are read."""
+        # While it is expiring, some have lost what others have still, and some have lost a part of it.
+        floors = range(small.world.floor, (small.world.expiring or (small.world.floor,))[0] + 1)
+        there = [[(lsn, text) for lsn, text in told if lsn >= floor] for floor in floors]
+        assert any(texts == [text for _, text in one][: len(texts)] for one in there), "in order, and once"
+        assert len(texts) >= min(sum(lsn <= self.kept for lsn, _ in one) for one in there), "what was acknowledged"
 
     def _check_books(self, small: Small) -> None:
         """As a stranger reads the ledger."""
@@ -329,11 +346,11 @@ def go_on(folder: Path, story: Story) -> None:
     for _, number, line in story.cheques:
         small.do({"action": "cash", "by": "bob", "cheque": line, "key": f"again {number}"})
     small.tick()
-    before = {user: small.mail(user) for user in USERS if user in small.world.accounts}
-    assert before["bob"][-1] == "on we go"
+    before = {user: (small.mail(user), small.sent(user)) for user in USERS if user in small.world.accounts}
+    assert before["bob"][0][-1] == before["ann"][1][-1] == "on we go"
     small.stop()
     small = Small(folder)
-    assert {user: small.mail(user) for user in USERS if user in small.world.accounts} == before
+    assert {user: (small.mail(user), small.sent(user)) for user in before} == before
     found = ledger.read(small.home.data / NAME)
     assert {memo: 1 for _, memo in story.paid} == found.memos, "each is paid by now, and once"
     assert {("ann", number): 1 for _, number, _ in story.cheques} == found.cheques, "and cashed"
