@@ -20,6 +20,7 @@ from chatlib.client.peers import Peers
 from chatlib.protocol.text import fold
 
 NEVER_MADE = frozenset({UNREACHABLE, NOT_PROVEN})  # connections: then the call itself has failed
+SETTLING = 1.0  # seconds after which who has just come must have told the server where it takes calls
 LATE = 5.0  # seconds that the server's word on an address may be late
 LEAVING = 3.0  # seconds that a bot waits in the end for others to read what it has written
 
@@ -57,7 +58,15 @@ class PeerCalls(ABC):
         ``NO_ANSWER``.
         """
         self._turned_down.pop(fold(user), None)
-        reply = self.request("getaddress", {"user": user})
+        try:
+            reply = self.request("getaddress", {"user": user})
+        except Refused as refused:
+            if refused.status != "NO_LISTENER":
+                raise
+            settled = self._now() + SETTLING
+            while self._tick(settled):
+                self._raise_if_over()
+            reply = self.request("getaddress", {"user": user})
         deadline = self._now() + integer_of(reply, "seconds") + LATE
         while (place := self._peers.place(user)) is None:
             self._raise_if_over()

@@ -2,7 +2,8 @@
 
 A talk with a peer is APART: what is said goes to the connection, or begins one. Without an introduction it is ASKING
 (the server, which asks the peer), and what is typed is kept. What cannot be said directly makes it STUCK: the person is
-asked whether to leave it with the server. A script is asked nothing.
+asked whether to leave it with the server. A script is asked nothing. Who takes no calls may have come just now, and not
+have said yet where: so the server is asked once more.
 
 Must not know sockets, keys or screens. Legal order: ``answers`` for each typed line, ``private``, ``cheque`` and
 ``stop`` for commands, ``heard`` for each news, ``shown`` when an event was read, ``look`` once a tick, ``leave`` at the
@@ -19,10 +20,11 @@ from chatlib.client import news as n
 from chatlib.client.contacts import NotSent
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News, Parcel, Request, integer_of
+from chatlib.client.peercalls import SETTLING
 from chatlib.client.peers import Peers
 from chatlib.program.sentences import private as sentences
 from chatlib.program.sentences.book import Line, error
-from chatlib.program.yesorno import Ambiguous, OpenQuestion, YesOrNo
+from chatlib.program.yesorno import NEVER, Ambiguous, OpenQuestion, YesOrNo
 from chatlib.protocol.text import fold
 
 _FUTILE = ("NO_SUCH_USER", "SELF_ADDRESS", "BLOCKED")  # the server would not take it, either
@@ -54,6 +56,8 @@ class _Talk:
     kept: list[_Thing] = field(default_factory=list)
     sent: list[Parcel] = field(default_factory=list)
     request: Request | None = None
+    again_at: float = NEVER  # when the server is asked once more,
+    was_patient: bool = False  # and that it was, or will be
     question: OpenQuestion | None = None
     why: str = ""  # it is asked
 
@@ -174,9 +178,12 @@ class PeerTalk:
         self._peers.shown(event)
 
     def look(self, now: float) -> float:
-        """Ends questions whose time has come; when to look again."""
+        """Ends questions whose time has come, and asks the server once more; when to look again."""
         self._questions.look(now)
-        return self._questions.deadline
+        for talk in self._talks.values():
+            if talk.again_at <= now:
+                self._ask(talk, now)
+        return min(self._questions.deadline, *(talk.again_at for talk in self._talks.values()), NEVER)
 
     # Sending.
 
@@ -210,7 +217,7 @@ class PeerTalk:
 
     def _ask(self, talk: _Talk, now: float) -> None:
         if talk.stage is not _Stage.ASKING or talk.request is None:
-            talk.stage = _Stage.ASKING
+            talk.stage, talk.again_at = _Stage.ASKING, NEVER
             talk.request = self._conversation.request("getaddress", {"user": talk.user}, now)
 
     def _ask_again(self, now: float) -> None:
@@ -231,6 +238,8 @@ class PeerTalk:
             return True  # it was given up meanwhile
         if item.status == "ASKED" or (item.status == "ALREADY_ASKED" and user in self._asked):
             self._show(sentences.asked(talk.user, integer_of(item.reply, "seconds") or 60))
+        elif item.status == "NO_LISTENER" and not talk.was_patient:
+            talk.again_at, talk.was_patient = now + SETTLING, True
         elif item.status != "OK":  # else the address follows
             self._stuck(talk, str(item.reply.get("text") or item.status), item.status in _FUTILE)
         return True
@@ -341,6 +350,7 @@ class PeerTalk:
         if talk.question:
             self._questions.withdraw([talk.question])
         talk.stage, talk.question = _Stage.APART, None
+        talk.again_at, talk.was_patient = NEVER, False
 
     def _show(self, line: Line) -> None:
         self._write(*line)

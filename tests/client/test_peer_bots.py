@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chatlib.client import Client, Refused
+from chatlib.client.news import Fields
 from tests.client.conftest import USERS, Server
 from tests.patience import LIMIT
 
@@ -121,6 +122,23 @@ def test_a_standing_allowance(server: Server, start: Start) -> None:
         ann.getaddress("BOB")
         ann.private("BOB", "hello")
         assert hears(ann, "private")["text"] == "you said: hello"
+
+
+def test_a_peer_who_has_just_come(house: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says where it takes calls when the first question has been refused."""
+    server = house(ADDRESS_POLICY="open")
+    with client(server, "bob") as bob, client(server, "ann") as ann:
+        request = ann.request
+
+        def early(action: str, fields: Fields | None = None, *, key: str | None = None) -> Fields:
+            try:
+                return request(action, fields, key=key)
+            except Refused:
+                bob.request("listen", {"port": 4_711})
+                raise
+
+        monkeypatch.setattr(ann, "request", early)
+        assert ann.getaddress("bob") == ("127.0.0.1", 4_711)
 
 
 def test_what_the_server_refuses(server: Server, start: Start) -> None:

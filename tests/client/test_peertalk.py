@@ -214,6 +214,48 @@ def test_the_question_swallows_no_other_line() -> None:
     assert [each["text"] for each in asked(person, "message")] == ["yes", "yes of course", "no"]
 
 
+TAKES_NONE = {"status": "NO_LISTENER", "text": '"ann" takes no direct connections.'}
+
+
+def passes(person: Person) -> None:
+    """Time, until the program wants to be woken."""
+    person.wire.now = person.dialogue.wake_at
+    person._listen()
+    person.read()
+
+
+def test_a_peer_who_has_just_come_says_a_moment_later_where_it_takes_calls() -> None:
+    person = logged_in()
+    replies(person, "getaddress", TAKES_NONE, ASKED)
+    person.types("private ann one")
+    assert person.read() == "bob> private ann one\n", "it is too early to say anything"
+    person.wire.now = person.dialogue.wake_at
+    person._listen()
+    person._listen()
+    assert "ann is asked for an address." in person.read()
+    assert person.dialogue.wake_at == NEVER
+
+
+def test_a_peer_who_takes_no_calls_is_asked_for_twice_each_time() -> None:
+    person = logged_in()
+    replies(person, "getaddress", *[TAKES_NONE] * 4)
+    for count in (1, 2):
+        person.types("private ann one")
+        passes(person)
+        person._listen()
+        person.types("no")
+        assert "Not sent to ann: one" in person.read()
+        assert len(asked(person, "getaddress")) == 2 * count
+
+
+def test_who_gives_up_meanwhile_asks_no_more() -> None:
+    person = logged_in()
+    replies(person, "getaddress", TAKES_NONE)
+    person.types("private ann one", "stopprivate ann")
+    assert person.dialogue.wake_at == NEVER and len(asked(person, "getaddress")) == 1
+    assert "Not sent to ann: one" in person.read()
+
+
 def test_what_is_said_next_is_another_try() -> None:
     person = waiting()
     hears(person, refused("NOT_ONLINE", "ann has left."))
