@@ -94,11 +94,9 @@ _FIGURES = (False, False, True, True, False, True)  # right-aligned
 def table(world: World, where: Callable[[str], Where | None]) -> Lines:
     """A row for each account: where its user is, where direct connections are taken, what it holds."""
     widths = list(map(len, _COLUMNS))
-    for account in _looked_at(world):
-        if account:
-            widths = list(map(max, widths, map(len, _row(world, account, where(account.user)))))
-        else:
-            yield None
+    for account in filter(None, _looked_at(world)):
+        widths = list(map(max, widths, map(len, _row(world, account, where(account.user)))))
+        yield None  # a row is made as for a line
     yield _aligned(_COLUMNS, widths)
     for account in filter(None, _looked_at(world)):
         yield _aligned(_row(world, account, where(account.user)), widths)

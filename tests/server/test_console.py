@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from chatlib.core.accounts import Account, Presence
+from chatlib.core.bank import Book, bank_of
 from chatlib.core.files import WaitingFile, WaitingFiles
 from chatlib.core.lockouts import Failures
 from chatlib.core.threads import Author, Thread, forum_of
@@ -182,12 +183,13 @@ def test_ctrl_c_ends_a_list_and_an_account_that_goes_meanwhile_is_passed_over(ho
     assert house.heard_by_admin() == []
 
 
-@pytest.mark.parametrize("line", ["online users", "blocked users", "all users", "files", "threads"])
+@pytest.mark.parametrize("line", ["online users", "blocked users", "all users", "accounts", "files", "threads"])
 def test_no_list_of_very_many_is_said_or_made_in_one_tick(house: House, line: str) -> None:
     world, count = house.server.world, 1_000
     for number in range(count):
         user = f"user{number:04}"
         world.accounts.load(user, Account(user, user, "", 0))
+        bank_of(world).books[user] = Book()
         world.accounts[user].blocks = ["seas"]
         world.online[user] = Presence(1, 0.0, "10.0.0.1", None, 0)
         world.lockouts.add(user, "10.0.0.1", Failures(3, 0.0, 1e12))
