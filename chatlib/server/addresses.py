@@ -75,7 +75,9 @@ def _ipv4() -> list[str]:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return _all_at_once()
-    return list(_of_each_interface())
+    with contextlib.suppress(OSError):
+        return list(_of_each_interface())
+    return []
 
 
 def _all_at_once() -> list[str]:

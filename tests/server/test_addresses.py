@@ -90,3 +90,14 @@ def test_of_ipv6_only_what_lasts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert list(addresses._ipv6()) == ["fd00::", "fd00::5"]
     monkeypatch.setattr(addresses, "_IPV6", tmp_path / "none")
     assert list(addresses._ipv6()) == []
+
+
+def test_a_kernel_that_tells_nothing_keeps_no_server_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    with socket.create_server(("", 0)) as listener:
+        monkeypatch.setattr(addresses.fcntl, "ioctl", refused)
+        monkeypatch.setattr(addresses.socket, "if_nameindex", refused)
+        monkeypatch.setattr(addresses, "_OUTSIDE", {socket.AF_INET: "300.0.0.1"})
+        assert reachable(listener) == []
