@@ -177,6 +177,10 @@ def test_a_page_of_cashed_cheques_costs_what_it_shows_in_whatever_order_they_wer
             looked_at.append(number)
             return super().__getitem__(number)
 
+        def items(self) -> Any:
+            looked_at.extend(self)
+            return super().items()
+
     numbers = [f"{number:016x}" for number in range(3 * NUMBERS)]
     told = bank_of(three.world)
     told.cashed["alice"] = Watched()
