@@ -299,6 +299,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
                 return None
         self._told = self._events.popleft()
         self._passing -= self._passes(self._told)
+        self._count_direct(self._told, -1)
         return self._told
 
     # Inside.
@@ -379,6 +380,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
     def _keep(self, event: Fields) -> None:
         self._events.append(event)
         self._passing += self._passes(event)
+        self._count_direct(event, 1)
         if self._passing > 2 * MAX_PASSING:  # now and then, not for each
             self._passing = MAX_PASSING
             surplus = iter(range(MAX_PASSING + 1))

@@ -22,6 +22,7 @@ from chatlib.protocol.text import fold
 NEVER_MADE = frozenset({UNREACHABLE, NOT_PROVEN})  # connections: then the call itself has failed
 SETTLING = 1.0  # seconds after which who has just come must have told the server where it takes calls
 LATE = 5.0  # seconds that the server's word on an address may be late
+MAX_DIRECT = 1_000  # events of direct connections that a bot has not asked for: then nobody else gets through
 LEAVING = 3.0  # seconds that a bot waits in the end for others to read what it has written
 
 
@@ -30,6 +31,7 @@ class PeerCalls(ABC):
 
     _peers: Peers
     _turned_down: dict[str, Fields]  # what was said last of an address asked for, by user
+    _direct = 0  # events of direct connections that wait
 
     @abstractmethod
     def request(self, action: str, fields: Fields | None = None, *, key: str | None = None) -> Fields: ...
@@ -142,6 +144,12 @@ class PeerCalls(ABC):
             case n.Arrived(event) if event.get("event") == "address_refused":
                 self._turned_down[fold(str(event.get("user")))] = event
         return self._peers.heard(item) or isinstance(item, n.PeerNews)
+
+    def _count_direct(self, event: Fields, by: int) -> None:
+        """`event` waits, or does not any more: a peer who calls again and again must not fill the memory."""
+        if isinstance(event, DirectEvent):
+            self._direct += by
+            self._peers.listen(self._direct < MAX_DIRECT)
 
     def _passes(self, event: Fields) -> bool:
         """Whether `event` may be forgotten when nobody asks for it for long."""

@@ -33,6 +33,7 @@ class PeerPort:
         self._new_link, self._expected = new_link, expected
         self._listener: Listener | None = None
         self._place: SocketAddress | None = None  # where it listens
+        self._listens = True
         self.strangers: dict[PeerLink, None] = {}  # oldest first
 
     @property
@@ -60,6 +61,13 @@ class PeerPort:
         self._place = family, sock.getsockname()
         self._last = self.port
         self._listener = Listener(self._loop, sock, self._accepted, lambda _why: None)
+        self._listener.listen(self._listens)
+
+    def listen(self, wanted: bool) -> None:
+        """Takes calls, or leaves them in the kernel for now."""
+        self._listens = wanted
+        if self._listener:
+            self._listener.listen(wanted)
 
     def close(self) -> None:
         """Listens no more; strangers are turned away."""

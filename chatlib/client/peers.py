@@ -124,6 +124,12 @@ class Peers:
         """Where one can be called; 0: nowhere."""
         return self._port.port if self._port else 0
 
+    def listen(self, wanted: bool) -> None:
+        """Takes calls, or leaves them in the kernel for now, since nobody takes the news: on one connection so much may
+        be unread and no more, but a peer who calls again and again would have no limit."""
+        if self._port is not None:
+            self._port.listen(wanted)
+
     def shown(self, event: Fields) -> None:
         """`event` has been shown: if it came directly, the peer is told."""
         if isinstance(event, DirectEvent):

@@ -149,6 +149,7 @@ class Program(Operator):
         self._teletype.flush()
         clogged = self._teletype.clogged
         self._link.listen(self._leaves or not clogged)
+        self._peers.listen(not clogged)
         if self._dialogue.status is not None and (self._leaves or not clogged):
             self._loop.stop()
         elif self._waits and (self._leaves or not clogged):

@@ -304,6 +304,7 @@ class Listener:
         sock.setblocking(False)
         self._loop, self._socket, self._accepted, self._say = loop, sock, accepted, say
         self._complained = -1e9
+        self._listens = True
         loop.watch(sock.fileno(), READ, self)
 
     def readable(self) -> None:
@@ -326,8 +327,14 @@ class Listener:
         self._loop.change(self._socket.fileno(), 0, self)
         self._loop.call_later(self.PAUSE, self._go_on)
 
+    def listen(self, wanted: bool) -> None:
+        """Accepts, or leaves whoever connects in the kernel for now."""
+        if wanted != self._listens:
+            self._listens = wanted
+            self._loop.change(self._socket.fileno(), READ if wanted else 0, self)
+
     def _go_on(self) -> None:
-        if self._socket.fileno() >= 0:
+        if self._socket.fileno() >= 0 and self._listens:
             self._loop.change(self._socket.fileno(), READ, self)
 
     def close(self) -> None:

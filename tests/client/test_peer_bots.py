@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from chatlib.client import Client, Refused
+from chatlib.client import Client, Refused, peercalls
 from chatlib.client.news import Fields
 from tests.client.conftest import USERS, Server
 from tests.patience import LIMIT
@@ -93,6 +94,28 @@ def test_a_bot_that_is_asked_and_answers(server: Server, start: Start) -> None:
         assert (answer["from"], answer["text"]) == ("bob", "you said: hello")
         assert ann.stop_private("bob")
         assert not ann.stop_private("bob")
+
+
+def test_a_bot_that_reads_nothing_takes_no_more_calls(
+    house: Callable[..., Server], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peercalls, "MAX_DIRECT", 2)
+    server = house(ADDRESS_POLICY="open")
+    with client(server, "bob", listen=0) as bob, client(server, "ann") as ann:
+        bob.request("balance")  # where it listens was said before
+        ann.getaddress("bob")
+        port = bob._peers._port
+        assert port is not None
+        ann.timeout = 0.01
+        for text in ("one", "two"):
+            with contextlib.suppress(TimeoutError):  # nobody answers yet
+                ann.private("bob", text)
+        while port._listens:
+            bob.request("balance")
+            ann.next_event(0.01)
+        ann.timeout = LIMIT
+        assert [hears(bob, "private")["text"] for _ in range(2)] == ["one", "two"]
+        assert port._listens
 
 
 def test_nobody_is_told_the_key(server: Server, start: Start) -> None:

@@ -200,6 +200,32 @@ def test_who_knocks_while_the_client_is_busy_keeps_nobody_waiting(stage: Stage, 
     stage.settle()
 
 
+def test_who_takes_no_news_takes_no_calls(stage: Stage, ann: Side, bob: Side) -> None:
+    """So much may be unread of one connection, but a peer could make one after the other."""
+    bob.peers.listen(False)
+    stage.introduce(ann, bob)
+    ann.peers.private("bob", "hi")
+    stage.settle()
+    assert bob.texts == [] and not bob.peers.linked("ann")
+    bob.peers.listen(True)
+    stage.until(lambda: bob.texts == ["hi"])
+    bob.peers.listen(False)
+    ann.peers.private("bob", "again")  # on the connection that stands
+    stage.until(lambda: bob.texts == ["hi", "again"])
+    bob.local = (socket.AF_INET, ("127.0.0.8", 1))
+    bob.log_in()  # from elsewhere
+    knocking = socket.create_connection(("127.0.0.8", bob.peers.port))
+    stage.settle()
+    knocking.setblocking(False)
+    stage.later(2 * STRANGER_SECONDS)
+    assert not closed(knocking)  # it waits in the kernel
+    bob.peers.listen(True)
+    stage.settle()
+    stage.later(STRANGER_SECONDS)
+    stage.until(lambda: closed(knocking))
+    knocking.close()
+
+
 def test_who_is_proven_is_no_stranger_any_more(stage: Stage, ann: Side, bob: Side) -> None:
     stage.introduce(ann, bob)
     ann.peers.private("bob", "hello")
