@@ -56,8 +56,7 @@ class _Talk:
     kept: list[_Thing] = field(default_factory=list)
     sent: list[Parcel] = field(default_factory=list)
     request: Request | None = None
-    again_at: float = NEVER  # when the server is asked once more,
-    was_patient: bool = False  # and that it was, or will be
+    was_patient: bool = False  # the server is asked once more, or was
     question: OpenQuestion | None = None
     why: str = ""  # it is asked
 
@@ -82,6 +81,7 @@ class PeerTalk:
         self._talks: dict[str, _Talk] = {}  # by the folded name
         self._left = False
         self._questions = YesOrNo()
+        self._again_at: dict[str, float] = {}  # when the server is asked once more for whom
         self._asked: set[str] = set()  # who has our question, folded
         self._askers: dict[str, OpenQuestion] = {}  # who wants our address, by the folded name
 
@@ -180,10 +180,9 @@ class PeerTalk:
     def look(self, now: float) -> float:
         """Ends questions whose time has come, and asks the server once more; when to look again."""
         self._questions.look(now)
-        for talk in self._talks.values():
-            if talk.again_at <= now:
-                self._ask(talk, now)
-        return min(self._questions.deadline, *(talk.again_at for talk in self._talks.values()), NEVER)
+        for user in [user for user, at in self._again_at.items() if at <= now]:
+            self._ask(self._talks[user], now)
+        return min(self._questions.deadline, *self._again_at.values(), NEVER)
 
     # Sending.
 
@@ -217,7 +216,8 @@ class PeerTalk:
 
     def _ask(self, talk: _Talk, now: float) -> None:
         if talk.stage is not _Stage.ASKING or talk.request is None:
-            talk.stage, talk.again_at = _Stage.ASKING, NEVER
+            talk.stage = _Stage.ASKING
+            self._again_at.pop(fold(talk.user), None)
             talk.request = self._conversation.request("getaddress", {"user": talk.user}, now)
 
     def _ask_again(self, now: float) -> None:
@@ -239,7 +239,7 @@ class PeerTalk:
         if item.status == "ASKED" or (item.status == "ALREADY_ASKED" and user in self._asked):
             self._show(sentences.asked(talk.user, integer_of(item.reply, "seconds") or 60))
         elif item.status == "NO_LISTENER" and not talk.was_patient:
-            talk.again_at, talk.was_patient = now + SETTLING, True
+            self._again_at[user], talk.was_patient = now + SETTLING, True
         elif item.status != "OK":  # else the address follows
             self._stuck(talk, str(item.reply.get("text") or item.status), item.status in _FUTILE)
         return True
@@ -350,7 +350,8 @@ class PeerTalk:
         if talk.question:
             self._questions.withdraw([talk.question])
         talk.stage, talk.question = _Stage.APART, None
-        talk.again_at, talk.was_patient = NEVER, False
+        talk.was_patient = False
+        self._again_at.pop(fold(talk.user), None)
 
     def _show(self, line: Line) -> None:
         self._write(*line)
