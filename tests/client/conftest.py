@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from chatlib.protocol.scram import make_verifier
+from tests.client.peerrig import Side, Stage
 from tests.client.programs import ROOT, Shell, Terminal
 from tests.patience import LIMIT
 
@@ -126,3 +127,21 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     opened = Shell(tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """Where clients are side by side, and a test introduces them."""
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def ann(stage: Stage) -> Side:
+    return stage.side("ann")
+
+
+@pytest.fixture
+def bob(stage: Stage) -> Side:
+    return stage.side("Bob")

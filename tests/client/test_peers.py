@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,23 +12,6 @@ from chatlib.client.given import UNSHOWN
 from chatlib.protocol.peer import WINDOW
 from chatlib.reactor.tlsstream import NoAnonymousTls
 from tests.client.peerrig import KEY, LOCAL, Side, Stage
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    stage.close()
-
-
-@pytest.fixture
-def ann(stage: Stage) -> Side:
-    return stage.side("ann")
-
-
-@pytest.fixture
-def bob(stage: Stage) -> Side:
-    return stage.side("Bob")
 
 
 def linked(stage: Stage, ann: Side, bob: Side) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,23 +20,6 @@ from tests.client.peerrig import KEY, LOCAL, Side, Stage
 
 LISTENER, CALLER = anonymous_contexts()
 OTHER_KEY = bytes(32)
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    stage.close()
-
-
-@pytest.fixture
-def ann(stage: Stage) -> Side:
-    return stage.side("ann")
-
-
-@pytest.fixture
-def bob(stage: Stage) -> Side:
-    return stage.side("Bob")
 
 
 class Caller:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.chance import new_chance
-from tests.program.peer import Program, TcpPeer, make_home
+from tests.program.peer import Program, TcpPeer, make_home, take_some
 
 Start = Callable[..., Program]
 USERS = ("ann", "bob", "cid", "dan")
@@ -98,13 +98,7 @@ def test_kill_under_load(start: Start, tmp_path: Path, limit: str) -> None:
             sender.send(150, chance)
         if chance.random() < 0.5:
             server.type("save")
-        taken = 0
-        while taken < kill_at:
-            ready, _, _ = select.select([sender.peer.socket for sender in senders if sender.peer], [], [], 60)
-            for sender in senders:
-                if sender.peer and sender.peer.socket in ready and sender.open and taken < kill_at:
-                    sender.take()
-                    taken += 1
+        take_some(senders, kill_at)
         server.kill()
         for sender in senders:
             sender.take(sender.open)  # what was on its way was acknowledged, too

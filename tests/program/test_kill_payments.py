@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from chatlib.protocol.cheque import Cheque, cheque_key
 from chatlib.protocol.scram import parse_verifier
 from tests import ledger
 from tests.chance import new_chance
-from tests.program.peer import VERIFIER, Message, Program, TcpPeer, make_home
+from tests.program.peer import VERIFIER, Message, Program, TcpPeer, make_home, take_some
 
 Start = Callable[..., Program]
 USERS = ("ann", "bob", "cid", "dan")
@@ -103,17 +102,12 @@ def test_kill_under_a_load_of_payments(start: Start, tmp_path: Path, limit: str)
             payer.ask_again()
             payer.take(count)
             assert not payer.open, "what was sent again is answered"
-        kill_at, taken = chance.randrange(1, 400), 0
+        kill_at = chance.randrange(1, 400)
         for payer in payers:
             payer.ask(150, chance)
         if chance.random() < 0.5:
             server.type("save")
-        while taken < kill_at:
-            ready, _, _ = select.select([payer.peer.socket for payer in payers if payer.peer], [], [], 60)
-            for payer in payers:
-                if payer.peer and payer.peer.socket in ready and payer.open and taken < kill_at:
-                    payer.take()
-                    taken += 1
+        take_some(payers, kill_at)
         server.kill()
         for payer in payers:
             payer.take(payer.open)  # what was on its way was answered, too

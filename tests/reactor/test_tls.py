@@ -17,41 +17,24 @@ from chatlib.reactor.tls import TlsConnection
 from chatlib.reactor.tlsstream import NoAnonymousTls, TlsStream, anonymous_contexts
 from tests.chance import new_chance
 from tests.reactor.certificate import PEM
-from tests.reactor.turns import Turns
+from tests.reactor.turns import Told, Turns
 
 LISTENER, CALLER = anonymous_contexts()
 BIG = b"0123456789abcdef" * 40_000
 
 
-class End:
+class End(Told):
     """One end: TLS on a connection, and what its receiver is told."""
 
     def __init__(self, turns: Turns, sock: socket.socket, *, server: bool, begin: bool = True, **options: Any) -> None:
+        super().__init__()
         self.turns = turns
-        self.told: list[str] = []
-        self.data = b""
         self.below = Connection(turns.loop, sock, "10.0.0.1", 1 << 16)
         context = options.pop("context", LISTENER if server else CALLER)
         secured = lambda: self.told.append("secured")  # noqa: E731
         self.tls = TlsConnection(turns.loop, self.below, context, self, server=server, on_secured=secured, **options)
         if begin:
             self.tls.begin()
-
-    def received(self, data: bytes) -> None:
-        self.data += data
-        self.told.append("received")
-
-    def ended(self) -> None:
-        self.told.append("ended")
-
-    def drained(self) -> None:
-        self.told.append("drained")
-
-    def overflowed(self) -> None:
-        self.told.append("overflowed")
-
-    def disconnected(self) -> None:
-        self.told.append("disconnected")
 
 
 def socketpair() -> tuple[socket.socket, socket.socket]:

@@ -64,19 +64,12 @@ class Note:
         self._noted("broken")
 
 
-class Peer:
-    """A connection under test, what its protocol was told, and the other end of its socket."""
+class Told:
+    """Notes what a receiver is told."""
 
-    def __init__(self, turns: Turns, limit: int = 1 << 30, sock: socket.socket | None = None) -> None:
-        if sock is None:
-            sock, self.far = socket.socketpair()
-            for end in (sock, self.far):  # small buffers: what a kernel takes at once is soon full
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
-            self.far.setblocking(False)
+    def __init__(self) -> None:
         self.told: list[str] = []
         self.data = b""
-        self.connection = Connection(turns.loop, sock, "10.0.0.1", limit)
-        self.connection.attach(self)
 
     def received(self, data: bytes) -> None:
         self.data += data
@@ -93,6 +86,20 @@ class Peer:
 
     def disconnected(self) -> None:
         self.told.append("disconnected")
+
+
+class Peer(Told):
+    """A connection under test, what its protocol was told, and the other end of its socket."""
+
+    def __init__(self, turns: Turns, limit: int = 1 << 30, sock: socket.socket | None = None) -> None:
+        if sock is None:
+            sock, self.far = socket.socketpair()
+            for end in (sock, self.far):  # small buffers: what a kernel takes at once is soon full
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+            self.far.setblocking(False)
+        super().__init__()
+        self.connection = Connection(turns.loop, sock, "10.0.0.1", limit)
+        self.connection.attach(self)
 
     def take(self, size: int = 1 << 20) -> bytes | None:
         """What has arrived at the far end; None: nothing, b"": its end."""
