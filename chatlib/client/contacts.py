@@ -252,15 +252,14 @@ class Contacts:
     # The end.
 
     def hang_up(self, contact: Contact) -> None:
-        """Ends what there is with one user, and says so."""
-        if contact.link is not None:
-            contact.link.leave()
-            contact.link = None
+        """Ends what there is with one user."""
         self.end(contact, "HUNG_UP")
 
     def end(self, contact: Contact, status: str) -> None:
-        """Ends what there is with one user, at once."""
-        for link in (contact.link, contact.call, contact.held):
+        """Ends what there is with one user, at once. The peer is told: else it would take the connection for lost."""
+        if contact.link is not None:
+            contact.link.leave()
+        for link in (contact.call, contact.held):
             if link is not None:
                 link.drop()
         self._closed(contact, status)
