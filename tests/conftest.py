@@ -1,4 +1,4 @@
-"""What all tests share: how random tests run (see chance.py), signals, and Python in a process of its own."""
+"""What all tests share: how random tests run (chance.py), where they write (places.py), signals, and Python apart."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import chance
+from tests import chance, places
 
 chance.load_profile()
+places.choose()
 # Programs inherit from whoever runs the tests which signals are ignored: nohup would have them outlive their windows.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
