@@ -38,7 +38,8 @@ class BankCalls(ABC):
 
     def statement(self, count: int | None = None) -> list[Fields]:
         """One's last so many entries in the books, oldest first: ``seq``, ``time``, ``kind`` (``open``, ``pay``,
-        ``cheque`` or ``grant``), ``from``, ``to``, ``amount``, the ``balance`` behind it, and ``memo``."""
+        ``cheque`` or ``grant``), ``from``, ``to`` (``*``: the bank), ``amount``, the ``balance`` behind it, and
+        ``memo``."""
         return cast(list[Fields], self.request("statement", {} if count is None else {"count": count})["items"])
 
     def write_cheque(self, payee: str, amount: int, memo: str = "") -> str:

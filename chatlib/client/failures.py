@@ -7,10 +7,12 @@ import errno
 import os
 
 from chatlib.client.news import Fields
+from chatlib.protocol.framing import MAX_LINE, encode
 from chatlib.protocol.text import printable
 
 NO_SUCH_HOST = 0  # where an errno is expected
 NOT_OURS = "It may be no chat server."
+_ENVELOPE = 200  # bytes of a line beside what is asked: its "id", and a key
 _SHOWN = 40  # characters of what a stranger said
 _HINTS = {
     NO_SUCH_HOST: "Is the name spelled right? Its address, such as 192.168.1.5, needs no lookup.",
@@ -56,3 +58,21 @@ class Disconnected(ConnectionError):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.text}"
+
+
+def refuse_unsendable(action: str, fields: Fields, key: str | None) -> None:
+    """Raises Refused for what no line can say: it would break the connection, or the program, again at each start."""
+    why = ""
+    try:
+        size = len(encode({"action": action, **fields}))
+        if size > MAX_LINE - _ENVELOPE:
+            why = f"This has {size:,} bytes as a line, and {MAX_LINE - _ENVELOPE:,} are allowed."
+        elif key == "":
+            why = 'A "key" has 1 to 64 characters; None: there is none.'
+    except UnicodeEncodeError as wrong:
+        half = wrong.object[wrong.start]
+        why = f"A text holds {half!a}, which is half a character: such a text cannot be sent."
+    except ValueError:  # TypeError is the program's fault, and is raised as it is
+        why = "NaN and infinity are no numbers that can be sent."
+    if why:
+        raise Refused({"status": "BAD_REQUEST", "text": why})

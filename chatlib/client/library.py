@@ -31,7 +31,7 @@ from chatlib.client import news as n
 from chatlib.client.bank import BankCalls
 from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
-from chatlib.client.failures import Disconnected, Refused
+from chatlib.client.failures import Disconnected, Refused, refuse_unsendable
 from chatlib.client.files import Fetching, Place, Sending, UserFiles
 from chatlib.client.forum import ForumCalls
 from chatlib.client.link import Alarm, Link
@@ -53,9 +53,10 @@ def _raise(fault: BaseException) -> None:
 class Client(ForumCalls, BankCalls, PeerCalls):
     """One user at one server. Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
 
-    Every call raises Refused, Disconnected, or TimeoutError after `timeout` seconds (None: it waits for ever, also
-    while the server is away). `memory`: a folder in which unanswered requests outlive the program. `listen`: a
-    port on which others may call directly; 0: any that is free; None: nobody can.
+    Every call raises Refused (``NOT_ALLOWED``: in the wrong order), Disconnected, or TimeoutError after `timeout`
+    seconds. None: it waits for ever, also while the server is away; but when this is built, the server has to be there.
+    `memory`: a folder in which unanswered requests outlive the program. `listen`: a port on which others may call
+    directly; 0: any that is free; None: nobody can. One that cannot be opened is the event ``uncallable`` {text}.
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Client(ForumCalls, BankCalls, PeerCalls):
         *,
         reconnect: bool = True,
         timeout: float | None = None,
-        memory: Path | None = None,
+        memory: str | Path | None = None,
         listen: int | None = None,
     ) -> None:
         self.timeout = timeout
         self._loop = Loop(on_fault=_raise)
-        self._memory = FileMemory(memory) if memory else None
+        self._memory = FileMemory(Path(memory)) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
         self._cheques = Cheques(self._conversation, self._memory.beside if self._memory else lambda _: None)
         self._link = Link(self._loop, host, port, self._conversation)
@@ -98,6 +99,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def login(self, user: str, password: str) -> int:
         """Comes in; returns how many messages wait. Raises ScramError for a password that cannot be one."""
+        self._only("login", before=True)
         self._conversation.login(user, self._now())
         item = self._await(n.Challenged, n.Answered, n.LoggedIn)
         if isinstance(item, n.Challenged):
@@ -110,16 +112,19 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def register(self, user: str, password: str) -> None:
         """Makes an account; ``login`` comes after."""
+        self._only("register", before=True)
         self._conversation.register(user, password, self._now())
         self._answer(self._await(n.Answered))
 
     def deregister(self, user: str, password: str) -> None:
         """Removes an account and its mail; before ``login``."""
+        self._only("deregister", before=True)
         self._conversation.deregister(user, self._now())
         self._proven(password, None)
 
     def change_password(self, old: str, new: str) -> None:
         """For the user who is logged in."""
+        self._only("change_password")
         self._conversation.change_password(self._now())
         self._proven(old, new)
 
@@ -128,8 +133,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
         return cast(list[Fields], self.request("sessions")["items"])
 
     def logout(self, number: int | None = None) -> None:
-        """Leaves, after all replies have come; acknowledges all events that were handed out. With a number: ends that
-        session of one's own, which is another one."""
+        """Leaves, after all replies have come, and acknowledges the last event. With a number: ends another session."""
         if number is not None:
             self.request("logout", {"number": number})
             return
@@ -144,6 +148,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def close(self) -> None:
         """Gives everything back, at once."""
+        self._conversation.end("CLOSED", "This client was closed: build another one.")
         self._transfers.stop()
         self._peers.stop()
         self._link.close()
@@ -195,8 +200,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def wholasthr(self, minutes: float | None = None) -> list[str]:
         """Who else was online in the last hour, or in the last so many minutes."""
-        fields: Fields = {} if minutes is None else {"minutes": minutes}
-        return cast(list[str], self.request("wholasthr", fields)["items"])
+        return cast(list[str], self.request("wholasthr", {"minutes": minutes} if minutes is not None else {})["items"])
 
     def list_users(self) -> dict[str, bool]:
         """Everyone registered → whether online."""
@@ -205,9 +209,9 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def history(self, count: int, place: str = "") -> list[Fields]:
         """The last so many messages, both sides, of one place (a user, "#" and a title, "all") or everywhere, oldest
-        first; 0: those that came while one was away. What one sent to one other has a ``to``."""
-        fields: Fields = {"place": place} if place else {}
-        return cast(list[Fields], self.request("history", {"count": count, **fields})["items"])
+        first; 0: those that came while one was away. What one sent has a ``to``."""
+        fields: Fields = {"count": count, "place": place} if place else {"count": count}
+        return cast(list[Fields], self.request("history", fields)["items"])
 
     def search(self, words: str, count: int = 100) -> list[Fields]:
         """The newest so many of all that one may read that have all of the words, newest first."""
@@ -227,7 +231,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
         return cast(list[Fields], self.request("fileget")["items"])
 
     def fetch(self, sender: str, name: str, folder: str | Path = ".") -> Path:
-        """Saves a waiting file in `folder`, verified, under a name that is safe and free: the answer.
+        """Saves a waiting file in `folder`, which exists, verified, under a name that is safe and free: the answer.
 
         Goes on where an earlier try was cut. Raises TransferError for a folder or disk that does not take it.
         """
@@ -253,6 +257,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def _carry(self, transfer: Transfer) -> None:
         """Waits for its end."""
+        self._only("files")
         self._transfers.add(transfer)
         place, deadline = None, self._deadline()
         try:
@@ -274,6 +279,8 @@ class Client(ForumCalls, BankCalls, PeerCalls):
 
     def request(self, action: str, fields: Fields | None = None, *, key: str | None = None) -> Fields:
         """Anything the command table has: the whole reply, or Refused."""
+        self._only(action)
+        refuse_unsendable(action, fields or {}, key)
         request = self._conversation.request(action, fields or {}, self._now(), key)
         while True:
             item = self._await(n.Answered)
@@ -294,7 +301,7 @@ class Client(ForumCalls, BankCalls, PeerCalls):
         self._worked_on()
         deadline = None if timeout is None else self._now() + timeout
         while not self._events:
-            self._raise_if_over()
+            self._only("next_event")
             if not self._tick(deadline):
                 return None
         self._told = self._events.popleft()
@@ -350,7 +357,14 @@ class Client(ForumCalls, BankCalls, PeerCalls):
     def _raise_if_over(self) -> None:
         ended = self._conversation.ended
         if ended is not None:
-            raise Disconnected(ended.status, ended.text)
+            raise Disconnected(ended.status, ended.text or "This client has logged out: build another one.")
+
+    def _only(self, call: str, before: bool = False) -> None:
+        """Raises Refused for a call that comes too early, or too late."""
+        self._raise_if_over()
+        if before != (not self.user):
+            text = f'"{self.user}" is logged in: too late for "{call}".' if before else f'Log in before "{call}".'
+            raise Refused({"status": "NOT_ALLOWED", "text": text})
 
     def _tick(self, deadline: float | None) -> bool:
         """One turn of the loop; False when `deadline` has passed."""

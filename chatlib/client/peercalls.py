@@ -3,6 +3,7 @@
 Must not know connections, nor how a call waits. What others write comes as the events ``private`` {from, text, time}
 and ``cheque`` {from, cheque, time}; the other side hears that it was read when the bot asks for its next event.
 Whoever wants to be called gives ``Client`` a port to `listen` on, and answers ``address_asked`` with ``yes`` or ``no``.
+When that port cannot be opened, or nothing can be encrypted here, that is the event ``uncallable`` {text}.
 """
 
 from __future__ import annotations
@@ -141,6 +142,8 @@ class PeerCalls(ABC):
                 lost = {"event": "private_lost", "user": user, "status": status, "text": text}
                 contents, keys = [each.content for each in left], [each.key for each in left]
                 self._keep(DirectEvent(lost, left=contents, keys=keys))
+            case n.PeersUnavailable(text):
+                self._keep({"event": "uncallable", "text": text})
             case n.Arrived(event) if event.get("event") == "address_refused":
                 self._turned_down[fold(str(event.get("user")))] = event
         return self._peers.heard(item) or isinstance(item, n.PeerNews)

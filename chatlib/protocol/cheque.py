@@ -23,11 +23,12 @@ import secrets
 from dataclasses import dataclass
 from math import ceil
 
-from chatlib.protocol.text import MAX_MEMO, heaped, printable
+from chatlib.protocol.text import MAX_MEMO, heaped, is_name, printable
 
 MAX_AMOUNT = 10**12
 MAX_LINE = 400  # characters; the longest cheque has fewer
 VALID = 7 * 86_400  # seconds
+_AMOUNT = f"The amount of a cheque is a whole number from 1 to {MAX_AMOUNT:,}."
 
 _LINE = re.compile(
     r"cheque/1 ([A-Za-z0-9_.-]{1,32}) ([A-Za-z0-9_.-]{1,32}) ([1-9][0-9]{0,12}) ([0-9a-f]{16}) ([1-9][0-9]{0,11})"
@@ -89,6 +90,10 @@ def mended(text: str) -> str:
 
 def write(cheque: Cheque, key: bytes) -> str:
     """The line. Raises BadCheque for what no cheque may say."""
+    if not is_name(cheque.payee):
+        raise BadCheque("The payee of a cheque is a user's name.")
+    if type(cheque.amount) is not int or not 1 <= cheque.amount <= MAX_AMOUNT:
+        raise BadCheque(_AMOUNT)
     if parse(_line(cheque, "0" * 64)) != cheque:
         raise BadCheque("A cheque cannot say this.")
     return _line(cheque, _mac(cheque, key))
@@ -112,7 +117,7 @@ def _parts(line: str) -> tuple[Cheque, str]:
     payer, payee, amount, number, expiry, mac = match.groups()[:6]
     memo = (match[7] or "")[1:]
     if int(amount) > MAX_AMOUNT:
-        raise BadCheque(f"The amount of a cheque is a whole number from 1 to {MAX_AMOUNT:,}.")
+        raise BadCheque(_AMOUNT)
     if len(memo) > MAX_MEMO:
         raise BadCheque(f"The memo of a cheque has at most {MAX_MEMO} characters.")
     if heaped(memo) or fitting_memo(memo) != memo:
