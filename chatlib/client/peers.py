@@ -37,6 +37,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.tlsstream import NoAnonymousTls, anonymous_contexts
 
 STEPS = 8  # of handshakes in a tick
+MAX_INTRODUCTIONS = 1_000  # that stand; a server that makes more is not to fill the memory
 
 _KEY = re.compile("[0-9a-f]{64}")
 _NO_TLS = "There are no direct connections here: this computer's OpenSSL refuses what they need ({})."
@@ -179,6 +180,8 @@ class Peers:
 
     def _introduce(self, event: Fields) -> None:
         key, user, port = event.pop("key", None), event.get("user"), event.get("port")
+        if len(self._introductions) >= MAX_INTRODUCTIONS and fold(str(user)) not in self._introductions:
+            return
         if isinstance(key, str) and _KEY.fullmatch(key) and isinstance(user, str) and is_name(user):
             place = port if type(port) is int and 0 < port < 65_536 else 0
             introduction = Introduction(user, str(event.get("address")), place, bytes.fromhex(key), self._loop.now)

@@ -28,6 +28,7 @@ from chatlib.program.yesorno import NEVER, Ambiguous, OpenQuestion, YesOrNo
 from chatlib.protocol.text import fold
 
 _FUTILE = ("NO_SUCH_USER", "SELF_ADDRESS", "BLOCKED")  # the server would not take it, either
+_ASKERS = 100  # who may wait for an answer at a time; who else asks is told after a minute that there is none
 _NEVER_SENT = ("UNREACHABLE", "NOT_PROVEN", "NO_TLS")
 
 
@@ -259,6 +260,8 @@ class PeerTalk:
             self._asked.discard(fold(user))
         match event.get("event"):
             case "address_asked":
+                if len(self._askers) >= _ASKERS and fold(user) not in self._askers:
+                    return True
                 self._be_asked(user, now + integer_of(event, "seconds"))
             case "address":
                 self._end_consent(user)

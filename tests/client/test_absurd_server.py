@@ -8,7 +8,9 @@ import pytest
 
 from chatlib.client.conversation import Conversation
 from chatlib.client.heartbeat import SHORTEST
+from chatlib.client.peers import MAX_INTRODUCTIONS
 from tests.client.fake_server import Wire
+from tests.client.peerrig import KEY, Stage
 from tests.client.test_dialogue import Person
 
 ABSURD: list[Any] = [
@@ -86,3 +88,28 @@ def test_a_server_cannot_choose_a_heartbeat_that_keeps_a_client_busy(seconds: ob
     wire.server.hello["heartbeat"] = seconds
     wire.log_in()
     assert wire.now + SHORTEST <= wire.conversation.deadline() <= wire.now + 30.0
+
+
+def test_a_server_that_lets_everybody_ask_does_not_fill_the_memory() -> None:
+    person = logged_in()
+    person.read()
+    for number in range(2_000):
+        person.wire.server.say({"event": "address_asked", "from": f"x{number}", "seconds": 60})
+    person._listen()
+    assert person.read().count("wants your address") == 100
+    person.types("yes x99", "yes x100")
+    asked = [request for request in person.wire.server.requests if request["action"] == "yes"]
+    assert [request["user"] for request in asked] == ["x99", "x100"]  # the second as a command, for the server to say
+    goes_on(person)
+
+
+def test_a_server_that_introduces_everybody_does_not_fill_the_memory() -> None:
+    stage = Stage()
+    bob = stage.side("bob")
+    for number in range(2 * MAX_INTRODUCTIONS):
+        bob.hears("address", user=f"x{number}", address="127.0.0.1", port=1, key=KEY.hex())
+    assert sum(bob.peers.introduced(f"x{number}") for number in range(2 * MAX_INTRODUCTIONS)) == MAX_INTRODUCTIONS
+    bob.hears("introduction_over", user="x5", status="LEFT")
+    bob.hears("address", user="ann", address="127.0.0.1", port=1, key=KEY.hex())
+    assert bob.peers.introduced("ann")
+    stage.close()
