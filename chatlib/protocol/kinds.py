@@ -150,9 +150,10 @@ def _is_place(value: object) -> bool:
 
 
 def _place(word: str) -> str:
+    """As typed: "@" may stand before a user's name, and tells one that is a number from a count."""
     if _NUMBER.fullmatch(word):
         raise ValueError("a number is no place")
-    return word
+    return word[1:] if word[:1] == "@" and words.is_name(word[1:]) else word
 
 
 def _minutes(word: str) -> float:

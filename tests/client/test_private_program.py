@@ -295,6 +295,27 @@ def test_without_a_listener_the_other_calls(server: Server, join: Join) -> None:
     leaves(ann, bob)
 
 
+def test_what_went_directly_the_server_never_had(server: Server, join: Join) -> None:
+    ann, bob = join(server, "ann"), join(server, "bob")
+    introduce(ann, bob, "a needle in private")
+    ann.says("cheque bob 5 a needle by cheque")
+    bob.shows("Type: cash ")
+    ann.says("message bob a needle by way of the server")
+    bob.shows("ann: a needle by way of the server")
+    for each in (ann, bob):
+        each.says("search needle")
+        each.shows_like(r"\] (→ bob|ann): a needle by way of the server")
+        each.says("history")
+        each.shows_like(r"\] (→ bob|ann): a needle by way of the server")
+        each.says("search needle private")
+        each.shows("Nothing that you may read has these words.")
+        each.says("search needle cheque")
+        each.shows("Nothing that you may read has these words.")
+    stored = b"".join(path.read_bytes() for path in server.home.rglob("*") if path.is_file())
+    assert b"needle by way" in stored and b"needle in private" not in stored and b"needle by cheque" not in stored
+    leaves(ann, bob)
+
+
 # Money.
 
 

@@ -22,7 +22,7 @@ from chatlib.protocol.commands import TABLE, Role, typed_by, usage
 from chatlib.terminal.completion import MOST_NAMES, Names
 from chatlib.terminal.editor import Editor
 from chatlib.terminal.history import HistoryFile
-from chatlib.terminal.screen import Screen
+from chatlib.terminal.screen import Screen, style
 from tests.terminal.emulator import Emulator
 
 NOON = datetime(2024, 5, 17, 12, 0).timestamp()
@@ -30,6 +30,15 @@ NOON = datetime(2024, 5, 17, 12, 0).timestamp()
 
 def plain(line: Line) -> str:
     return "".join(part if isinstance(part, str) else part.text for part in line)
+
+
+def test_users_have_their_colours_wherever_they_are_named() -> None:
+    """In lists, and where they come and go."""
+    for action, item in [("whoelse", "ann"), ("wholasthr", "ann"), ("list_users", {"user": "ann", "online": True}),
+                         ("blacklist", "ann"), ("allowed", "ann")]:  # fmt: skip
+        (line,) = book.answer(action, {}, {"status": "OK", "items": [item]}, NOON)
+        assert style("ann", "name") in line, action
+    assert style("ann", "name") in book.event({"event": "presence", "user": "ann", "online": True}, NOON, False)
 
 
 @pytest.mark.parametrize(("event", "shown"), [

@@ -102,7 +102,8 @@ def test_nothing_is_usual_that_is_not_accepted(value: object) -> None:
     ("kind", "word", "value"),
     [
         (kinds.COUNT, "0", 0), (kinds.COUNT, "25", 25), (kinds.MINUTES, "5", 5), (kinds.MINUTES, "0.5", 0.5),
-        (kinds.NAME, "Bob", "Bob"), (kinds.TEXT, "some words", "some words"),
+        (kinds.NAME, "Bob", "Bob"), (kinds.PLACE, "@123", "123"), (kinds.PLACE, "@ann", "ann"),
+        (kinds.TEXT, "some words", "some words"),
     ],
 )  # fmt: skip
 def test_a_typed_word_becomes_a_value(kind: Kind, word: str, value: object) -> None:
@@ -123,7 +124,7 @@ def test_what_is_typed_is_refused_or_arrives_as_it_was_typed(kind: Kind, word: s
     if kind in numbers:
         assert value == float(word)
     elif kind is not kinds.FILE_NAME:
-        assert value == word
+        assert value == (word.removeprefix("@") if kind is kinds.PLACE and kind.accepts(value) else word)
     if kind.accepts(value):
         arrived = decode(encode({"value": value})[:-1])["value"]
         assert (arrived, type(arrived)) == (value, type(value))

@@ -98,13 +98,18 @@ class _Known(dict[str, object]):
         return "?"
 
 
-def lists(show: Callable[[object], str], nothing: str) -> Says:
+def lists(show: Callable[[object], Line], nothing: str) -> Says:
     """A line for each item, or `nothing`."""
 
     def lines(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
-        return [(show(item),) for item in items(reply)] or [(nothing,)]
+        return [show(item) for item in items(reply)] or [(nothing,)]
 
     return lines
+
+
+def named(user: object) -> Line:
+    """A user's name, in its colour."""
+    return (style(str(user), "name"),)
 
 
 def spoken(sender: object, text: object, aside: str = "") -> Line:
@@ -125,8 +130,8 @@ def items(reply: Fields) -> Iterable[object]:
     return found if isinstance(found, list) else []
 
 
-def system(text: str) -> Line:
-    return (style("System(broadcast):", "green head"), f" {text}")
+def system(*parts: Part) -> Line:
+    return (style("System(broadcast):", "green head"), " ", *parts)
 
 
 def stamp(at: object, now: float) -> Line:

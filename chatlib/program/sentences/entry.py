@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import Line, Sentences, items, quiet, says, stamp, system
+from chatlib.program.sentences.book import Line, Sentences, items, named, quiet, says, stamp, system
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -82,7 +82,7 @@ def offline_note(seconds: float) -> str:
 
 
 def _presence(fields: Fields) -> Line:
-    return system(f'"{fields.get("user")}" has just logged {"in" if fields.get("online") else "out"}.')
+    return system('"', *named(fields.get("user")), f'" has just logged {"in" if fields.get("online") else "out"}.')
 
 
 def _sessions(_asked: Fields, reply: Fields, now: float) -> list[Line]:

@@ -136,7 +136,7 @@ SENTENCES = Sentences(
         "rmf": says('The file "{name}" has been removed from "{title}".'),
         "follow": says('You follow "{thread}".'),
         "unfollow": says('You no longer follow "{thread}".'),
-        "following": lists(str, "You follow no threads."),
+        "following": lists(lambda title: (str(title),), "You follow no threads."),
     },
     events={
         "post": _post, "edit": _edit, "delete": _delete, "upload": _upload, "file_removed": _file_removed,

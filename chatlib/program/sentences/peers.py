@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatlib.client.news import Fields
 from chatlib.program.sentences.bank import credits_of
-from chatlib.program.sentences.book import Line, Sentences, error, items, lists, quiet, says
+from chatlib.program.sentences.book import Line, Sentences, error, items, lists, named, quiet, says
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -61,7 +61,7 @@ SENTENCES = Sentences(
         "no": says("{user} does not get your address."),
         "allow": says('"{user}" may have your address from now on without asking you.'),
         "disallow": says('"{user}" has to ask for your address.'),
-        "allowed": lists(str, "You allow nobody to have your address without asking you."),
+        "allowed": lists(named, "You allow nobody to have your address without asking you."),
         "list": _list,
     },
     events={"address_asked": _address_asked, "address": _address, "address_refused": _refused,

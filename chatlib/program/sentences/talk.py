@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatlib.client.news import Fields
-from chatlib.program.sentences.book import EVENTS, ME, Line, Sentences, lists, plain, says, spoken
+from chatlib.program.sentences.book import EVENTS, ME, Line, Sentences, lists, named, plain, says, spoken
 from chatlib.protocol.text import counted
 from chatlib.terminal.screen import style
 
@@ -19,10 +19,10 @@ def _undelivered(_asked: Fields, reply: Fields, _now: float) -> list[Line]:
     return [(f"Not delivered to {counted(blocked, 'user')} who blocked you.",)] if blocked else []
 
 
-def _user(user: object) -> str:
+def _user(user: object) -> Line:
     if isinstance(user, dict):
-        return f"{user.get('user')} ({'online' if user.get('online') else 'offline'})"
-    return str(user)
+        return (*named(user.get("user")), f" ({'online' if user.get('online') else 'offline'})")
+    return named(user)
 
 
 def _message(fields: Fields) -> Line:
