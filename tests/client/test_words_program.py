@@ -120,6 +120,38 @@ def test_tab_lists_the_candidates_until_another_key_is_pressed(bob: Glass, colum
     assert bob.program.ends() == 0
 
 
+PAST = {
+    12: ["bob> history", "  ann 2", "[14:03] ann:", "  the first", "  of what", "  was said", "[14:03] →", "  ann: and",
+         "  the second", "bob> search", "  SAID first", "[14:03] ann:", "  the first", "  of what", "  was said",
+         "bob> search", "  needle", "Nothing that", "  you may", "  read has", "  these", "  words.", "bob> "],
+    40: ["bob> history ann 2", "[14:03] ann: the first of what was said", "[14:03] → ann: and the second",
+         "bob> search SAID first", "[14:03] ann: the first of what was said", "bob> search needle",
+         "Nothing that you may read has these", "words.", "bob> "],
+    80: ["bob> history ann 2", "[14:03] ann: the first of what was said", "[14:03] → ann: and the second",
+         "bob> search SAID first", "[14:03] ann: the first of what was said", "bob> search needle",
+         "Nothing that you may read has these words.", "bob> "],
+}  # fmt: skip
+PAST[200] = PAST[80]
+
+
+@WIDTHS
+def test_what_was_said_before(server: Server, bob: Glass, columns: int) -> None:
+    with Client("127.0.0.1", server.port, timeout=LIMIT) as ann:
+        ann.login("ann", USERS["ann"])
+        ann.message("bob", "the first of what was said")
+        bob.shows("was said bob>")
+        bob.program.types("message ann and the second\r")
+        event = ann.next_event(LIMIT)
+        assert event and event["text"] == "and the second"
+    for line, answer in (("history ann 2", "and the second"), ("search SAID first", "was said"),
+                         ("search needle", "these words.")):  # fmt: skip
+        bob.program.types(f"{line}\r")
+        bob.shows(f"bob> {line} {'Nothing' if 'needle' in line else '['}")
+        lines = bob.shows(f"{answer} bob>")
+    first = max(index for index, line in enumerate(lines) if line.startswith("bob> history"))
+    assert [re.sub(r"\[\d\d:\d\d\]", "[14:03]", line) for line in lines[first:] if line] == PAST[columns]
+
+
 def test_plain_lines_say_each_thing_once(server: Server, tmp_path: Path) -> None:
     program = Terminal(server.port, tmp_path, "--plain", columns=40)
     try:
