@@ -35,7 +35,8 @@ _USAGE = 27  # columns of the first of two in help
 
 
 class Console(Operator):
-    """One administrator. `write` shows one line, in parts; `columns` are how wide help may be (0: as wide as it is).
+    """One administrator. `write` shows one line, in parts; `columns` are how wide help and tables may be (0: as wide as
+    they are).
 
     `name`: what the server log calls it.
     """
@@ -207,7 +208,7 @@ class Console(Operator):
         self._listings.begin(listings.accounts(self._world))
 
     def _accounts(self, _fields: Fields) -> None:
-        self._listings.begin(listings.table(self._world, self._where))
+        self._listings.begin(listings.table(self._world, self._where, self._columns()))
 
     def _ask_change(self, fields: Fields) -> None:
         parameter = find(fields["name"])

@@ -7,7 +7,7 @@ know who reads the lines. A list is an iterator of lines, with None now and then
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, islice
 from typing import Any
@@ -89,17 +89,32 @@ def accounts(world: World) -> Lines:
 
 _COLUMNS = ("name", "address", "port", "peer port", "online", "balance")
 _FIGURES = (False, False, True, True, False, True)  # right-aligned
+_SHORT = (0, 4, 5)  # of them in a narrow window
+_GAP = 2  # blanks before each
 
 
-def table(world: World, where: Callable[[str], Where | None]) -> Lines:
-    """A row for each account: where its user is, where direct connections are taken, what it holds."""
+def table(world: World, where: Callable[[str], Where | None], columns: int = 0) -> Lines:
+    """A row for each account: where its user is, where direct connections are taken, what it holds.
+
+    Where `columns` (0: as many as it takes) are too few for that, the places stand in a line of their own, below those
+    who have one: else a terminal would break each row behind the name, and put its balance under another one's.
+    """
     widths = list(map(len, _COLUMNS))
+    for account in _looked_at(world):
+        if account:
+            widths = list(map(max, widths, map(len, _row(world, account, where(account.user)))))
+        else:
+            yield None
+    narrow = 0 < columns < _GAP * len(widths) + sum(widths)
+    shown = _SHORT if narrow else range(len(_COLUMNS))
+    yield _aligned(_COLUMNS, widths, shown)
     for account in filter(None, _looked_at(world)):
-        widths = list(map(max, widths, map(len, _row(world, account, where(account.user)))))
-        yield None  # a row is made as for a line
-    yield _aligned(_COLUMNS, widths)
-    for account in filter(None, _looked_at(world)):
-        yield _aligned(_row(world, account, where(account.user)), widths)
+        place = where(account.user)
+        row = _row(world, account, place)
+        yield _aligned(row, widths, shown)
+        if narrow and place:
+            at = f"port {row[2]}" + (f", peer port {row[3]}" if row[3] != "-" else "")
+            yield f"    at {row[1]}, {at}"
 
 
 def _row(world: World, account: Account, place: Where | None) -> tuple[str, ...]:
@@ -107,10 +122,9 @@ def _row(world: World, account: Account, place: Where | None) -> tuple[str, ...]
     return (account.name, *there, str(bank_of(world).books[account.user].balance))
 
 
-def _aligned(row: Iterable[str], widths: Iterable[int]) -> str:
-    cells = [cell.rjust(width) if figure else cell.ljust(width)
-             for cell, width, figure in zip(row, widths, _FIGURES, strict=True)]  # fmt: skip
-    return "  " + "  ".join(cells).rstrip()
+def _aligned(row: Sequence[str], widths: Sequence[int], shown: Iterable[int]) -> str:
+    cells = (row[each].rjust(widths[each]) if _FIGURES[each] else row[each].ljust(widths[each]) for each in shown)
+    return "".join(" " * _GAP + cell for cell in cells).rstrip()
 
 
 def blocked(world: World, now: float) -> Lines:

@@ -143,6 +143,7 @@ class House:
         self.files_disk = CheckingDisk()  # where uploads are checked
         self.peers: list[Peer] = []
         self.said: list[str] = []  # on the console
+        self.columns = 0  # how wide that is; 0: as wide as it takes
         self._told = 0
         self.running = False
         if not (folder / "para.txt").exists():
@@ -163,7 +164,7 @@ class House:
         except BaseException:
             os.close(home._lock_fd)
             raise
-        self.console = self.server.console(lambda text: self.said.extend(text.splitlines()))
+        self.console = self.server.console(lambda text: self.said.extend(text.splitlines()), lambda: self.columns)
         self.server.say = self.console.say
         self.server.open(socket.create_server(("127.0.0.1", 0)))
         self.running = True

@@ -57,6 +57,23 @@ def test_accounts_are_shown_in_a_row_each(house: House, monkeypatch: pytest.Monk
     assert house.admin("accounts")[1] == "  Columbia  -                -          -  no        10000"
 
 
+def test_in_a_narrow_window_a_balance_stays_beside_its_name(house: House) -> None:
+    columbia = house.login("Columbia", address="2001:db8:1234:5678:9abc:def0:1234:5678")
+    columbia.ask("listen", port=4_001)
+    (wide, *_) = house.admin("accounts")
+    house.columns = len(wide) - 1
+    assert house.admin("accounts") == [
+        "  name      online  balance",
+        "  Columbia  yes       10000",
+        "    at 2001:db8:1234:5678:9abc:def0:1234:5678, port -, peer port 4001",
+        "  facebook  no        10000",
+        "  Google    no        10000",
+        "  SEAS      no        10000",
+    ]
+    house.columns = len(wide)
+    assert house.admin("accounts")[0] == wide, "what fits stays in one row"
+
+
 def test_lockouts_are_shown_and_lifted(house: House) -> None:
     for _ in range(3):
         house.greet().prove("login", "SEAS", "wrong")
