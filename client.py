@@ -14,6 +14,7 @@ from chatlib.program import arguments
 from chatlib.program.options import Options
 from chatlib.program.program import Program
 from chatlib.program.scripting import ScriptProgram
+from chatlib.program.settings import Settings, default_path
 from chatlib.program.steering import ConsoleProgram
 from chatlib.protocol.kinds import NAME
 from chatlib.protocol.text import is_name
@@ -39,7 +40,7 @@ def parse_arguments(words: list[str]) -> Options:
     parser = _parser()
     found = parser.parse_intermixed_args(arguments.verbatim(words))
     try:
-        host, port = arguments.address(found.host, found.port)
+        host, port = arguments.address(found.host, found.port) if found.host else _server_set()
         password = arguments.password_in(found.password_file) if found.password_file else ""
     except argparse.ArgumentTypeError as wrong:
         parser.error(str(wrong))
@@ -54,11 +55,23 @@ def parse_arguments(words: list[str]) -> Options:
                    password, found.json, tuple(found.steps))  # fmt: skip
 
 
+def _server_set() -> tuple[str, int]:
+    """The server of the settings, which is what counts when the command line names none."""
+    settings = Settings(default_path(os.environ))
+    wrong = settings.load()
+    if settings.server is None:
+        why = next((each for each in wrong if ": server " in each or each.startswith(f"{settings.path}:")), "")
+        raise argparse.ArgumentTypeError(
+            why or f"no server is named: HOST PORT, or a line such as server 192.168.1.5 1234 in {settings.path}"
+        )
+    return settings.server
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Chat with the server at HOST and PORT.",
                                      epilog="HOST:PORT and [::1]:PORT are understood, too.")  # fmt: skip
     add = parser.add_argument
-    add("host", metavar="HOST", help="the server's address or name")
+    add("host", metavar="HOST", nargs="?", help="the server's address or name (that of the settings)")
     add("port", metavar="PORT", nargs="?", help="the server's port, 1 to 65535")
     add("--plain", action="store_true", help="plain lines only: for screen readers and scripts")
     add("--user", metavar="NAME", type=_name, help="log in as NAME")

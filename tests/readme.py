@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from chatlib.program.settings import TABLE  # noqa: E402
 from chatlib.protocol.commands import Role, Row, typed_by, usage  # noqa: E402
 from chatlib.storage.parameters import PARAMETERS, template  # noqa: E402
 
@@ -23,7 +24,8 @@ def commands(*roles: Role) -> str:
 
 def _row(command: Row) -> str:
     others = ", ".join(f"`{alias}`" for alias in command.aliases)
-    return f"| `{usage(command)}` | {others} | {command.help} |"
+    typed = usage(command).replace("|", "\\|")  # else it would part two cells
+    return f"| `{typed}` | {others} | {command.help} |"
 
 
 def parameters() -> str:
@@ -34,10 +36,17 @@ def parameters() -> str:
     return "\n".join(["| name | default | meaning (what is allowed) |", "| --- | --- | --- |", *rows])
 
 
+def settings() -> str:
+    """A table of a person's own settings."""
+    rows = [f"| {s.name} | {s.default or ''} | {s.help} ({s.allowed}) |" for s in TABLE.values()]
+    return "\n".join(["| name | at first | meaning (what is allowed) |", "| --- | --- | --- |", *rows])
+
+
 PARTS = {
     "commands": lambda: commands(Role.USER, Role.LOCAL),
     "console": lambda: commands(Role.ADMIN),
     "parameters": parameters,
+    "settings": settings,
 }
 
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "server": ("chatlib.terminal", "chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
     "terminal": ("chatlib.reactor", "chatlib.protocol.text", "chatlib.protocol.words"),
     "client": ("chatlib.reactor", "chatlib.storage", "chatlib.protocol"),
-    "program": ("chatlib.client", "chatlib.terminal", "chatlib.reactor", "chatlib.protocol"),
+    "program": ("chatlib.client", "chatlib.terminal", "chatlib.reactor", "chatlib.storage", "chatlib.protocol"),
 }
 NEVER = {"threading", "_thread", "concurrent", "asyncio", "socketserver", "multiprocessing"}
 NOT_IN_CORE = {"time", "random", "secrets", "socket", "os", "select", "selectors", "io", "pathlib", "datetime", "uuid",

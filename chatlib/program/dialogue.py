@@ -15,6 +15,7 @@ from chatlib.client import news as n
 from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import Fields, News, Request
+from chatlib.program.attention import Attention, Caller
 from chatlib.program.banktalk import BankTalk
 from chatlib.program.commandline import ROLES, help_lines, is_text, no_help
 from chatlib.program.filetalk import COMMANDS, FileTalk
@@ -27,8 +28,10 @@ from chatlib.program.sentences import book
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences import forum as say_forum
 from chatlib.program.sentences.book import Line, error
+from chatlib.program.settings import Settings
+from chatlib.program.settingstalk import SettingsTalk
 from chatlib.protocol import kinds
-from chatlib.protocol.commands import Role, UsageError, find, parse
+from chatlib.protocol.commands import UsageError, find, parse
 from chatlib.terminal.completion import MOST_NAMES, Names
 from chatlib.terminal.operator import Prompt
 
@@ -59,6 +62,8 @@ class Dialogue:
         script: bool = False,
         cheques: Cheques | None = None,
         give_back: Callable[[str], bool] | None = None,
+        settings: SettingsTalk | None = None,
+        caller: Caller | None = None,
     ) -> None:
         self.status: int | None = None
         self.wake_at = float("inf")  # when `rest` is wanted at the latest
@@ -69,6 +74,9 @@ class Dialogue:
         self._bank = BankTalk(conversation, write, self._cheques, wall)
         self._bank.carry = peers.cheque
         self._past = PastTalk(conversation, write, wall, days=times, ends=not script)
+        self._settings = settings or SettingsTalk(Settings(), write, columns, lambda: conversation.user)
+        self._attention = Attention(self._settings.settings, write, self._past, lambda: conversation.user, caller,
+                                    times=times, gathers=not script)  # fmt: skip
         self.seen = {kinds.NAME: self.names, kinds.TITLE: self._forum.seen.titles}  # for completion
         self._conversation = conversation
         self._write = write
@@ -77,7 +85,6 @@ class Dialogue:
         self._peers = peers
         self._wall = wall
         self._columns = columns  # how wide help may be (0: as wide as it is)
-        self._times = times
         self._window = window
         self._script = script
         self._questions = Questions(conversation, write, self.leave, user, script, password)
@@ -122,6 +129,7 @@ class Dialogue:
         self.saying.places.rest()
         if self._peers.answers(text, now) or not text.strip():
             return
+        text = self._settings.expanded(text)
         if self.saying.destination.place and is_text(text):
             self._refused |= not self.saying.line(text.strip(), now)
         else:
@@ -146,7 +154,9 @@ class Dialogue:
         """What the rest of a command may become; None: as the kinds of its fields say."""
         if command == "cash":
             return self._bank.numbers(rest)
-        found = self._forum.seen.follow(command, rest, self.names)
+        found = self._settings.follow(command, rest)
+        if found is None:
+            found = self._forum.seen.follow(command, rest, self.names)
         return self._files.waiting.follow(command, rest) if found is None else found
 
     def leave(self, now: float) -> None:
@@ -175,7 +185,7 @@ class Dialogue:
 
     def rest(self, now: float) -> None:
         """Once a tick, after all that happened in it: leaves if there is nothing left to wait for."""
-        self.wake_at = self._peers.look(now)
+        self.wake_at = min(self._peers.look(now), self._attention.look(now))
         if not self._ending or self.status is not None:
             return
         waits = self._questions.changing or self._under_way
@@ -249,18 +259,20 @@ class Dialogue:
             self._show(say.resent(item.resent))
         self._woken = False
         self._bank.entered()
+        self._attention.entered()
 
     def _arrived(self, event: Fields, now: float) -> None:
+        seen = True
         if event.get("event") == "cheque":  # over a direct connection
             self._bank.received(str(event.get("from")), str(event.get("cheque")), now)
         else:
-            self._show(book.event(event, self._past.arrives(event), self._times))
-            self._past.shown(event)
+            seen = self._attention.arrived(event, now)
             self._bank.saw(event, now)
         for field in ("from", "user"):
             self.names.see(event.get(field))
         self._forum.saw(event)
-        self.saying.saw(event)
+        if seen:
+            self.saying.saw(event)
         self._shown.append(event)
 
     def _answered(self, item: n.Answered, now: float) -> None:
@@ -300,6 +312,7 @@ class Dialogue:
                 self.names.see(fields.get(field))
 
     def _ended(self, item: n.Ended) -> None:
+        self._attention.settle()
         self._questions.drop()
         self.saying.close()
         if item.status == "LOGGED_OUT":
@@ -328,7 +341,7 @@ class Dialogue:
                 self._show(say_forum.AS_TEXT if self.saying.destination.place else say_forum.PLACELESS)
             return
         fields = self._past.fields(command.name, self._forum.fields(command.name, fields))
-        if command.role is Role.LOCAL:
+        if command.name in LOCAL:
             LOCAL[command.name](self, fields, now)
         elif command.name == "logout" and "number" not in fields:
             self.leave(now)
@@ -339,6 +352,8 @@ class Dialogue:
         elif command.name == "sht":
             self._questions.changing = True
             self._conversation.shut_down(now)
+        elif command.name in self._settings.COMMANDS:
+            self._refused |= not self._settings.command(command.name, fields)
         elif command.name in self._bank.COMMANDS:
             self._refused |= not self._bank.command(command.name, fields, now)
         elif command.name in COMMANDS:
@@ -355,26 +370,14 @@ class Dialogue:
         for line in found:
             self._show(line)
 
-    def _break(self, _fields: Fields, _now: float) -> None:
-        self._drop()
-
     def _me(self, fields: Fields, now: float) -> None:
         self._refused |= not self.saying.me(str(fields["text"]), now)
 
     def _reply(self, fields: Fields, now: float) -> None:
         self._refused |= not self.saying.answer(str(fields["text"]), now)
 
-    def _private(self, fields: Fields, now: float) -> None:
-        self._peers.private(str(fields["user"]), str(fields["text"]), now)
-
-    def _stop_private(self, fields: Fields, _now: float) -> None:
-        self._peers.stop(str(fields["user"]))
-
     def _more(self, _fields: Fields, now: float) -> None:
         self._refused |= not self._past.more(now)
-
-    def _to(self, fields: Fields, now: float) -> None:
-        self.saying.go(str(fields.get("place", "")), now)
 
     def _cheque(self, fields: Fields, now: float) -> None:
         self._refused |= not self._bank.write(fields, now)
@@ -385,8 +388,10 @@ class Dialogue:
 
 # What never leaves the client, by the name of its row.
 LOCAL: dict[str, Callable[[Dialogue, Fields, float], None]] = {
-    "help": Dialogue._help, "break": Dialogue._break, "to": Dialogue._to, "more": Dialogue._more,
-    "/me": Dialogue._me, "r": Dialogue._reply,
+    "help": Dialogue._help, "/me": Dialogue._me, "r": Dialogue._reply, "more": Dialogue._more,
     "cheque": Dialogue._cheque,
-    "private": Dialogue._private, "stopprivate": Dialogue._stop_private,
+    "break": lambda self, _fields, _now: self._drop(),
+    "to": lambda self, fields, now: self.saying.go(str(fields.get("place", "")), now),
+    "private": lambda self, fields, now: self._peers.private(str(fields["user"]), str(fields["text"]), now),
+    "stopprivate": lambda self, fields, _now: self._peers.stop(str(fields["user"])),
 }  # fmt: skip

@@ -27,7 +27,7 @@ class PastTalk:
     def __init__(self, conversation: Conversation, write: Callable[..., None], wall: Callable[[], float], *,
                  days: bool, ends: bool) -> None:  # fmt: skip
         self._conversation, self._write, self._wall = conversation, write, wall
-        self._days, self._ends = days, ends
+        self.days, self._ends = days, ends
         self._day = _day(wall())
         self._left = 0  # of what was missed: so many are still to come,
         self._where: Counter[str] = Counter()  # and so many came, by place
@@ -83,7 +83,7 @@ class PastTalk:
         if self._left and "seq" in event and not event.get("offline"):
             self._end()  # fewer came than the server had counted
         at = event.get("time")
-        if not self._days or not isinstance(at, int | float):
+        if not self.days or not isinstance(at, int | float):
             return self._wall()
         day = _day(at)
         if day is None:
@@ -93,11 +93,12 @@ class PastTalk:
             self._show(say.day(day))
         return at
 
-    def shown(self, event: Fields) -> None:
-        """It was shown."""
+    def shown(self, event: Fields, seen: bool = True) -> None:
+        """It was shown, or passed over, and is not `seen`."""
         if self._left and event.get("offline"):
             self._left -= 1
-            self._where[_place(event)] += 1
+            if seen:
+                self._where[_place(event)] += 1
             if not self._left:
                 self._end()
 

@@ -27,6 +27,8 @@ from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.program.options import Options
 from chatlib.program.peertalk import PeerTalk
+from chatlib.program.settings import Settings, default_path
+from chatlib.program.settingstalk import SettingsTalk
 from chatlib.reactor.loop import Loop
 from chatlib.terminal.history import HistoryFile
 from chatlib.terminal.operator import Operator, Prompt
@@ -62,6 +64,12 @@ class Program(Operator):
         private = PeerTalk(
             self._conversation, self._peers, teletype.print, time.time, times=teletype.drawn, script=not person
         )
+        settings = Settings(default_path(environ))
+        self._settings = SettingsTalk(
+            settings, teletype.print, lambda: teletype.columns, lambda: self._conversation.user, self._settings_changed
+        )
+        if person:  # a script does the same for everybody
+            self._settings.begin()
         self._dialogue = Dialogue(
             self._conversation,
             teletype.print,
@@ -69,7 +77,7 @@ class Program(Operator):
             self._files,
             private,
             time.time,
-            user=options.user,
+            user=options.user or (settings["user"] if person else ""),
             password=options.password,
             columns=lambda: teletype.columns,
             times=teletype.drawn or teletype.plain,
@@ -77,6 +85,8 @@ class Program(Operator):
             script=not person,
             cheques=self._cheques,
             give_back=teletype.give_back if person else None,
+            settings=self._settings,
+            caller=teletype,
         )
         self._host, self._port = options.host, options.port
         self._saying = self._dialogue.saying
@@ -128,7 +138,7 @@ class Program(Operator):
     def _logged_in(self) -> None:
         history = self._memory.beside(".history") if self._keeps_history else None
         if history:
-            self._teletype.remember(HistoryFile(history, commandline.without_text))
+            self._teletype.remember(HistoryFile(history, self._settings.without_text))
         if self._teletype.at_terminal:
             self._dialogue.came(self._loop.now)
 
@@ -186,7 +196,9 @@ class Program(Operator):
         self._dialogue.line(line, self._loop.now)
 
     def complete(self, before: str) -> list[str]:
-        return commandline.complete(before, self._dialogue.seen, self._dialogue.follow)
+        return self._settings.complete(
+            before, lambda line: commandline.complete(line, self._dialogue.seen, self._dialogue.follow)
+        )
 
     def touched(self) -> None:
         self._conversation.active(self._loop.now)
@@ -219,6 +231,11 @@ class Program(Operator):
         else:
             self._leaves = True
             self._dialogue.leave(self._loop.now)
+
+    def _settings_changed(self) -> None:
+        settings = self._settings.settings
+        self._teletype.set_colours(settings.on("colours"))
+        self._teletype.watch_focus(settings.on("notify"))
 
     def _complain(self, why: str) -> None:
         self._teletype.print(style(why, "yellow"))

@@ -19,6 +19,7 @@ from chatlib.program import running
 from chatlib.program.options import Options
 from chatlib.program.sentences import admin as say
 from chatlib.program.sentences.book import error
+from chatlib.program.settings import Settings, default_path
 from chatlib.protocol.scram import ScramError
 from chatlib.reactor.loop import Loop
 from chatlib.terminal.history import HistoryFile
@@ -41,6 +42,10 @@ class ConsoleProgram(Operator):
         self._loop = loop = Loop(on_fault=_raise)
         self._teletype = Teletype(loop, environ, plain=options.plain, background=False)
         self._script = not self._teletype.at_terminal
+        if not self._script:
+            settings = Settings(default_path(environ))
+            settings.load()
+            self._teletype.set_colours(settings.on("colours"))
         if options.history:
             folder = default_folder(environ)
             with contextlib.suppress(OSError):

@@ -37,6 +37,8 @@ class ActionKind(Enum):
     END = auto()
     SUSPEND = auto()
     REDRAW = auto()
+    CAME = auto()  # the terminal has come to the front, or gone from it: no key
+    WENT = auto()
 
 
 class Action(NamedTuple):
@@ -148,6 +150,9 @@ class Editor(TypedLine):
 
     def _actions(self) -> Iterator[Action]:
         while token := self._keyboard.next():
+            if token.kind is TokenKind.KEY and token.text in _FOCUS:
+                yield Action(_FOCUS[token.text])
+                continue
             if self._lookback and self._searched(self._lookback, token):
                 continue
             if token.kind is TokenKind.KEY:
@@ -384,6 +389,8 @@ def _sent(key: str) -> str:
 
 
 KEYS: dict[str, Operation] = {_sent(key): operation for operation, keys in _BINDINGS for key in keys.split()}
+
+_FOCUS = {_sent("[I"): ActionKind.CAME, _sent("[O"): ActionKind.WENT}
 
 # While the history is searched. Any other key ends the search, and does what it does to the line that was found.
 _SEARCH: dict[str, Callable[[Lookback], None]] = {

@@ -14,14 +14,21 @@ from chatlib.terminal.screen import Display, Part, Write, shown
 
 class PlainScreen(Display):
     """`editor` is told what is secret, `echo_input` whether what is typed may be shown (:meth:`.LineTerminal.echo`).
+    `bell`: there is one.
 
     The prompt, its note and status lines are never shown: what they would say is said in lines.
     """
 
     def __init__(
-        self, write: Write, editor: Editor | LineReader, *, echo_input: Callable[[bool], None] | None = None
+        self,
+        write: Write,
+        editor: Editor | LineReader,
+        *,
+        echo_input: Callable[[bool], None] | None = None,
+        bell: bool = False,
     ) -> None:
         super().__init__(write)
+        self._bell = bell
         self._editor = editor
         self._echo_input = echo_input
         self._opened = False
@@ -32,6 +39,15 @@ class PlainScreen(Display):
         self._editor.secret = secret
 
     def set_status(self, lines: Iterable[Part]) -> None:
+        pass
+
+    def note(self, title: str, text: str) -> None:
+        pass
+
+    def watch_focus(self, wanted: bool) -> None:
+        pass
+
+    def set_colours(self, count: int) -> None:
         pass
 
     def echo(self, line: str) -> None:
@@ -54,3 +70,5 @@ class PlainScreen(Display):
         if self._opened and self._printed:
             self._write("".join(["".join(map(shown, parts)) + "\n" for parts in self._printed]))
             self._printed.clear()
+        if (calls := self._take_calls()) and self._opened and self._bell:
+            self._write(calls)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Self
 
 from chatlib.protocol.text import printable
+from chatlib.terminal import calling
 from chatlib.terminal.candidates import Offered
 from chatlib.terminal.colours import NAME, name_colour
 from chatlib.terminal.editor import Editor
@@ -94,6 +95,7 @@ class Display(ABC):
         self._printed: list[tuple[Part, ...]] = []  # since the last flush
         self._prompt = ""
         self._note = ""
+        self._rings = False  # since the last flush
 
     def print(self, *parts: Part) -> None:
         """Show one line above the prompt. Every part is sanitized: a newline in it does not begin a new line."""
@@ -107,6 +109,27 @@ class Display(ABC):
         self._prompt = printable(prompt)
         self._note = printable(note)
         self._set_secret(secret)
+
+    def ring(self) -> None:
+        """Ring the bell at the next flush, once."""
+        self._rings = True
+
+    @abstractmethod
+    def note(self, title: str, text: str) -> None:
+        """Show a note on the desktop at the next flush, where that can be done; the last one counts."""
+
+    @abstractmethod
+    def watch_focus(self, wanted: bool) -> None:
+        """Ask the terminal to say whether it is in front."""
+
+    @abstractmethod
+    def set_colours(self, count: int) -> None:
+        """Use so many from now on."""
+
+    def _take_calls(self) -> str:
+        """What calls the person."""
+        rings, self._rings = self._rings, False
+        return calling.BELL if rings else ""
 
     @abstractmethod
     def _set_secret(self, secret: bool) -> None: ...
@@ -160,6 +183,7 @@ class Screen(Display):
     """A terminal that understands escape sequences. `editor` is fed by the caller and only read here.
 
     `colours`: how many the terminal has, 0 for none. `reflows`: whether it breaks its rows anew at another width.
+    `notes`: how it takes notes for the desktop (:func:`.note_form`).
     """
 
     def __init__(
@@ -171,12 +195,16 @@ class Screen(Display):
         *,
         colours: int = 8,
         reflows: bool = True,
+        notes: str = "",
     ) -> None:
         super().__init__(write)
         self._colours = colours
         self._editor = editor
         self._reflows = reflows
         self._status: tuple[Part, ...] = ()
+        self._notes = notes
+        self._noted = ""  # since the last flush
+        self._focus_wanted = self._focus_watched = False
         self._opened = False
         self._empty = False  # the screen is to be emptied
         self._moved = False  # the terminal may have moved the cursor, even if it is as wide as before by now
@@ -208,8 +236,9 @@ class Screen(Display):
 
     def close(self) -> None:
         if self._opened:
-            self._write(self._hide() + self._take_printed() + "\x1b[?2004l")
-            self._opened = False
+            unwatch = calling.FOCUS_OFF if self._focus_watched else ""
+            self._write(self._hide() + self._take_printed() + self._take_calls() + unwatch + "\x1b[?2004l")
+            self._opened = self._focus_watched = False
 
     def flush(self) -> None:
         """Write what changed since the last flush, if anything did."""
@@ -221,6 +250,24 @@ class Screen(Display):
             self._write(hide + self._take_printed() + _show(block))
             self._shown = block
             self._empty = self._moved = False
+        if self._focus_wanted is not self._focus_watched:
+            self._focus_watched = self._focus_wanted
+            self._write(calling.FOCUS_ON if self._focus_wanted else calling.FOCUS_OFF)
+        if calls := self._take_calls():
+            self._write(calls)
+
+    def note(self, title: str, text: str) -> None:
+        self._noted = calling.note(title, text, self._notes)
+
+    def watch_focus(self, wanted: bool) -> None:
+        self._focus_wanted = wanted
+
+    def set_colours(self, count: int) -> None:
+        self._colours = count
+
+    def _take_calls(self) -> str:
+        noted, self._noted = self._noted, ""
+        return super()._take_calls() + noted
 
     def _take_printed(self) -> str:
         lines = "".join([self._broken(parts) + "\r\n" for parts in self._printed])

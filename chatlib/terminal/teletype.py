@@ -23,6 +23,7 @@ from typing import Self
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.terminal import Input, Printer, is_terminal
+from chatlib.terminal.calling import is_focus_report, note_form
 from chatlib.terminal.colours import colours
 from chatlib.terminal.editor import Action, ActionKind, Editor
 from chatlib.terminal.history import HistoryFile
@@ -81,9 +82,11 @@ class Teletype:
         self.drawn = shown and not plain and moves_cursor(environ)  # else there are plain lines
         self.plain = plain or (shown and not self.drawn)  # somebody reads plain lines: no script
         self._invited = True  # it was said that one can type, since the terminal is ours
-        self._build(environ)
+        self._in_front = True  # as far as the terminal says
+        self._colours = colours(environ)
+        self._build(environ, bell=shown and moves_cursor(environ))
 
-    def _build(self, environ: Mapping[str, str]) -> None:
+    def _build(self, environ: Mapping[str, str], bell: bool) -> None:
         write = self._printer.write
         self._editor: Editor | LineReader
         self._terminal: RawTerminal | LineTerminal | None
@@ -91,12 +94,12 @@ class Teletype:
         if self.drawn:
             self._terminal = RawTerminal(self._stdin)
             self._editor = editor = Editor()
-            self._own = Screen(write, editor, *window_size(self._stdout), colours=colours(environ),
-                               reflows=reflows(environ))  # fmt: skip
+            self._own = Screen(write, editor, *window_size(self._stdout), colours=self._colours,
+                               reflows=reflows(environ), notes=note_form(environ))  # fmt: skip
         else:
             self._terminal = terminal = LineTerminal(self._stdin) if self.at_terminal else None
             self._editor = LineReader()
-            self._own = PlainScreen(write, self._editor, echo_input=terminal.echo if terminal else None)
+            self._own = PlainScreen(write, self._editor, echo_input=terminal.echo if terminal else None, bell=bell)
         self._display: Display = PlainScreen(write, LineReader())  # in the background: lines between those of others
         self._display.open()
 
@@ -163,6 +166,27 @@ class Teletype:
         self._changed = True
         self._own.set_status(lines)
 
+    def set_colours(self, wanted: bool) -> None:
+        """Whether colours are used from now on, in a terminal that has some."""
+        self._own.set_colours(self._colours if wanted else 0)
+
+    def ring(self) -> None:
+        """The bell."""
+        self._changed = True
+        self._display.ring()
+
+    def note(self, title: str, text: str) -> None:
+        """A note on the desktop, unless the terminal is in front; it says so only while that is watched."""
+        if not self._in_front:
+            self._changed = True
+            self._display.note(title, text)
+
+    def watch_focus(self, wanted: bool) -> None:
+        """Whether the terminal is to say that it comes to the front, or goes."""
+        self._changed = True
+        self._in_front |= not wanted
+        self._own.watch_focus(wanted)
+
     @property
     def clogged(self) -> bool:
         """Whether nobody takes what was shown."""
@@ -215,7 +239,7 @@ class Teletype:
     # In: what Input says.
 
     def typed(self, data: bytes) -> None:
-        if self.at_terminal:
+        if self.at_terminal and not is_focus_report(data):  # which is no key
             self._operator.touched()
             if not (isinstance(self._editor, Editor) and self._editor.text):
                 self._operator.begins()
@@ -285,6 +309,8 @@ class Teletype:
                 self._suspend()
             case ActionKind.REDRAW:
                 self._display.redraw()
+            case ActionKind.CAME | ActionKind.WENT:
+                self._in_front = action.kind is ActionKind.CAME
 
     def interrupt(self) -> None:
         """Ctrl+C: takes back the half-typed line; where there is none, or none that is seen, the operator is told."""
@@ -312,7 +338,7 @@ class Teletype:
         if self._terminal is None or self._terminal.enter():
             self._show_on(self._own)
             self._own.resize(*window_size(self._stdout))
-            self.present = True
+            self.present = self._in_front = True
             self._invited = not self.plain
             self._follow_prompt()
             self._read(True)

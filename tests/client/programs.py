@@ -38,7 +38,8 @@ class Listening(Protocol):
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
-    own = {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "xterm", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
+    own = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config"), "TERM": "xterm",
+           "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}  # fmt: skip
     return {**os.environ, **own}
 
 

@@ -16,6 +16,8 @@ from chatlib.program.filetalk import FileTalk
 from chatlib.program.peertalk import PeerTalk
 from chatlib.program.sentences import book
 from chatlib.program.sentences.book import Sentences, says
+from chatlib.program.settings import Settings
+from chatlib.program.settingstalk import SettingsTalk
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import TABLE, Field, Row
 from chatlib.reactor.loop import Loop
@@ -31,7 +33,11 @@ def _raise(fault: BaseException) -> None:
 class Person:
     """Types lines when they can be taken; `transcript` is what stands on the screen. `times`: and so what one says."""
 
-    def __init__(self, user: str = "", window: int = 1, script: bool = False, times: bool = False) -> None:
+    def __init__(
+        self, user: str = "", window: int = 1, script: bool = False, times: bool = False,
+        settings: Settings | None = None,
+    ) -> None:  # fmt: skip
+        self.calls: list[str] = []
         self.editor = ""  # what is half typed
         self.transcript: list[str] = []
         self.wire = Wire(Conversation(attended=not script))
@@ -43,13 +49,22 @@ class Person:
         private = PeerTalk(self.wire.conversation, self.peers, self.print, lambda: 1_700_000_000.0, script=script)
         self.dialogue = Dialogue(
             self.wire.conversation, self.print, self.wire.cut, self.files, private, lambda: 1_700_000_000.0, user=user,
-            window=window, script=script, times=times, give_back=self._give_back if times else None,
+            window=window, script=script, times=times, give_back=self._give_back if times else None, caller=self,
+            settings=SettingsTalk(
+                settings or Settings(), self.print, lambda: 0, lambda: self.wire.conversation.user
+            ),
         )  # fmt: skip
         self._listen()
 
     def _give_back(self, line: str) -> bool:
         was_empty, self.editor = not self.editor, self.editor or line
         return was_empty
+
+    def ring(self) -> None:
+        self.calls.append("bell")
+
+    def note(self, title: str, text: str) -> None:
+        self.calls.append(f"{title}: {text}")
 
     def print(self, *parts: Part) -> None:
         self.transcript.append("".join(part if isinstance(part, str) else part.text for part in parts))

@@ -17,6 +17,7 @@ from chatlib.program.commandline import without_text
 from chatlib.program.dialogue import LOCAL
 from chatlib.program.sentences import book
 from chatlib.program.sentences.book import Line, Sentences
+from chatlib.program.settingstalk import SettingsTalk
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import TABLE, Role, typed_by, usage
 from chatlib.terminal.completion import MOST_NAMES, Names
@@ -201,7 +202,7 @@ def test_every_event_that_the_server_sends_has_a_sentence() -> None:
 def test_every_command_that_people_give_has_a_sentence() -> None:
     given = {row.name for row in TABLE.rows if row.role is Role.USER} | {"register", "login", "deregister"}
     assert given == book.REPLIES.keys(), "commands, and what the questions before the login ask of the server"
-    assert {row.name for row in TABLE.rows if row.role is Role.LOCAL} == LOCAL.keys()
+    assert {row.name for row in TABLE.rows if row.role is Role.LOCAL} == LOCAL.keys() | SettingsTalk.COMMANDS
 
 
 def test_a_feature_brings_its_sentences_under_its_own_names() -> None:

@@ -55,6 +55,7 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
      ["", "x" * 201, "a\nb", "\x1b[0m", "\ud800", "a" + "\u0301" * 17, 7, None]),
     (kinds.CHEQUE, ["cheque/1", "x" * 400], ["", "x" * 401, "a\nb", "\ud800", 7, None]),
     (kinds.WORD, ["", "word"], [7, None]),
+    (kinds.SWITCH, ["on", "off"], ["ON", "", True, 1, None]),
     (kinds.VALUE, ["", "some words"], [7, None]),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 _SEQUENCE = re.compile(r"\x1b\[(\??)(\d*)([A-Za-z])")
+_NOTE = re.compile(r"\x1b\](9|777;notify);([^\x00-\x1f\x7f-\x9f]*)\a")
 
 
 def cells(char: str) -> int:
@@ -39,6 +40,9 @@ class Emulator:
         self.waits = False  # beside the last column, the cursor still on it
         self.brackets_pastes = False
         self.writes = 0
+        self.rung = 0  # times
+        self.notes: list[str] = []  # for the desktop
+        self.watches_focus = False
 
     # -- what a test asks
 
@@ -69,7 +73,13 @@ class Emulator:
         self.writes += 1
         at = 0
         while at < len(text):
-            if text[at] == "\x1b":
+            if text[at] == "\a":
+                self.rung += 1
+                at += 1
+            elif note := _NOTE.match(text, at):
+                self.notes.append(note[2])
+                at += len(note[0])
+            elif text[at] == "\x1b":
                 sequence = _SEQUENCE.match(text, at) or re.match(r"\x1b\[([\d;]+)()(m)", text[at:])
                 assert sequence, f"unknown sequence {text[at : at + 10]!r}"
                 self._obey(*sequence.groups())
@@ -98,6 +108,8 @@ class Emulator:
                 pass
             case "?", "2004", "h" | "l":
                 self.brackets_pastes = name == "h"
+            case "?", "1004", "h" | "l":
+                self.watches_focus = name == "h"
             case "", _, "A":
                 self.y = max(self.top, self.y - count)
             case "", _, "C":

@@ -521,3 +521,54 @@ def test_candidates_that_come_late_do_not_disturb_a_search(window: Build) -> Non
         desk.teletype.complete("")
         desk.shows("> stats", "(search: sta) stats")
         assert desk.told("stats") == ["stats"]
+
+
+def test_a_note_is_shown_only_while_the_terminal_says_that_it_is_not_in_front(window: Build) -> None:
+    desk = window()
+    with desk.teletype:
+        desk.teletype.watch_focus(True)
+        desk.teletype.note("chat", "not shown: in front")
+        desk.teletype.print("one")
+        desk.shows("one", "> ")
+        assert desk.seen.watches_focus
+        desk.type("ab\x1b[O\x1b[Dc")  # it goes while one types, and takes no key away
+        desk.shows("one", "> acb")
+        desk.teletype.note("chat", "ann: hi")
+        while not desk.seen.notes:
+            desk.tick()
+            desk.look()
+        desk.type("\x1b[Id")
+        desk.shows("one", "> acdb")
+        desk.teletype.note("chat", "not shown: in front again")
+        desk.teletype.ring()
+        while not desk.seen.rung:
+            desk.tick()
+            desk.look()
+    desk.look()
+    assert desk.seen.notes == ["chat: ann: hi"]
+    assert not desk.seen.watches_focus
+
+
+def test_the_terminal_stops_to_tell_of_its_focus_when_the_loop_breaks(window: Build) -> None:
+    desk = window()
+    with pytest.raises(RuntimeError), desk.teletype:
+        desk.teletype.watch_focus(True)
+        desk.shows("> ")
+        assert desk.seen.watches_focus
+        raise RuntimeError("a bug")
+    desk.look()
+    assert not desk.seen.watches_focus
+
+
+def test_a_terminal_that_goes_to_the_back_is_no_key(window: Build) -> None:
+    desk = window()
+    touched: list[str] = []
+    desk.operator.touched = lambda: touched.append("key")  # type: ignore[method-assign]
+    with desk.teletype:
+        desk.shows("> ")
+        desk.type("\x1b[O")
+        desk.tick(20)
+        assert touched == []
+        desk.type("\x1b[Ix")
+        desk.shows("> x")
+        assert touched

@@ -81,8 +81,31 @@ def offline_note(seconds: float) -> str:
 # Replies and events.
 
 
+_FEW = 3  # users whose names are said, when they came or went together
+
+
 def _presence(fields: Fields) -> Line:
+    if "came" in fields:
+        return system(_gathered(fields.get("came"), fields.get("went")))
     return system('"', *named(fields.get("user")), f'" has just logged {"in" if fields.get("online") else "out"}.')
+
+
+def _gathered(came: object, went: object) -> str:
+    """Several who came or went within a moment."""
+    told = [(users, word) for users, word in ((came, "in"), (went, "out")) if isinstance(users, list) and users]
+    few = sum(len(users) for users, _ in told) <= _FEW
+    parts = [f"{_listed(users) if few else _counted(users, place)} logged {word}"
+             for place, (users, word) in enumerate(told)]  # fmt: skip
+    return ", ".join(parts) + "."
+
+
+def _listed(users: list[object]) -> str:
+    *first, last = [f'"{user}"' for user in users]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _counted(users: list[object], place: int) -> str:
+    return str(len(users)) if place else counted(len(users), "user")
 
 
 def _sessions(_asked: Fields, reply: Fields, now: float) -> list[Line]:

@@ -7,11 +7,12 @@ they are listed here, in the order in which ``help`` shows them. What a table ca
 
 from __future__ import annotations
 
-from chatlib.protocol.commands import admin, bank, console, entry, files, forum, history, peers, talk
+from chatlib.protocol.commands import admin, bank, console, entry, files, forum, history, peers, settings, talk
 from chatlib.protocol.commands.table import COMMON, Field, Role, Row, Runs, State, Table, UsageError, usage
 
 TABLE = Table(
-    talk.ROWS, history.ROWS, peers.ROWS, forum.ROWS, files.ROWS, bank.ROWS, entry.ROWS, admin.ROWS, console.ROWS
+    talk.ROWS, history.ROWS, peers.ROWS, forum.ROWS, files.ROWS, bank.ROWS, entry.ROWS, settings.ROWS, admin.ROWS,
+    console.ROWS
 )
 # What is looked up, rows by name; rows that are added later are in them, too.
 ACTIONS = TABLE.actions
