@@ -89,12 +89,10 @@ class Dialogue:
         self._script = script
         self._questions = Questions(conversation, write, self.leave, user, script, password)
         self._everyone: Request | None = None  # who is registered, asked for completion
-        self._refused = False  # something that was asked for was refused
+        self._refused = self._leaving = False  # something that was asked for was refused
         self._ending = False  # the input has ended: leave when the replies are there
-        self._leaving = False
         self._down = False  # the loss of the connection was told
-        self._idle = False  # it was the server's, for a person who was away,
-        self._woken = False  # and who has typed a line since
+        self._idle = self._woken = False  # it was the server's, for a person who was away, and typed a line since
         self._shown: list[Fields] = []  # events that were written, and perhaps not read yet
 
     @property
