@@ -64,12 +64,7 @@ class Program(Operator):
         private = PeerTalk(
             self._conversation, self._peers, teletype.print, time.time, times=teletype.drawn, script=not person
         )
-        settings = Settings(default_path(environ))
-        self._settings = SettingsTalk(
-            settings, teletype.print, lambda: teletype.columns, lambda: self._conversation.user, self._settings_changed
-        )
-        if person:  # a script does the same for everybody
-            self._settings.begin()
+        self._settings = self._own_settings(environ)
         self._dialogue = Dialogue(
             self._conversation,
             teletype.print,
@@ -77,7 +72,7 @@ class Program(Operator):
             self._files,
             private,
             time.time,
-            user=options.user or (settings["user"] if person else ""),
+            user=options.user or (self._settings.settings["user"] if person else ""),
             password=options.password,
             columns=lambda: teletype.columns,
             times=teletype.drawn or teletype.plain,
@@ -232,10 +227,19 @@ class Program(Operator):
             self._leaves = True
             self._dialogue.leave(self._loop.now)
 
-    def _settings_changed(self) -> None:
-        settings = self._settings.settings
-        self._teletype.set_colours(settings.on("colours"))
-        self._teletype.watch_focus(settings.on("notify"))
+    def _own_settings(self, environ: Mapping[str, str]) -> SettingsTalk:
+        settings, teletype = Settings(default_path(environ)), self._teletype
+
+        def changed() -> None:
+            teletype.set_colours(settings.on("colours"))
+            teletype.watch_focus(settings.on("notify"))
+
+        talk = SettingsTalk(
+            settings, teletype.print, lambda: teletype.columns, lambda: self._conversation.user, changed
+        )
+        if teletype.at_terminal:  # a script does the same for everybody
+            talk.begin()
+        return talk
 
     def _complain(self, why: str) -> None:
         self._teletype.print(style(why, "yellow"))

@@ -37,8 +37,7 @@ class ActionKind(Enum):
     END = auto()
     SUSPEND = auto()
     REDRAW = auto()
-    CAME = auto()  # the terminal has come to the front, or gone from it: no key
-    WENT = auto()
+    CAME, WENT = auto(), auto()  # the terminal has come to the front, or gone from it: no key
 
 
 class Action(NamedTuple):
@@ -150,12 +149,11 @@ class Editor(TypedLine):
 
     def _actions(self) -> Iterator[Action]:
         while token := self._keyboard.next():
-            if token.kind is TokenKind.KEY and token.text in _FOCUS:
-                yield Action(_FOCUS[token.text])
+            if token.kind is TokenKind.KEY and (focus := _FOCUS.get(token.text)):
+                yield Action(focus)
+            elif self._lookback and self._searched(self._lookback, token):
                 continue
-            if self._lookback and self._searched(self._lookback, token):
-                continue
-            if token.kind is TokenKind.KEY:
+            elif token.kind is TokenKind.KEY:
                 if action := self._press(token.text):
                     yield action
             else:

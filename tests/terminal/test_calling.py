@@ -7,7 +7,7 @@ import re
 import pytest
 
 from chatlib.terminal.calling import BELL, note, note_form
-from chatlib.terminal.editor import Editor
+from chatlib.terminal.editor import ActionKind, Editor
 from chatlib.terminal.modes import LineReader
 from chatlib.terminal.plain import PlainScreen
 from chatlib.terminal.screen import Screen
@@ -126,3 +126,12 @@ def test_plain_lines_ring_where_there_is_a_bell_and_never_note(bell: bool, heard
     screen.watch_focus(True)
     screen.flush()
     assert "".join(written) == heard
+
+
+def test_a_report_of_focus_is_no_key_also_in_the_middle_of_a_search_or_a_turn_of_tab() -> None:
+    editor = Editor(lambda before: ["stop", "stats"])
+    kinds = [action.kind for action in editor.feed(b"s\t\x1b[O\t\x1b[I\t")]
+    assert (kinds, editor.text) == ([ActionKind.WENT, ActionKind.CAME], "stats")
+    editor.history[:] = ["one two"]
+    list(editor.feed(b"\x15\x12tw\x1b[O"))
+    assert editor.search is not None and editor.text == "one two"
