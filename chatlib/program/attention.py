@@ -153,5 +153,7 @@ def names(text: str, user: str) -> bool:
 
 def _marked(line: Line) -> Line:
     """A line that is not to be passed over: the name at its start is reversed."""
-    return tuple(part._replace(style=f"{part.style} reverse") if isinstance(part, Styled) and "name" in
-                 part.style.split() else part for part in line)  # fmt: skip
+    for place, part in enumerate(line):
+        if isinstance(part, Styled) and "name" in part.style.split():
+            return (*line[:place], part._replace(style=f"{part.style} reverse"), *line[place + 1 :])
+    return line
