@@ -17,7 +17,7 @@ run: ## start a server in this folder: make run PORT=1234
 test: $(TOOLS) ## run all tests, with line and branch coverage (below 90 % fails); SEED=random, EXAMPLES=10000
 	@rm -f .coverage .coverage.*
 	@echo "All tests run: that takes about $(MINUTES) minutes on 2 cores."
-	@begun=$$(date +%s); $(BIN)/coverage run -m pytest -n 2; status=$$?; \
+	@begun=$$(date +%s); $(BIN)/coverage run -m pytest -n 2 --dist worksteal; status=$$?; \
 	taken=$$(($$(date +%s) - begun)); echo "They took $$((taken / 60)) minutes and $$((taken % 60)) seconds."; exit $$status
 	@$(BIN)/coverage combine -q 2>/dev/null; rm -f .coverage.*  # what a killed program was writing cannot be read
 	@$(BIN)/coverage report > .test-coverage.txt; status=$$?; tail -n 3 .test-coverage.txt; exit $$status

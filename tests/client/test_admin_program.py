@@ -21,10 +21,11 @@ NOT_SET = "Error! No administrator's password is set. Where the server runs: pyt
 @pytest.fixture
 def kept(server: Server) -> Server:
     """A server with an administrator's password."""
-    server.stop()
     with open(server.home / "credentials.txt", "a") as file:
         file.write(f"admin {PASSWORD}\n")
-    server.start()
+    server.command("reload")
+    assert server.process.stdout is not None
+    assert any(line.startswith(b"Read: ") for line in server.process.stdout), "it is taken in"
     return server
 
 

@@ -77,11 +77,11 @@ def test_a_checkpoint_comes_about_although_every_tick_has_work(build: Callable[.
             house.disk.release()
         house.tick()
         columbia.hear()
-        if len(segments(house)) > 1:
+        if len(segments(house)) > 1 or "Saved." in house.log():  # the child may be quick
             return
         if number % 50 == 0 and (job := house.server.saver._job):
             select.select([job._fd], [], [], 60.0)  # a child on a busy machine
-    raise AssertionError(f"the journal has {house.server.journal.size} bytes, and no checkpoint begins")
+    raise AssertionError(f"the journal has {house.server.journal.size} bytes, no checkpoint begins: {house.log()}")
 
 
 def test_a_large_segment_is_removed_by_the_child(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
