@@ -124,32 +124,39 @@ class Server:
             offset += len(line)
         return found
 
-    def mailboxes(self) -> dict[str, tuple[list[int], list[int]]]:
-        """User (or ``all``) → seqs and offsets."""
-        found, lines = {}, {offset: line for _, line, offset in self.stored()}
+    def mailboxes(self) -> dict[str, list[tuple[list[int], list[int]]]]:
+        """User (or ``all``) → seqs and offsets of what was received, and of what was sent to one other."""
+        found: dict[str, list[tuple[list[int], list[int]]]] = {}
+        lines = {offset: line for _, line, offset in self.stored()}
         for row in (self.home / "data" / "mailboxes.txt").read_text().splitlines()[1:]:
-            user, _, _, _, _, places, seqs, offsets = json.loads(row)
-            for part in [json.loads(lines[place]) for place in reversed(places)]:
-                seqs, offsets = part["seqs"] + seqs, part["offsets"] + offsets
-            found[user] = seqs, offsets
+            user, _, _, _, *streams = json.loads(row)
+            found[user] = []
+            for _, places, seqs, offsets in (streams[:4], streams[4:] or [[]] * 4):
+                for part in [json.loads(lines[place]) for place in reversed(places)]:
+                    seqs, offsets = part["seqs"] + seqs, part["offsets"] + offsets
+                found[user].append((seqs, offsets))
         return found
 
 
 def check_stored(plans: dict[str, Plan], server: Server) -> None:
-    """Every message took effect once: one line in the store, one place in one mailbox."""
+    """Every message took effect once: one line in the store, one place in one mailbox, and one in its sender's."""
     stored = [line for line in server.stored() if line[1].startswith('{"event"')]
     said = sorted(text for plan in plans.values() for _, text in plan.says)
     texts = [event.partition('"text":"')[2].partition('"')[0] for _, event, _ in stored]
     assert sorted(texts) == said, "the message store"
     at = {offset: (receiver, text) for (receiver, _, offset), text in zip(stored, texts, strict=True)}
-    placed = []
-    for user, (seqs, offsets) in server.mailboxes().items():
-        assert seqs == sorted(set(seqs)) and offsets == sorted(set(offsets)), f"{user}'s mailbox"
-        for offset in offsets:
-            receiver, text = at[offset]
+    placed, sent = [], []
+    for user, both in server.mailboxes().items():
+        for seqs, offsets in both:
+            assert seqs == sorted(set(seqs)) and offsets == sorted(set(offsets)), f"{user}'s mailbox"
+        for receiver, text in (at[offset] for offset in both[0][1]):
             assert receiver == user and text.split(":")[2] == ("*" if user == "all" else user)
             placed.append(text)
+        for _, text in (at[offset] for offset in both[1][1]):
+            assert text.split(":")[0] == user
+            sent.append(text)
     assert sorted(placed) == said, "the mailboxes"
+    assert sorted(sent) == [text for text in said if text.split(":")[2] != "*"], "what each has sent"
 
 
 class Person:
