@@ -152,6 +152,35 @@ def test_what_was_said_before(server: Server, bob: Glass, columns: int) -> None:
     assert [re.sub(r"\[\d\d:\d\d\]", "[14:03]", line) for line in lines[first:] if line] == PAST[columns]
 
 
+@WIDTHS
+def test_what_is_of_another_day_stands_below_its_line(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """The person's clock is three days ahead."""
+    (tmp_path / "sitecustomize.py").write_text("import time\nnow = time.time\ntime.time = lambda: now() + 259_200\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = Terminal(server.port, tmp_path, "--user", "bob", columns=columns)
+    try:
+        glass = Glass(program, columns)
+        glass.shows("enter your password:")
+        program.types("bob-password\r")
+        glass.ends_with("bob> ")
+        with Client("127.0.0.1", server.port, timeout=LIMIT) as ann:
+            ann.login("ann", USERS["ann"])
+            for text in ("hello", "and good day"):
+                ann.message("bob", text)
+                lines = glass.shows(f"ann: {text} bob>")
+        joined = re.sub(r"\s+", " ", " ".join(lines)).strip() + " "
+        wanted = r"[^─]*── \w+, \d+ \w+ \d{4} ── \[[^─]*\] ann: hello \[[^─]*\] ann: and good day bob> "
+        assert re.fullmatch(wanted, joined), joined
+        below = lines[next(index for index, line in enumerate(lines) if "──" in line) :]
+        assert all(len(line) <= columns or max(map(len, line.split())) > columns for line in below), below
+        program.types("\x03")
+        assert program.ends() == 0
+    finally:
+        program.close()
+
+
 def test_plain_lines_say_each_thing_once(server: Server, tmp_path: Path) -> None:
     program = Terminal(server.port, tmp_path, "--plain", columns=40)
     try:

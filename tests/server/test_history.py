@@ -57,6 +57,33 @@ def test_both_sides_in_their_order(house: House) -> None:
         assert past(columbia) == ["Columbia>facebook one", "facebook two", "Columbia three", "Columbia>SEAS four"]
 
 
+def test_what_any_session_sent(build: Callable[..., House]) -> None:
+    """Several sessions of a user have one past."""
+    house = build(DUPLICATE_LOGIN="share", SESSIONS=3)
+    facebook, desk, laptop = house.login("facebook"), house.login("Columbia"), house.login("Columbia")
+    wanted = []
+    for number in range(60):
+        (desk, laptop)[number % 2].ask("message", to="facebook", text=f"sent {number}")
+        wanted.append(f"Columbia>facebook sent {number}")
+        if number % 3 == 0:
+            facebook.ask("message", to="Columbia", text=f"back {number}")
+            wanted.append(f"facebook back {number}")
+    assert past(desk, 200) == past(laptop, 200) == past(laptop, 200, place="facebook") == wanted
+    seen = [line.replace(">Columbia", "") for line in past(facebook, 200)]
+    assert seen == [line.replace(">facebook", "") for line in wanted]
+    desk.hang_up()
+    house.settle()
+    laptop.ask("message", to="facebook", text="alone")
+    wanted.append("Columbia>facebook alone")
+    for again in (house.save, house.crash, house.stop):
+        again()
+        if again != house.save:
+            house.restart()
+            desk, laptop = house.login("Columbia"), house.login("Columbia")
+        assert past(laptop, 200) == wanted
+    assert past(desk, 200) == wanted
+
+
 def test_what_came_while_away_holds_nothing_that_one_sent(house: House) -> None:
     facebook, columbia = house.login("facebook"), house.login("Columbia")
     facebook.ask("alive", seen=0)

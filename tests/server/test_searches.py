@@ -252,6 +252,23 @@ def test_what_the_connection_asks_for_meanwhile_is_answered_behind_it(
     assert len(house.server.searches) == 0
 
 
+def test_several_sessions_of_a_user_search_one_after_the_other(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = build(DUPLICATE_LOGIN="share", SESSIONS=3)
+    desk, laptop, phone = (house.login("Columbia") for _ in range(3))
+    desk.ask("message", to="facebook", text="a needle")
+    busy(house, monkeypatch)
+    for peer in (desk, phone, laptop):
+        peer.say({"action": "search", "words": "needle"})
+    house.tick(3)
+    assert len(house.server.searches) == 1
+    phone.hang_up()
+    wanted = ["Google needle", "Columbia>facebook a needle"]
+    for peer in (desk, laptop):
+        peer.read_until(lambda: bool(peer.hear_all("search")))  # noqa: B023
+        assert [shown(item) for item in peer.hear_all("search")[0]["items"]] == wanted
+    assert hits(laptop, "needle") == hits(desk, "needle") == wanted
+
+
 def test_all_who_search_take_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     peers = [house.login(name) for name in ("Columbia", "facebook", "SEAS")]
     busy(house, monkeypatch)
