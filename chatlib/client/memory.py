@@ -29,6 +29,7 @@ from chatlib.protocol.framing import BadLine, decode, encode
 from chatlib.protocol.text import fold, is_name
 
 MAX_OUTBOX = 1 << 20  # bytes after which answered requests are squeezed out
+_LOST = "will be lost when you leave."
 _EPOCH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -64,9 +65,9 @@ class FileMemory:
         try:
             return self._open(epoch, fold(user))
         except BlockingIOError:
-            self._fail(f'"{user}" has another client running here: this one will remember nothing when it has ended.')
+            self._fail(f'"{user}" has another client running here: history and unsent messages of this one {_LOST}')
         except OSError as error:
-            self._fail(f"This client will remember nothing when it has ended: {error.strerror} ({error.filename}).")
+            self._fail(f"Cannot write to {error.filename} ({error.strerror}): history and unsent messages {_LOST}")
         return Remembered()
 
     def queued(self, request: Request) -> None:
@@ -150,7 +151,7 @@ class FileMemory:
         try:
             write()
         except OSError as error:
-            self._fail(f"This client will remember nothing when it has ended: {error.strerror}.")
+            self._fail(f"Cannot write to {self._folder} ({error.strerror}): history and unsent messages {_LOST}")
 
     def _fail(self, why: str) -> None:
         self.close()

@@ -37,12 +37,12 @@ def _refuses(world: World, thread: Thread, name: str, size: int, coming: Coming 
         return refusal("FILE_EXISTS", text, sha256=there.sha256)
     limit, quota = world.parameters["MAX_FILE_SIZE"], world.parameters["THREAD_QUOTA"]
     if size > limit:
-        return refusal("FILE_TOO_LARGE", f'"{name}" has {size} bytes; {limit} are allowed.')
+        return refusal("FILE_TOO_LARGE", f'"{name}" has {size:,} bytes; {limit:,} are allowed.')
     if len(thread.attachments) + coming.files >= FILES:
         return refusal("TOO_MANY_FILES", f'There are {FILES} files in the thread "{thread.title}".')
     used = thread.size + coming.size
     if used + size > quota:
-        text = f'"{name}" has {size} bytes; the thread "{thread.title}" has room for {max(0, quota - used)}.'
+        text = f'"{name}" has {size:,} bytes; the thread "{thread.title}" has room for {max(0, quota - used):,}.'
         return refusal("QUOTA_EXCEEDED", text)
     return {}
 

@@ -115,7 +115,7 @@ def _beyond_limits(
     (name, size), quota = file, world.parameters["FILE_QUOTA"]
     if size > world.parameters["MAX_FILE_SIZE"]:
         limit = world.parameters["MAX_FILE_SIZE"]
-        return refusal("FILE_TOO_LARGE", f'"{name}" has {size} bytes; {limit} are allowed.')
+        return refusal("FILE_TOO_LARGE", f'"{name}" has {size:,} bytes; {limit:,} are allowed.')
     if waiting.from_sender.get(sender, 0) + coming.from_sender >= FROM_ONE:
         text = f'{FROM_ONE} files from you wait for "{receiver}": wait until some are fetched.'
         return refusal("TOO_MANY_FILES", text)
@@ -124,7 +124,7 @@ def _beyond_limits(
     used = waiting.size + coming.size
     if used + size > quota:
         left = max(0, quota - used)
-        text = f'"{name}" has {size} bytes; "{receiver}" has room for {left} until waiting files are fetched.'
+        text = f'"{name}" has {size:,} bytes; "{receiver}" has room for {left:,} until waiting files are fetched.'
         return refusal("QUOTA_EXCEEDED", text)
     return {}
 

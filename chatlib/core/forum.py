@@ -79,7 +79,7 @@ def _own(world: World, command: Command) -> tuple[Thread, int] | Reply:
         return refusal("NO_SUCH_MESSAGE", f'There is no message {number} in the thread "{thread.title}".')
     author = thread.authors[number - 1]
     if not author.is_account(world.accounts[command["by"]]):
-        return refusal("NOT_OWNER", f'Message {number} is one of "{author.name}".')
+        return refusal("NOT_OWNER", f'Message {number} is by "{author.name}", who alone may do that.')
     return thread, number - 1
 
 
@@ -117,7 +117,8 @@ def remove(world: World, lsn: int, command: Command) -> Reply:
     if thread is None:
         return no_such_thread(command["title"])
     if not thread.creator.is_account(account):
-        return refusal("NOT_OWNER", f'The thread "{thread.title}" is one of "{thread.creator.name}".')
+        text = f'The thread "{thread.title}" is by "{thread.creator.name}", who alone may do that.'
+        return refusal("NOT_OWNER", text)
     _remove(world, lsn, thread, account)
     return {"status": "OK", "seq": lsn, "thread": thread.title}
 

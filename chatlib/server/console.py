@@ -182,8 +182,7 @@ class Console(Operator):
             for name, value in command["parameters"].items():
                 self.say(f"{name} is now {PARAMETERS[name].show(value)}.")
         else:
-            done = next(reply[field] for field in ("file", "user", "thread") if field in reply)
-            self.say(f'Done: {command["action"].replace("_", " ")} "{done}".')
+            self.say(_DONE[command["action"]].format_map({**command, **reply}))
 
     def broken(self) -> None: ...
 
@@ -249,7 +248,8 @@ class Console(Operator):
     def _say(self, fields: Fields) -> None:
         notice = {"event": "notice", "time": self._loop.wall, "text": fields["text"]}
         self._delivery.fan_out(encode(notice))
-        self.say(f"Told {counted(self._delivery.hearing(), 'user')}.")
+        told = self._delivery.hearing()
+        self.say(f"Told {counted(told, 'user')}." if told else "Nobody is online.")
 
     def _files(self, _fields: Fields) -> None:
         self._listings.begin(listings.files(self._world))
@@ -309,6 +309,14 @@ class Console(Operator):
         self._end()
 
 
+# What is said when a command has been carried out, with the fields of command and reply.
+_DONE = {
+    "kick": "{user} has been logged off.",
+    "unlock": "{user} is not locked out any more.",
+    "drop": 'The file "{file}" for {user} has been removed.',
+    "remove_thread": 'The thread "{thread}" has been removed, with its files.',
+    "grant": "{user} has been given {amount:,}, and has {balance:,} now.",
+}
 _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "online users": Console._online_users,
     "blocked users": Console._blocked_users,

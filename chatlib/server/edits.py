@@ -67,6 +67,25 @@ class Changes:
                 "written": self.written}  # fmt: skip
 
 
+_NAMED = 5  # of one kind of change, by name
+
+
+def reloaded(changes: Changes, names: Mapping[str, str]) -> str:
+    """What is said when they are taken in. `names`: those of accounts that were there before, by key."""
+    done = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in changes.parameters.items()]
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for key, verifier in changes.accounts.items():
+        if fold(key) == ADMIN:
+            done.append(f"the administrator's password was {'removed' if verifier is None else 'set'}")
+            continue
+        changed = ("password", "changed") if key in names else ("user", "added")
+        kinds.setdefault(("user", "removed") if verifier is None else changed, []).append(names.get(key, key))
+    for (what, change), found in kinds.items():
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        done.append(f"{counted(len(found), what)} {change} ({', '.join(found[:_NAMED])}{more})")
+    return f"Reloaded: {', '.join(done)}."
+
+
 class EditedFiles:
     """Both files of the home at `folder`."""
 

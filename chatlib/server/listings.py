@@ -70,7 +70,7 @@ class Listings:
 
 def online(world: World) -> Lines:
     """Who is online, from where, since when; of a user with several sessions each."""
-    yield f"{len(world.online)} online:"
+    yield f"{len(world.online)} online:" if world.online else "Nobody is online."
     for user in _in_order(world.online.after):
         found = sessions_of(world, user)
         for session in found:
@@ -80,7 +80,7 @@ def online(world: World) -> Lines:
 
 def accounts(world: World) -> Lines:
     """Every registered user."""
-    yield f"{len(world.accounts)} registered:"
+    yield f"{len(world.accounts)} registered:" if world.accounts else "There are no users."
     for account in filter(None, _looked_at(world)):
         left = f"last here {_clock(account.left)}" if account.left else "never here"
         here = "online" if account.user in world.online else left
@@ -135,7 +135,7 @@ def blocked(world: World, now: float) -> Lines:
             yield None
         if seconds := entry.seconds_left(now):
             locked.append((user, where, seconds))
-    yield f"{len(locked)} locked out:"
+    yield f"{len(locked)} locked out:" if locked else "Nobody is locked out."
     for user, where, seconds in locked:
         origin = "every address" if where == "*" else where
         if user in world.accounts or user == ADMIN:
@@ -146,7 +146,7 @@ def blocked(world: World, now: float) -> Lines:
             yield None
         else:
             count += len(account.blocks or ())
-    yield f"{count} blocked by other users:"
+    yield f"{count} blocked by other users:" if count else "No user blocks another."
     for account in _looked_at(world):
         if account is None:
             yield None
@@ -169,7 +169,8 @@ def files(world: World) -> Lines:
                 runs.append([])
                 yield None
     runs[-1].sort()
-    yield f"{sum(map(len, runs))} waiting:"
+    count = sum(map(len, runs))
+    yield f"{count} waiting:" if count else "No files wait."
     for number, file, receiver in merge(*runs):
         size = counted(file.size, "byte")
         yield f'  {number}: "{file.name}" ({size}) from {file.sender} for {receiver}, since {_clock(file.at)}'
@@ -178,7 +179,7 @@ def files(world: World) -> Lines:
 def threads(world: World) -> Lines:
     """The threads of the forum, by their titles."""
     forum = forum_of(world)
-    yield f"{counted(len(forum), 'thread')}:"
+    yield f"{counted(len(forum), 'thread')}:" if forum else "There are no threads."
     for folded in _in_order(forum.after):
         thread = forum.get(folded)
         if thread is None:

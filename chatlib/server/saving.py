@@ -19,9 +19,10 @@ from enum import Enum
 from typing import Any
 
 from chatlib.core.world import Command, Reply, World
+from chatlib.protocol.text import fold
 from chatlib.reactor.jobs import Job
 from chatlib.reactor.loop import Loop
-from chatlib.server.edits import Changes, EditedFiles
+from chatlib.server.edits import Changes, EditedFiles, reloaded
 from chatlib.server.effects import Effects
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
@@ -32,7 +33,6 @@ from chatlib.storage.edited import Line
 from chatlib.storage.home import Home
 from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
-from chatlib.storage.parameters import PARAMETERS
 
 Tell = Callable[[str], None]
 # For tests: the seconds by which each change of a name on a child's disk takes longer.
@@ -165,16 +165,13 @@ class Saver:
                 wish.tell("Nothing was changed by hand.")
             return
 
-        names = {key: account.name for key in changes.accounts if (account := self._world.accounts.get(key))}
+        names = {key: account.name for key in changes.accounts if (account := self._world.accounts.get(fold(key)))}
 
         def carried_out(reply: Reply) -> None:
             self._taking = False
             if reply["status"] == "OK":
                 self._edited.remember(changes)
-                shown = [f"{name} is {PARAMETERS[name].show(value)}" for name, value in changes.parameters.items()]
-                for name, value in changes.accounts.items():
-                    shown.append(f"{names.get(name, name)} was {'removed' if value is None else 'taken in'}")
-                wish.tell("Read: " + ", ".join(shown) + ".")
+                wish.tell(reloaded(changes, names))
             else:
                 wish.warn(f"Not taken in: {reply['text']}")
             self._write, wish.lsn = wish, self._world.lsn  # at once, so that no plain password stays in the file

@@ -118,7 +118,7 @@ def test_what_was_missed_and_where_lines_go_in_scripts(server: Server, tmp_path:
     server.start()
     assert said_to(server, tmp_path, "ann", "dlt plans 3", "rmv plans", "lst") == ([
         "While you were away (3 messages):", "#plans 2 bob: two", "#plans 3 bob: lst", "bob: hi",
-        'Error! Message 3 is one of "bob".', "#plans ann has removed this thread.",
+        'Error! Message 3 is by "bob", who alone may do that.', "#plans ann has removed this thread.",
         'The forum is empty: there are no threads yet. "crt TITLE" opens one.'], 1)  # fmt: skip
     missed = ["While you were away (1 message):", "#plans ann has removed this thread."]
     assert said_to(server, tmp_path, "bob") == (missed, 0)

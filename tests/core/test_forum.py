@@ -11,6 +11,14 @@ from chatlib.core.streams import SharedStream
 from tests.core.stage import Stage, picture
 
 
+def message_by(name: str) -> str:
+    return f'Message 1 is by "{name}", who alone may do that.'
+
+
+def thread_by(name: str) -> str:
+    return f'The thread "plans" is by "{name}", who alone may do that.'
+
+
 def test_a_thread_from_its_beginning_to_its_end(three: Stage) -> None:
     three.play("""
         > alice: crt title=Plans
@@ -101,9 +109,9 @@ def test_only_the_author_changes_a_message(three: Stage) -> None:
         < OK seq=7 number=1
           alice, bob <- post seq=7 thread=plans from=Bob number=1: mine
     """)
-    ask(three, "alice", "dlt", title="plans", number=1).is_refused("NOT_OWNER", 'Message 1 is one of "Bob".')
-    ask(three, "alice", "edt", title="plans", number=1, text="x").is_refused("NOT_OWNER", 'Message 1 is one of "Bob".')
-    ask(three, "bob", "rmv", title="plans").is_refused("NOT_OWNER", 'The thread "plans" is one of "Alice".')
+    ask(three, "alice", "dlt", title="plans", number=1).is_refused("NOT_OWNER", message_by("Bob"))
+    ask(three, "alice", "edt", title="plans", number=1, text="x").is_refused("NOT_OWNER", message_by("Bob"))
+    ask(three, "bob", "rmv", title="plans").is_refused("NOT_OWNER", thread_by("Alice"))
     for number in (0, 2, 2**53):
         text = f'There is no message {number} in the thread "plans".'
         if number:
@@ -258,8 +266,8 @@ def test_messages_stay_when_their_author_goes_and_are_not_a_namesakes(three: Sta
     three.do("login", user="bob", address="10.0.0.1")
     assert three.world.accounts["bob"].follows is None
     for _ in "again":
-        ask(three, "bob", "dlt", title="plans", number=1).is_refused("NOT_OWNER", 'Message 1 is one of "Bob".')
-        ask(three, "bob", "rmv", title="plans").is_refused("NOT_OWNER", 'The thread "plans" is one of "Bob".')
+        ask(three, "bob", "dlt", title="plans", number=1).is_refused("NOT_OWNER", message_by("Bob"))
+        ask(three, "bob", "rmv", title="plans").is_refused("NOT_OWNER", thread_by("Bob"))
         text = '"a.txt" is a file of "Bob", and the thread one of "Bob".'
         ask(three, "bob", "rmf", title="plans", name="a.txt").is_refused("NOT_OWNER", text)
         three.save()

@@ -52,7 +52,7 @@ def test_beside_a_running_server_it_holds_after_a_reload(home: Path, start: Star
     said = 'Set. A server runs here: type "reload" at its console, then it holds.\n'
     assert set_password(home, "topsecret", "topsecret") == (0, said)
     server.type("reload")
-    server.wait_for("Read: admin was taken in.")
+    server.wait_for("Reloaded: the administrator's password was set.")
     assert server.greet().prove("admin", "admin", "topsecret")["status"] == "OK"
     assert server.login("ann", PASSWORD)
 

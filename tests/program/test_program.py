@@ -45,7 +45,7 @@ def test_a_lockout_outlives_a_restart(start: Start) -> None:
     server = start()
     assert server.greet().prove("login", "ann")["status"] == "LOCKED_OUT"
     server.type("unlock ann")
-    server.wait_for('Done: unlock "ann"')
+    server.wait_for("ann is not locked out any more.")
     server.login("ann")
 
 
@@ -140,7 +140,7 @@ def test_the_console_by_a_plain_file(start: Start, tmp_path: Path) -> None:
     (tmp_path / "input").write_text("online users\nchange maxcon 7")
     with open(tmp_path / "input") as stdin:
         server = start(stdin=stdin)
-    server.wait_for("0 online:")
+    server.wait_for("Nobody is online.")
     server.wait_for("MaxCon is now 7.")
     server.login("ann")
     server.stop()
@@ -151,7 +151,7 @@ def test_the_end_of_input_ends_the_console_only(start: Start) -> None:
     assert server.process.stdin
     server.process.stdin.write(b"online users")
     server.process.stdin.close()
-    server.wait_for("0 online:")
+    server.wait_for("Nobody is online.")
     server.login("ann")
     server.stop()
 
@@ -223,7 +223,7 @@ def test_sighup_reloads_where_there_is_no_terminal(start: Start) -> None:
     text = (server.home / "para.txt").read_text()
     (server.home / "para.txt").write_text(text + "MaxCon 7\n")
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for("Read: MaxCon is 7.")
+    server.wait_for("Reloaded: MaxCon is 7.")
     (server.home / "para.txt").write_text(text + "MaxCon 0\n")
     server.process.send_signal(signal.SIGHUP)
     assert "para.txt" in server.wait_for("Nothing was changed:")

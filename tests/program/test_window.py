@@ -116,7 +116,7 @@ def test_what_happens_does_not_tear_what_is_typed(window: Start) -> None:
     ann.close()
     server.shows("] logout ann from 127.0.0.1")
     server.types("unlock \t\r")
-    server.shows('Done: unlock "bob"')
+    server.shows("bob is not locked out any more.")
     server.types("stop\r")
     server.shows("Everything is saved. Goodbye!")
     assert server.ends() == 0

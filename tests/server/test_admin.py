@@ -25,7 +25,7 @@ NEVER = 10**9
 def kept(house: House) -> House:
     """A house with an administrator's password."""
     house.write("credentials.txt", house.read("credentials.txt") + f"admin {V}\n")
-    assert house.reload()[0] == "Read: admin was taken in."
+    assert house.reload()[0] == "Reloaded: the administrator's password was set."
     return house
 
 
@@ -84,7 +84,7 @@ def tries(house: House, count: int, action: str = "admin", address: str = "10.0.
 
 def test_a_password_by_hand_becomes_a_verifier_like_the_others(house: House) -> None:
     house.write("credentials.txt", house.read("credentials.txt") + "Admin open sesame\n")
-    assert house.reload()[0] == "Read: Admin was taken in."
+    assert house.reload()[0] == "Reloaded: the administrator's password was set."
     text = house.read("credentials.txt")
     assert "open sesame" not in text and "Admin SCRAM-SHA-256$" in text
     arrive(house)
@@ -122,7 +122,7 @@ def test_without_a_password_it_is_said_how_to_set_one(house: House) -> None:
 def test_a_password_that_is_taken_away_is_gone(kept: House) -> None:
     arrive(kept)
     kept.edit("credentials.txt", f"admin {V}\n", "")
-    assert kept.reload()[0] == "Read: admin was removed."
+    assert kept.reload()[0] == "Reloaded: the administrator's password was removed."
     assert kept.greet().prove("admin", "admin")["status"] == "NO_ADMIN"
     kept.stop()
     kept.restart()
@@ -169,7 +169,7 @@ def test_wrong_passwords_count_to_a_lockout_across_ways_connections_and_restarts
     assert kept.login("SEAS", address="10.0.0.9").prove("sht", "admin")["status"] == "LOCKED_OUT"
     arrive(kept, address="10.0.0.10")
     assert "  admin from 10.0.0.9 for another 60 seconds" in kept.admin("blocked users")
-    assert kept.admin("unlock ADMIN") == ['Done: unlock "admin".']
+    assert kept.admin("unlock ADMIN") == ["admin is not locked out any more."]
     arrive(kept)
 
 

@@ -83,7 +83,7 @@ def test_the_payee_hears_at_once_or_at_the_next_login(house: House) -> None:
     seas = house.login("SEAS")
     waited = [event for event in seas.events if event["event"] == "payment"]
     assert [(event["from"], event["amount"], event["offline"]) for event in waited] == [("Columbia", 8, True)]
-    assert house.admin("grant seas 5") == ['Done: grant "SEAS".']
+    assert house.admin("grant seas 5") == ["SEAS has been given 5, and has 10,013 now."]
     assert house.admin("grant nobody 5") == ['Error! There is no user "nobody".']
     assert house.admin("grant seas 1.5")[0].startswith("Error! Usage: grant <user> <amount>")
     assert seas.hear()[-1]["balance"] == 10_013

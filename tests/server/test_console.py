@@ -25,7 +25,7 @@ from tests.server.house import PASSWORD, VERIFIER, House
 
 
 def test_users(house: House) -> None:
-    assert house.admin("online users") == ["0 online:"]
+    assert house.admin("online users") == ["Nobody is online."]
     house.login("Columbia", address="10.0.0.5")
     facebook = house.login("facebook")
     facebook.ask("message", to="SEAS", text="hi")
@@ -36,7 +36,8 @@ def test_users(house: House) -> None:
         "4 registered:", "  Columbia: online, 0 unread", "  facebook: online, 0 unread",
         "  Google: never here, 0 unread", "  SEAS: never here, 1 unread",
     ]  # fmt: skip
-    assert house.admin("blocked users") == ["0 locked out:", "1 blocked by other users:", "  facebook blocks Google"]
+    assert house.admin("blocked users") == [
+        "Nobody is locked out.", "1 blocked by other users:", "  facebook blocks Google"]  # fmt: skip
     facebook.ask("logout")
     assert house.admin("all users")[2].startswith("  facebook: last here 20")
 
@@ -80,7 +81,7 @@ def test_lockouts_are_shown_and_lifted(house: House) -> None:
     house.clock.now += 15
     house.settle()
     assert house.admin("blocked users")[:2] == ["1 locked out:", "  SEAS from 10.0.0.1 for another 45 seconds"]
-    assert house.admin("unlock seas") == ['Done: unlock "SEAS".']
+    assert house.admin("unlock seas") == ["SEAS is not locked out any more."]
     assert house.admin("unlock seas") == ['Error! "SEAS" is not locked out.']
     assert house.admin("unlock nobody") == ['Error! There is no user "nobody".']
     house.login("SEAS")
@@ -89,7 +90,7 @@ def test_lockouts_are_shown_and_lifted(house: House) -> None:
 def test_kick(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     house.pass_time(QUIET)
-    assert house.admin("kick COLUMBIA") == ['Done: kick "Columbia".']
+    assert house.admin("kick COLUMBIA") == ["Columbia has been logged off."]
     assert columbia.events[-1] == {"event": "bye", "status": "KICKED", "text": "The administrator logged you off."}
     assert columbia.closed
     assert facebook.events[-1]["online"] is False

@@ -77,7 +77,7 @@ def test_an_edit_and_a_change_over_the_wire_meet(house: House, take: Take) -> No
 def test_a_user_removed_by_hand_is_logged_off_and_forgotten(house: House) -> None:
     columbia, facebook = house.login("Columbia"), house.login("facebook")
     house.edit("credentials.txt", f"Columbia {V}\n", "")
-    assert house.reload() == ["Read: Columbia was removed."]
+    assert house.reload() == ["Reloaded: 1 user removed (Columbia)."]
     assert columbia.events[-1]["status"] == "KICKED" and columbia.closed
     assert facebook.ask("message", to="Columbia", text="?")["status"] == "NO_SUCH_USER"
 
@@ -160,7 +160,7 @@ def test_a_file_that_an_editor_has_just_emptied_takes_nothing_away(
         editor.write(whole.replace(f"SEAS {V}\n", ""))
         editor.flush()
         assert "has it open for writing" in house.reload()[0]
-    assert house.reload() == ["Read: SEAS was removed."]
+    assert house.reload() == ["Reloaded: 1 user removed (SEAS)."]
     assert len(house.server.world.accounts) == 3
 
 
@@ -233,7 +233,7 @@ def test_with_fsync_second_the_files_wait_for_the_edit_to_be_durable(build: Call
     house.disk.fast = False
     house.edit("credentials.txt", f"Columbia {V}\n", "Columbia a new password\n")
     house.console.line("reload")
-    house.wait_for(lambda: any("Columbia was taken in" in line for line in house.said))
+    house.wait_for(lambda: any("1 password changed (Columbia)" in line for line in house.said))
     house.admin("change MaxCon 55")
     for _ in range(5):
         house.pass_time(1)
@@ -256,7 +256,7 @@ def test_an_edit_after_one_that_was_taken_in_counts(house: House, monkeypatch: p
     for password in ("first password", "second password"):
         text = house.read("credentials.txt").splitlines()
         house.write("credentials.txt", "\n".join([f"Columbia {password}", *text[1:]]) + "\n")
-        assert house.reload() == ["Read: Columbia was taken in."]
+        assert house.reload() == ["Reloaded: 1 password changed (Columbia)."]
         house.crash()
         house.restart()
         assert house.greet().prove("login", "Columbia", password)["status"] == "OK"
@@ -300,7 +300,7 @@ def test_unknown_names_in_para_txt_are_named_and_refuse_nothing(house: House) ->
     house.edit("para.txt", "RATE_LIMIT 0\n", "RATE_LIMIT 3\nRATELIMIT 4\n# NO_NAME 1\nzzz\n")
     named = [f"{house.folder}/para.txt, line 3: there is no parameter 'RATELIMIT'; RATE_LIMIT perhaps?",
              f"{house.folder}/para.txt, line 5: there is no parameter 'zzz'"]  # fmt: skip
-    assert house.reload() == [*named, "Read: RATE_LIMIT is 3."]
+    assert house.reload() == [*named, "Reloaded: RATE_LIMIT is 3."]
     assert house.reload() == [*named, "Nothing was changed by hand."]
     assert house.stop() == ""
     house.heard_by_admin()
@@ -314,7 +314,7 @@ def test_a_reload_that_nobody_typed_is_told_to_the_console_and_the_log(house: Ho
     house.server.saver.reload(house.server.tell)
     house.wait_for(lambda: not house.server.saver.busy)
     assert house.server.world.parameters["RATE_LIMIT"] == 3
-    assert "Read: RATE_LIMIT is 3." in house.log()
+    assert "Reloaded: RATE_LIMIT is 3." in house.log()
     assert house.reload() == ["Nothing was changed by hand."]
 
 

@@ -407,7 +407,7 @@ def test_keep_messages_leaves_threads_whole(build: Callable[..., House], monkeyp
 
 
 def test_the_administrator_sees_whose_threads_there_are(house: House) -> None:
-    assert house.admin("threads") == ["0 threads:"]
+    assert house.admin("threads") == ["There are no threads."]
     columbia, seas = house.login("Columbia"), house.login("SEAS")
     columbia.ask("crt", title="Plans")
     columbia.ask("msg", title="plans", text="hi")
@@ -426,7 +426,7 @@ def test_the_administrator_removes_a_thread(house: House) -> None:
     columbia = house.login("Columbia")
     columbia.ask("crt", title="Plans")
     assert put(columbia, "plans", "a") == "OK"
-    assert house.admin("remove thread plans") == ['Done: remove thread "Plans".']
+    assert house.admin("remove thread plans") == ['The thread "Plans" has been removed, with its files.']
     assert house.admin("remove thread plans") == ['Error! There is no thread "plans".']
     assert lying(house) == [] and not forum_of(house.server.world)
     assert heard(columbia)[-1]["event"] == "thread_removed" and heard(columbia)[-1]["from"] == "system"

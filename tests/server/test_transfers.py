@@ -309,14 +309,14 @@ def test_the_list_comes_in_pages(house: House, dial: Dial) -> None:
 
 def test_files_and_drop(house: House, dial: Dial) -> None:
     columbia, seas = house.login("Columbia"), house.login("SEAS")
-    assert house.admin("files") == ["0 waiting:"]
+    assert house.admin("files") == ["No files wait."]
     upload(dial, columbia, b"12345", "a b")
     (number,) = [event["seq"] for event in seas.events if event["event"] == "file"]
     _, line = house.admin("files")
     assert line.startswith(f'  {number}: "a b" (5 bytes) from Columbia for SEAS, since ')
     assert house.admin(f"drop {number + 1}")[0].startswith("Error! No file has the number")
-    assert house.admin(f"drop {number}")[0].startswith("Done: drop")
-    assert house.admin("files") == ["0 waiting:"] and lying(house) == []
+    assert house.admin(f"drop {number}") == ['The file "a b" for SEAS has been removed.']
+    assert house.admin("files") == ["No files wait."] and lying(house) == []
     assert columbia.events[-1]["outcome"] == "dropped"
 
 
