@@ -22,6 +22,7 @@ MAX_FILE_NAME = 255  # bytes
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 
 _NUMBER = re.compile("[-+]?[0-9.]+", re.ASCII)
+_CREDITS = re.compile("[0-9]+|[0-9]{1,3}(,[0-9]{3})+", re.ASCII)
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
@@ -78,6 +79,13 @@ def _is_integer(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return type(value) is int and 1 <= value <= MAX_INTEGER
+
+
+def _credits(word: str) -> int:
+    """An amount as it is shown, with commas between the thousands, or without."""
+    if not _CREDITS.fullmatch(word):
+        raise ValueError(word)
+    return int(word.replace(",", ""))
 
 
 def _is_amount(value: object) -> bool:
@@ -199,7 +207,7 @@ AMOUNT = Kind(
     "amount",
     f"a whole number of credits from 1 to {MAX_AMOUNT:,}",
     _is_amount,
-    int,
+    _credits,
     usual=f"type(value) is int and 1 <= value <= {MAX_AMOUNT}",
     status="BAD_AMOUNT",
 )

@@ -31,6 +31,8 @@ from chatlib.terminal.width import explained
 
 Fields = dict[str, Any]
 PROMPT = "server> "
+_LEAVE = frozenset({"quit", "exit", "logout", "bye"})  # what is typed elsewhere to leave
+_AFAR = "(Ctrl+D leaves a console from afar, and the server goes on.)"
 _USAGE = 27  # columns of the first of two in help
 
 
@@ -113,6 +115,9 @@ class Console(Operator):
         try:
             command, fields = commands.parse(line, Role.ADMIN)
         except UsageError as wrong:
+            if line.strip().lower() in _LEAVE:
+                self.say(f'Error! "{line.strip()}" is no command here: "stop" ends the server. {_AFAR}')
+                return
             known = commands.find(line, Role.ADMIN) or commands.TABLE.like(line.split(), Role.ADMIN)
             meant = None if known else like(line.strip())
             self.say(f"Error! {wrong}")
@@ -291,6 +296,10 @@ class Console(Operator):
         shown = commands.typed_by(Role.ADMIN)
         if "command" in fields:
             found = commands.find(fields["command"], Role.ADMIN)
+            parameter = find(fields["command"].strip())
+            if found is None and parameter:
+                self._show(parameter)
+                return
             if found is None:
                 self.say(f"Error! {commands.TABLE.unknown('There is no command {}.', fields['command'], Role.ADMIN)}")
                 return

@@ -367,9 +367,25 @@ def test_help_and_what_is_unknown(house: House) -> None:
         'Error! Unknown command "rate_limits". Type "help" for what there is.',
         'Or did you mean the parameter "RATE_LIMIT"?',
         'Error! There is no parameter "RATELIMIT". Did you mean "RATE_LIMIT"?']
+    assert house.admin("help maxcon") == house.admin("MaxCon"), "help names the parameters, so it explains them"
     assert house.admin("", "   ") == []
     assert house.admin("message SEAS hi")[0].startswith("Error! Unknown command"), "the console is nobody"
     assert set(server_console._CARRY_OUT) == {command.name for command in commands.typed_by(Role.ADMIN)}
+
+
+@pytest.mark.parametrize("word", ["quit", "EXIT", "logout", "bye"])
+def test_who_wants_to_leave_is_told_how(house: House, word: str) -> None:
+    (said,) = house.admin(word)
+    assert said.startswith(f'Error! "{word}" is no command here: "stop" ends the server.') and "Ctrl+D" in said
+    assert not house.server.stopping
+
+
+def test_an_amount_is_typed_as_it_is_shown(house: House) -> None:
+    house.admin("grant seas 1,000", "grant seas 1000000")
+    assert house.admin("accounts")[-1].endswith(" 1011000")
+    for wrong in ("1,00", "1,0000", ",100", "1.000", "1_000", "-1", "+1", "0", "1,000,000,000,001", "²"):
+        assert "must be a whole number of credits from 1 to" in house.admin(f"grant seas {wrong}")[1], wrong
+    assert house.admin("accounts")[-1].endswith(" 1011000")
 
 
 def test_stats(house: House) -> None:
