@@ -31,6 +31,7 @@ HITS = 100  # in a page, at most
 WINDOW = 131_072  # bytes that are looked through at once
 LOOKED_AT = 256 << 20  # bytes that are looked through for one page
 TURN = 0.0005  # seconds that a turn lasts at least
+_PATIENCE = 2_000  # ticks in which the disk may read what comes next; then it is waited for
 _READ = 16  # lines that are read between two looks at the clock
 _MANY = 16  # lines of a window that have the words: in the rest of it, those that concern the user come first
 
@@ -109,16 +110,22 @@ class _Search:
         """The reply; None: it is not ready, and the time is up."""
         if self.session.over or self.session.departed:
             return refusal("NOT_ALLOWED", "You are no longer logged in.")
-        for _ in self._steps:
-            if perf_counter() >= until:
+        for reading in self._steps:
+            if reading or perf_counter() >= until:
                 return None
         return page(self._items, self._end if self._end > max(self._world.floor_offset, self._messages.begins[0])
                     else None)  # fmt: skip
 
-    def _look(self) -> Iterator[None]:
-        """Fills the page; stops for breath now and then."""
+    def _look(self) -> Iterator[bool]:
+        """Fills the page; stops for breath now and then, and says whether the disk has to read first."""
         while self._end > self._least:
-            start, lines = self._messages.lines_before(self._end, WINDOW)
+            for left in range(_PATIENCE, -1, -1):
+                found = self._messages.lines_before(self._end, WINDOW, wait=not left)
+                if found is not None:
+                    break
+                yield True
+            assert found is not None
+            start, lines = found
             if not lines:
                 self._end = 0
                 return
@@ -126,9 +133,9 @@ class _Search:
                 if self._full(start + end, lines[first:end]):
                     return
                 if number % _READ == 0:
-                    yield
+                    yield False
             self._end = start
-            yield
+            yield False
 
     def _full(self, end: int, line: bytes) -> bool:
         """Takes what is shown of a line, which ends at that offset; whether it is the next page's."""

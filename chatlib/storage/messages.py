@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from chatlib.storage.textfile import FileError, put, sync_folder, with_checksums
 SEGMENT = 64 << 20  # bytes at which the next segment begins
 NEAR = 4_096  # bytes between two lines that are read at once
 AT_ONCE = 262_144  # bytes read at once
+AHEAD = 1 << 20  # bytes that the disk is told to read
 _OPEN = 8  # descriptors of segments at rest
 _GUESS = 2_048  # bytes read for a line at first; even one that says where 64 messages stand is shorter
 _MOST = 1_024  # the same of lines with messages
@@ -214,9 +216,9 @@ class MessageStore:
                 yield offset, line.split(b" ", 2)[2]
             offset += len(line)
 
-    def lines_before(self, end: int, size: int) -> tuple[int, bytes]:
+    def lines_before(self, end: int, size: int, wait: bool = True) -> tuple[int, bytes] | None:
         """About `size` bytes of whole lines that stand right before the offset `end`, as they are at rest, and the
-        offset of the first. No bytes: there are none."""
+        offset of the first. No bytes: there are none. None: not to `wait` for the disk, which reads them meanwhile."""
         self.flush()
         end = min(end, self._end)
         if end <= self._bases[0]:
@@ -224,7 +226,9 @@ class MessageStore:
         base, (fd, shift) = self._segment_of(end - 1).base, self._opened(end - 1)
         while True:
             start = max(base, end - size)
-            lines = os.pread(fd, end - start, start + shift)
+            lines = os.pread(fd, end - start, start + shift) if wait else _at_hand(fd, end - start, start + shift)
+            if lines is None:
+                return None
             first = 0 if start == base else lines.find(b"\n") + 1
             if start == base or 0 < first < len(lines):
                 return start + first, lines[first:]
@@ -266,6 +270,22 @@ class MessageStore:
                 raise FileError(f"{self._segment_of(offset).path.name}: no line at byte {offset}")
             line += more
         return line + b"\n"
+
+
+def _at_hand(fd: int, size: int, at: int) -> bytes | None:
+    """So many bytes, if they are in memory; None: they are not, and the disk was told to read them."""
+    if sys.platform != "linux":
+        return os.pread(fd, size, at)
+    found = bytearray(size)
+    try:
+        if os.preadv(fd, [found], at, os.RWF_NOWAIT) == size:
+            return bytes(found)
+    except BlockingIOError:
+        pass
+    except OSError:  # a file system that cannot tell, or a fault, which the reader hears of
+        return os.pread(fd, size, at)
+    os.posix_fadvise(fd, max(0, at + size - AHEAD), AHEAD, os.POSIX_FADV_WILLNEED)
+    return None
 
 
 def _run(offsets: Sequence[int], start: int, end: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -235,6 +237,29 @@ def test_others_do_not_wait_for_a_search(house: House, monkeypatch: pytest.Monke
         assert facebook.hear_all("message") and facebook.hear_all("whoelse"), number
     assert not columbia.hear_all("search"), "it goes on"
     assert hits(columbia, "needle") == ["Google needle"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a disk can be asked without waiting for it")
+@pytest.mark.parametrize("never", [False, True])
+def test_nobody_waits_for_a_slow_disk(house: House, monkeypatch: pytest.MonkeyPatch, never: bool) -> None:
+    columbia, facebook = house.login("Columbia"), house.login("facebook")
+    columbia.ask("message", to="facebook", text="a needle")
+    monkeypatch.setattr(searches, "_PATIENCE", 20)
+    asked, preadv = [0], os.preadv
+
+    def slow(*words: Any) -> int:
+        asked[0] += 1
+        if never or asked[0] % 10:
+            raise BlockingIOError
+        return preadv(*words)
+
+    monkeypatch.setattr(os, "preadv", slow)
+    columbia.say({"action": "search", "words": "needle"})
+    house.tick(5)
+    assert asked[0] > 1 and not columbia.hear_all("search") and facebook.ask("whoelse")["status"] == "OK"
+    assert hits(facebook, "needle") == ["Columbia a needle"]
+    columbia.read_until(lambda: bool(columbia.hear_all("search")))
+    assert len(columbia.hear_all("search")[0]["items"]) == 1
 
 
 def test_what_the_connection_asks_for_meanwhile_is_answered_behind_it(
