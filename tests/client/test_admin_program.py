@@ -25,7 +25,7 @@ def kept(server: Server) -> Server:
         file.write(f"admin {PASSWORD}\n")
     server.command("reload")
     assert server.process.stdout is not None
-    assert any(line.startswith(b"Read: ") for line in server.process.stdout), "it is taken in"
+    assert any(line.startswith(b"Reloaded: ") for line in server.process.stdout), "it is taken in"
     return server
 
 
