@@ -35,6 +35,7 @@ from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 
 Tell = Callable[[str], None]
+PATIENCE = 2.0  # seconds of reading without a word
 # For tests: the seconds by which each change of a name on a child's disk takes longer.
 _SLOW = min(5.0, float(os.environ.get("CHAT_SLOW_CHECKPOINT", "0")))
 
@@ -156,6 +157,12 @@ class Saver:
             self._take_in(Changes(parameters, accounts, known, written), wish)
 
         self._fork(work, done, wish)
+        job = self._job
+        self._loop.call_later(PATIENCE, lambda: self._goes_on(job, wish))
+
+    def _goes_on(self, job: Job | None, wish: Wish) -> None:
+        if job is not None and self._job is job:
+            wish.tell("New passwords are being turned into verifiers: each takes a moment ...")
 
     def _take_in(self, changes: Changes, wish: Wish) -> None:
         if not changes:

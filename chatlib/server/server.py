@@ -246,7 +246,7 @@ class Server:
     def _take_in_at_stop(self) -> str:
         """Returns what kept edits from being taken in, or ""."""
         try:
-            taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"])
+            taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"], self.tell)
         except ValueError as wrong:  # the line is left as it is; the next start names it again
             self.tell(f"Not taken in: {wrong}")
             return str(wrong)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from chatlib.protocol.scram import make_verifier
-from chatlib.server.edits import EditedFiles, warning
+from chatlib.server.edits import Changes, EditedFiles, warning
+from chatlib.server.saving import PATIENCE
 from chatlib.storage import exchange
 from chatlib.storage.textfile import FileError
 from tests.server.house import ITERATIONS, VERIFIER, House
@@ -358,3 +361,36 @@ def test_published_passwords_are_warned_of(house: House) -> None:
     _stop_and_start(house)
     assert not any("Warning" in line for line in house.said)
     assert warning(["ann", "bob", "eve"]).startswith("Warning: the passwords of ann, bob and eve are the published")
+
+
+def test_while_many_new_passwords_are_taken_in_something_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs its maker a moment, so a class full of them takes a while: who waits is told what for."""
+    go_on, tell = os.pipe()
+    read = EditedFiles.read
+
+    def slowly(self: EditedFiles, *args: Any, **named: Any) -> Changes:
+        os.read(go_on, 1)
+        return read(self, *args, **named)
+
+    monkeypatch.setattr(EditedFiles, "read", slowly)
+    house.write("credentials.txt", house.read("credentials.txt") + "ann a password\n")
+    house.console.line("reload")
+    house.tick()
+    house.heard_by_admin()
+    house.pass_time(PATIENCE + 1)
+    assert house.heard_by_admin() == ["New passwords are being turned into verifiers: each takes a moment ..."]
+    os.write(tell, b".")
+    house.wait_for(lambda: not house.server.saver.busy)
+    assert house.heard_by_admin() == ["Reloaded: 1 user added (ann)."]
+    house.pass_time(2 * PATIENCE)
+    assert house.heard_by_admin() == [], "once"
+    os.close(go_on)
+    os.close(tell)
+
+
+def test_a_stop_says_that_it_takes_new_passwords_in(house: House) -> None:
+    house.write("credentials.txt", house.read("credentials.txt") + "ann a password\n")
+    house.stop()
+    assert "Turning 1 password of credentials.txt into verifiers ..." in house.said
+    house.restart()
+    assert house.greet().prove("login", "ann", "a password")["status"] == "OK"
