@@ -20,7 +20,7 @@ from chatlib.server import completion, listings
 from chatlib.server.audit import Auditor
 from chatlib.server.delivery import Delivery
 from chatlib.server.introductions import Where
-from chatlib.server.listings import Listings
+from chatlib.server.listings import Lines, Listings
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
 from chatlib.storage.parameters import PARAMETERS, Parameter, find, like
@@ -198,21 +198,33 @@ class Console(Operator):
         command = {"action": action, "at": self._loop.wall, **fields}
         self._pipeline.submit(self, "", None, command)
 
+    def _list(self, lines: Lines) -> None:
+        """Behind what was asked for before, which the list shows."""
+        if self._submitted:
+            self._submitted += 1
+            self._pipeline.submit_read(self, "", None, lambda: self._begin_list(lines))
+        else:
+            self._listings.begin(lines)
+
+    def _begin_list(self, lines: Lines) -> None:
+        self._submitted -= 1
+        self._listings.begin(lines)
+
     def _show(self, parameter: Parameter) -> None:
         value = parameter.show(self._world.parameters[parameter.name])
         self.say(f"{parameter.name} is {value} ({parameter.help}; {parameter.allowed}).")
 
     def _online_users(self, _fields: Fields) -> None:
-        self._listings.begin(listings.online(self._world))
+        self._list(listings.online(self._world))
 
     def _blocked_users(self, _fields: Fields) -> None:
-        self._listings.begin(listings.blocked(self._world, self._loop.wall))
+        self._list(listings.blocked(self._world, self._loop.wall))
 
     def _all_users(self, _fields: Fields) -> None:
-        self._listings.begin(listings.accounts(self._world))
+        self._list(listings.accounts(self._world))
 
     def _accounts(self, _fields: Fields) -> None:
-        self._listings.begin(listings.table(self._world, self._where, self._columns()))
+        self._list(listings.table(self._world, self._where, self._columns()))
 
     def _ask_change(self, fields: Fields) -> None:
         parameter = find(fields["name"])
@@ -257,13 +269,13 @@ class Console(Operator):
         self.say(f"Told {counted(told, 'user')}." if told else "Nobody is online.")
 
     def _files(self, _fields: Fields) -> None:
-        self._listings.begin(listings.files(self._world))
+        self._list(listings.files(self._world))
 
     def _drop(self, fields: Fields) -> None:
         self._submit("drop", number=fields["number"])
 
     def _threads(self, _fields: Fields) -> None:
-        self._listings.begin(listings.threads(self._world))
+        self._list(listings.threads(self._world))
 
     def _remove_thread(self, fields: Fields) -> None:
         self._submit("remove_thread", title=fields["title"])

@@ -58,6 +58,21 @@ def test_accounts_are_shown_in_a_row_each(house: House, monkeypatch: pytest.Monk
     assert house.admin("accounts")[1] == "  Columbia  -                -          -  no        10000"
 
 
+def test_a_list_shows_what_was_asked_for_just_before_it(house: House) -> None:
+    """Lines from a pipe, or pasted, come faster than the disk answers."""
+    house.heard_by_admin()
+    house.disk.fast = False
+    house.console.line("grant seas 5")
+    house.console.line("accounts")
+    house.settle()
+    house.disk.release()
+    house.settle()
+    house.disk.fast = True
+    granted, *rows = house.heard_by_admin()
+    assert "10,005" in granted and rows[-1].endswith(" 10005") and len(rows) == 5
+    assert not house.console.busy
+
+
 def test_in_a_narrow_window_a_balance_stays_beside_its_name(house: House) -> None:
     columbia = house.login("Columbia", address="2001:db8:1234:5678:9abc:def0:1234:5678")
     columbia.ask("listen", port=4_001)
