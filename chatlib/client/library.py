@@ -70,6 +70,8 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
         memory: str | Path | None = None,
         listen: int | None = None,
     ) -> None:
+        if not 0 < int(port) <= 65_535:  # the system would take the rest of a division, and call somebody else
+            raise ValueError(f"A port is a number from 1 to 65535, not {port}.")
         self.timeout = timeout
         self._loop = Loop(on_fault=_raise)
         self._memory = FileMemory(Path(memory)) if memory else None

@@ -63,6 +63,12 @@ def test_after_the_end_there_is_nothing_to_call(server: Server) -> None:
         left.close()
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65_536, 471_100])
+def test_a_port_that_is_none(port: int) -> None:
+    with pytest.raises(ValueError, match="A port is a number from 1 to 65535, not"):
+        Client("127.0.0.1", port)
+
+
 @pytest.mark.parametrize("text, why", [
     ("x" * 70_000, "65,336 are allowed"), ("half \ud83d", "half a character"),
 ])  # fmt: skip
