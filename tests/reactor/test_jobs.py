@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
 
@@ -80,7 +79,7 @@ def test_the_loop_goes_on_while_a_child_takes_its_time_to_end(turns: Turns, by: 
 
     done: list[str] = []
     job = Job(turns.loop, work, lambda answer, failure: done.append(failure))
-    assert select.select([job._fd], [], [], LIMIT)[0]
+    assert turns.loop._selector.select(LIMIT)
     turns.tick(3)
     assert done == [] and turns.faults == []
     if by == "end":

@@ -26,9 +26,15 @@ class Pipe:
 
     def __init__(self, house: House, address: str = HOST) -> None:
         self.house, self.closed, self.data = house, False, b""
-        self.socket, there = socket.socketpair()
+        self.socket, self._there = socket.socketpair()
         self.socket.setblocking(False)
-        house.server._accepted(there, address)
+        house.server._accepted(self._there, address)
+
+    def close(self) -> None:
+        """At a test's end: both sides."""
+        self.socket.close()
+        self.house.server.transfers.end_all()
+        self._there.close()
 
     def send(self, data: bytes) -> None:
         """All of it, ticking while the kernel holds no more."""

@@ -56,5 +56,4 @@ def dial(build: Callable[..., House]) -> Iterator[Callable[..., Pipe]]:
 
     yield dial_one
     for pipe in pipes:
-        pipe.socket.close()
-        pipe.house.server.transfers.end_all()
+        pipe.close()
