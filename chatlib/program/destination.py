@@ -1,7 +1,8 @@
 """Where lines without a command go: to a user (in private, too), into a thread, to everyone, or nowhere.
 
 Must not know screens or connections. A small state machine: ``go`` somewhere, ``send`` what is typed there;
-``answered`` and ``saw`` for each reply and event, which may end it. Invariant: the prompt says where a line goes.
+``answered`` and ``saw`` for each reply and event, which may end it. Invariants: the prompt says where a line goes; who goes to a thread follows
+it, and so hears the others before saying something there.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class Destination:
         self._private = private
         self._conversation = conversation
         self._write = write
-        self._asked: list[Request] = []  # whether threads are there, and how they are written; the last counts
+        self._asked: list[Request] = []  # to follow threads, and so how they are written; the last counts
 
     def go(self, place: str, now: float) -> None:
         """The command ``to``; empty: nowhere."""
         left, self.place = self.place, "all" if fold(place) == "all" else place
         if place.startswith("#"):
-            self._asked.append(self._conversation.request("rdt", {"title": place[1:], "count": 1}, now))
+            self._asked.append(self._conversation.request("follow", {"title": place[1:]}, now))
         elif place:
             self._write(*say.goes_to(self.place))
         else:
@@ -69,6 +70,9 @@ class Destination:
             elif item.status == "OK":
                 self.place = f"#{item.reply.get('thread')}"
                 self._write(*say.goes_to(self.place))
+            elif item.status == "TOO_MANY_THREADS":  # one may talk there all the same
+                self._write(*say.goes_to(self.place))
+                self._write(*say.unheard(self.place, item.reply.get("text") or item.status))
             else:
                 self.place = ""
                 self._write(*error(item.reply.get("text") or item.status))

@@ -103,6 +103,20 @@ def said_to(server: Server, tmp_path: Path, user: str, *lines: str) -> tuple[lis
     return re.sub(r"\[[\d: -]+\] ", "", said.removeprefix(WELCOME.format(user))).splitlines(), status
 
 
+def test_who_goes_to_a_thread_hears_the_others_before_saying_anything_there(
+    server: Server, terminal: Callable[..., Terminal]
+) -> None:
+    carl = terminal()
+    carl.log_in("carl")
+    with Client("127.0.0.1", server.port) as ann:
+        ann.login("ann", USERS["ann"])
+        ann.create_thread("lesson")
+        carl.types("to #Lesson\r")
+        carl.shows("Lines without a command go to #lesson now.")
+        ann.post("lesson", "Open your books.")
+        carl.shows("ann: Open your books.")
+
+
 def test_what_was_missed_and_where_lines_go_in_scripts(server: Server, tmp_path: Path) -> None:
     assert said_to(server, tmp_path, "ann", "crt plans", "msg plans one", "rdt PLANS") == ([
         'The thread "plans" is open, and you follow it.', "#plans 1 ann: one", "1 ann: one"], 0)  # fmt: skip

@@ -291,7 +291,7 @@ def test_a_thread_that_goes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_lines_go_into_a_thread() -> None:
     person = logged_in()
-    scripts(person, "rdt", page(item(1, "a", 4)))
+    scripts(person, "follow", {"status": "OK", "thread": "plans"})
     scripts(person, "msg", *({"status": "OK", "seq": 20 + number, "number": number} for number in (2, 3)))
     person.types("to #PLANS", "hello, all", " to be or not to be", "to be or not to be", "to", "hm")
     is_shown(person, """
@@ -313,6 +313,20 @@ def test_lines_go_into_a_thread() -> None:
     assert asked(person, "msg") == [
         {"title": "plans", "text": "hello, all"}, {"title": "plans", "text": "to be or not to be"},
     ]  # fmt: skip
+
+
+def test_who_follows_too_many_threads_goes_there_all_the_same_and_is_told_what_is_not_heard() -> None:
+    person = logged_in()
+    scripts(person, "follow", {"status": "TOO_MANY_THREADS", "text": "You follow 500 threads: unfollow one first."})
+    scripts(person, "msg", {"status": "OK", "seq": 22, "number": 2})
+    person.types("to #plans", "hello, all")
+    is_shown(person, """
+        bob> to #plans
+        Lines without a command go to #plans now. To leave, type "to".
+        What others say in #plans is not shown here. You follow 500 threads: unfollow one first.
+        bob #plans> hello, all
+        It is message 2 of "plans".
+        """)
 
 
 def test_lines_go_to_a_user_and_to_everyone() -> None:
@@ -338,7 +352,8 @@ def test_lines_go_to_a_user_and_to_everyone() -> None:
 
 def test_a_place_that_is_not_there_or_goes_is_left() -> None:
     person = logged_in()
-    scripts(person, "rdt", {"status": "NO_SUCH_THREAD", "text": 'There is no thread "plans".'}, page(), page())
+    there = {"status": "OK", "thread": "plans"}
+    scripts(person, "follow", {"status": "NO_SUCH_THREAD", "text": 'There is no thread "plans".'}, there, there)
     scripts(person, "msg", {"status": "NO_SUCH_THREAD", "text": 'There is no thread "plans".'})
     scripts(person, "message", {"status": "NO_SUCH_USER", "text": 'There is no user "eve".'})
     person.types("to #plans", "to #plans", "hm", "to eve", "hi", "to #plans", "\x07")
@@ -358,7 +373,8 @@ def test_going_on_before_the_server_has_answered() -> None:
     person = Person(window=9)
     person.types("bob", "secret")
     person.read()
-    scripts(person, "rdt", page(), page(), page(), {"status": "NO_SUCH_THREAD", "text": "There is none."})
+    there = {"status": "OK", "thread": "plans"}
+    scripts(person, "follow", there, there, there, {"status": "NO_SUCH_THREAD", "text": "There is none."})
     person.wire.server.mute = True
     person.types("to #plans", "to #nowhere", "to ann")
     person.wire.server.mute = False
@@ -366,13 +382,13 @@ def test_going_on_before_the_server_has_answered() -> None:
     person.wire.cut()
     person._listen()
     person.connect()
-    assert person.dialogue.saying.destination.place == "ann" and len(asked(person, "rdt")) == 4
+    assert person.dialogue.saying.destination.place == "ann" and len(asked(person, "follow")) == 4
     assert "There is none." not in person.read(), "nobody wants to know any more"
 
 
 def test_a_script_whose_line_goes_nowhere_fails() -> None:
     person = Person(script=True)
-    scripts(person, "rdt", {"status": "NO_SUCH_THREAD", "text": "There is none."})
+    scripts(person, "follow", {"status": "NO_SUCH_THREAD", "text": "There is none."})
     person.types("bob", "secret", "to #plans")
     person.dialogue.input_ended(person.wire.now)
     person._listen()

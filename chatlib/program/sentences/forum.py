@@ -22,6 +22,10 @@ def goes_to(place: str) -> Line:
     return (style(f'Lines without a command go to {where} now. To leave, type "to".', "dim"),)
 
 
+def unheard(place: str, why: object) -> Line:
+    return (style(f"What others say in {place} is not shown here. {why}", "yellow"),)
+
+
 def goes_nowhere() -> Line:
     return PLACELESS
 
