@@ -1,8 +1,8 @@
 """Where lines without a command go: to a user (in private, too), into a thread, to everyone, or nowhere.
 
 Must not know screens or connections. A small state machine: ``go`` somewhere, ``send`` what is typed there;
-``answered`` and ``saw`` for each reply and event, which may end it. Invariants: the prompt says where a line goes; who goes to a thread follows
-it, and so hears the others before saying something there.
+``answered`` and ``saw`` for each reply and event, which may end it. Invariants: the prompt says where a line goes; who
+goes to a thread follows it, and so hears the others before saying something there.
 """
 
 from __future__ import annotations

@@ -61,9 +61,8 @@ class Program(Operator):
         )
         self._cheques = Cheques(self._conversation, self._memory.beside, self._complain)
         self._peers = Peers(self._loop, self._conversation, lambda: self._link.local, listen=options.listen)
-        private = PeerTalk(
-            self._conversation, self._peers, teletype.print, time.time, times=teletype.drawn, script=not person
-        )
+        times = teletype.drawn or teletype.plain  # a script's transcript is the same at any time
+        private = PeerTalk(self._conversation, self._peers, teletype.print, time.time, times=times, script=not person)
         self._settings = self._own_settings(environ)
         self._dialogue = Dialogue(
             self._conversation,
@@ -75,7 +74,7 @@ class Program(Operator):
             user=options.user or (self._settings.settings["user"] if person else ""),
             password=options.password,
             columns=lambda: teletype.columns,
-            times=teletype.drawn or teletype.plain,
+            times=times,
             window=1_000 if person else 1,  # a script's transcript has each answer below its command
             script=not person,
             cheques=self._cheques,

@@ -288,7 +288,7 @@ def test_killed_between_sending_and_the_reply(
     again = terminal("--user", "bob")
     again.shows("Please enter your password:")
     again.types("bob-password\r")
-    again.shows("Sent now, because they had no answer: 1 command.")
+    again.shows("Sent now, because it had no answer: 1 command.")
     again.shows("has stored your message.")
     again.types("\x04")
     assert again.ends() == 0

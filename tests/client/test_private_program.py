@@ -27,11 +27,12 @@ class Neighbour(Pseudo):
         launcher = str(ROOT / "tests" / "client" / "elsewhere.py")
         words = [sys.executable, launcher, self.address, "client.py", "127.0.0.1", str(server.port), *flags]
         super().__init__(words, folder, controls=False)
-        self.shows(">> ")
+        plain = "--plain" in flags
+        self.shows("Please enter your username:" if plain else ">> ")
         self.says(user)
         self.shows("Please enter your password:")
         self.says(password or USERS[user])
-        self.shows(f"{user}> ")
+        self.shows("You can type now." if plain else f"{user}> ")
         self.says("list")  # when it is answered, the server knows where this one listens
         self.shows(" online")
 
@@ -150,6 +151,18 @@ def test_consent_given_refused_and_left_with_the_server(server: Server, join: Jo
     carl.shows("Not sent to bob: again")
     assert "again" not in bob.all
     leaves(ann, bob, carl)
+
+
+def test_a_screen_reader_says_when_a_private_text_came_and_when_it_was_delivered(server: Server, join: Join) -> None:
+    ann, bob = join(server, "ann", "--plain"), join(server, "bob", "--plain")
+    ann.says("private bob hi")
+    bob.shows(QUESTION.format("ann"))
+    bob.says("yes")
+    bob.shows_like(r"\[[\d:]+\] ann\(private, direct\): hi")
+    ann.shows_like(r"\[[\d:]+\] delivered to bob\(private, direct\): hi")
+    for each in (ann, bob):
+        each.says("quit")
+        assert each.ends() == 0
 
 
 def test_whoever_does_not_answer_means_no(house: Callable[..., Server], join: Join) -> None:

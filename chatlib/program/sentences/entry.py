@@ -51,7 +51,8 @@ def away(count: int) -> Line:
 
 
 def resent(count: int) -> Line:
-    return (style(f"Sent now, because they had no answer: {counted(count, 'command')}.", "dim"),)
+    which = "it" if count == 1 else "they"
+    return (style(f"Sent now, because {which} had no answer: {counted(count, 'command')}.", "dim"),)
 
 
 def unsent(count: int) -> Line:
