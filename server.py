@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import errno
 import os
-import resource
 import signal
 import socket
 import sys
@@ -110,6 +109,8 @@ def listening_socket(address: str, port: int) -> socket.socket:
 
 def raise_descriptor_limit() -> None:
     """As many connections as the system allows."""
+    import resource  # here: what lacks it is told by `chatlib` what is needed
+
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

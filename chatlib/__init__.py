@@ -20,8 +20,11 @@ Imports point one way: ``program``, ``server`` → ``client``, ``terminal``, ``s
 ``tests/test_architecture.py`` enforces it by reading the imports.
 """
 
+import os
 import sys
 
 # Before any import that an older Python does not understand.
 if sys.version_info < (3, 11):  # noqa: UP036
     raise SystemExit(f"Error! Python 3.11 or newer is needed; this is {sys.version_info[0]}.{sys.version_info[1]}.")
+if os.name != "posix":
+    raise SystemExit("Error! Linux or macOS is needed; on Windows, run this inside WSL, which is a Linux.")

@@ -266,7 +266,10 @@ def _verifier(name: str, secret: str, iterations: int) -> str:
 def warning(names: Iterable[str]) -> str:
     """What the administrator is told while published passwords are in use; empty when none is."""
     *others, last = list(names) or [""]
-    if others:
-        listed = f"{', '.join(others)} and {last}"
-        return f"Warning: the passwords of {listed} are the published samples: change or remove them."
-    return f"Warning: the password of {last} is the published sample: change or remove it." if last else ""
+    if not last:
+        return ""
+    whose = f"passwords of {', '.join(others)} and {last} are" if others else f"password of {last} is"
+    return (
+        f"Warning: the {whose} in the published example, so that anybody can log in with it. "
+        'Write another one behind the name in credentials.txt, or remove the line; then type "reload".'
+    )

@@ -36,6 +36,20 @@ def test_an_old_python_is_told_what_is_needed(python: Python) -> None:
     assert done.stdout == "[]\n", "nothing was imported that an old Python might not understand"
 
 
+@pytest.mark.parametrize("program", ["server.py", "client.py"])
+def test_windows_is_told_what_is_needed(python: Python, program: str) -> None:
+    """What Windows lacks is not there, and what was loaded before does not care."""
+    done = python(f"""
+import argparse, os, pathlib, runpy, sys
+for name in ("fcntl", "pwd", "resource", "termios", "tty"):
+    sys.modules[name] = None
+os.name, sys.argv = "nt", ["{program}", "127.0.0.1", "1"]
+runpy.run_path("{program}", run_name="__main__")
+""")
+    needed = "Error! Linux or macOS is needed; on Windows, run this inside WSL, which is a Linux.\n"
+    assert (done.returncode, done.stderr, done.stdout) == (1, needed, "")
+
+
 @pytest.mark.parametrize("name", ["server.py", "chatlib/__init__.py"])
 def test_an_old_python_can_read_what_tells_it(name: str) -> None:
     source = (ROOT / name).read_text(encoding="utf-8")

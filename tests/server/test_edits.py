@@ -355,12 +355,13 @@ def test_published_passwords_are_warned_of(house: House) -> None:
     house.edit("credentials.txt", f"Columbia {V}", "Columbia 116bway")
     house.heard_by_admin()
     _stop_and_start(house)
-    assert any("Warning: the password of Columbia is the published sample" in line for line in house.said)
+    assert any("Warning: the password of Columbia is in the published example" in line for line in house.said)
     house.login("Columbia", password="116bway").prove("password", "Columbia", "116bway", verifier=OTHER)
     house.said.clear()
     _stop_and_start(house)
     assert not any("Warning" in line for line in house.said)
-    assert warning(["ann", "bob", "eve"]).startswith("Warning: the passwords of ann, bob and eve are the published")
+    assert warning(["ann", "bob", "eve"]).startswith("Warning: the passwords of ann, bob and eve are in the published")
+    assert warning([]) == ""
 
 
 def test_while_many_new_passwords_are_taken_in_something_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
