@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,19 +43,40 @@ def settings() -> str:
     return "\n".join(["| name | at first | meaning (what is allowed) |", "| --- | --- | --- |", *rows])
 
 
-PARTS = {
-    "commands": lambda: commands(Role.USER, Role.LOCAL),
-    "console": lambda: commands(Role.ADMIN),
-    "parameters": parameters,
-    "settings": settings,
+# The chapters of README, and who reads them.
+READERS = {
+    "For everybody": "The first five minutes in a class",
+    "For the administrator": "The administrator's console",
+    "For programmers": "From scripts",
+}
+
+
+def contents(text: str) -> str:
+    """Links to the sections of `text`, a line for each kind of reader."""
+    rows: list[list[str]] = []
+    for title in re.findall("^## (.*)$", text, re.MULTILINE):
+        if title in READERS.values():
+            rows.append([])
+        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        rows[-1].append(f"[{title}](#{anchor})")
+    return "\n".join(f"* {who}: {', '.join(row)}." for who, row in zip(READERS, rows, strict=True))
+
+
+PARTS: dict[str, Callable[[str], str]] = {
+    "contents": contents,
+    "commands": lambda _text: commands(Role.USER, Role.LOCAL),
+    "console": lambda _text: commands(Role.ADMIN),
+    "parameters": lambda _text: parameters(),
+    "settings": lambda _text: settings(),
 }
 
 
 def fill(text: str) -> str:
     """`text` with every part anew."""
     for name, part in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda match, part=part: f"{match[1]}{part()}\n{match[2]}", text)
+        before, opening, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{opening}{part(text)}\n{end}{after}"
     return text
 
 

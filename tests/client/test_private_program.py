@@ -92,9 +92,9 @@ def leaves(*people: Neighbour) -> None:
 _PROMPT = re.compile(r"(\w+)> (.*)")
 
 
-def walk() -> list[tuple[str, bool, str]]:
+def walk(part: str = "private") -> list[tuple[str, bool, str]]:
     """README's example: who, whether it is typed, and the line. A part of it is one person's screen."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- private -->")[1].split("<!-- end -->")[0]
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split(f"<!-- {part} -->")[1].split("<!-- end -->")[0]
     steps = []
     for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
         found = [_PROMPT.fullmatch(line) for line in block.splitlines()]
