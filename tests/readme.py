@@ -74,9 +74,9 @@ PARTS: dict[str, Callable[[str], str]] = {
 def fill(text: str) -> str:
     """`text` with every part anew."""
     for name, part in PARTS.items():
-        before, opening, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        text = f"{before}{opening}{part(text)}\n{end}{after}"
+        opening, end = f"<!-- {name} -->\n", "<!-- end -->"
+        before, rest = text.split(opening)
+        text = f"{before}{opening}{part(text)}\n{end}{rest.partition(end)[2]}"
     return text
 
 

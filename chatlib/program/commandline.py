@@ -18,7 +18,10 @@ from chatlib.terminal.screen import style
 from chatlib.terminal.width import explained
 
 ROLES = (Role.USER, Role.LOCAL)
+BASICS = ("message", "broadcast", "to", "whoelse", "history", "crt", "file", "quit")
 _SLASH = re.compile(r"/\w+(\s|$)")  # and not a path
+# The last line of a list that is longer than most windows, and so the one that a newcomer sees.
+_TO_BEGIN_WITH = ("To begin with:", f"{', '.join(BASICS)}; for more about one, type: help {BASICS[0]}")
 _SAID = (kinds.TEXT, kinds.MEMO, kinds.CHEQUE, kinds.WORDS)  # what only the one who reads it should know
 
 
@@ -34,10 +37,11 @@ def help_lines(name: str, columns: int = 0) -> list[Line]:
     rows = typed_by(*ROLES)
     if not name:
         first = max(len(usage(row)) for row in rows) + 2
+        told = [(usage(row), row.help) for row in rows] + [_TO_BEGIN_WITH]
         return [
             (style(typed, "bold head"), does)
-            for row in rows
-            for typed, does in explained(usage(row), row.help, first, columns)
+            for each, meaning in told
+            for typed, does in explained(each, meaning, first, columns)
         ]
     found = find(name, *ROLES)
     if found is None or found[2]:

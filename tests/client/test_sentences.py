@@ -225,6 +225,9 @@ def test_help_is_made_from_the_table() -> None:
     assert any(line.startswith("message <to> <text> ") for line in everything)
     assert any(line.startswith("break ") for line in everything)
     assert not any(line.startswith(("hello", "kick")) for line in everything)
+    assert everything[-1].startswith("To begin with: "), "what a newcomer needs stands where the list ends"
+    for name in commandline.BASICS:
+        assert plain(commandline.help_lines(name)[0]).startswith(name)
     assert plain(commandline.help_lines("blacklist add")[1]) == "The same: block <user>"
     (unknown,) = commandline.help_lines("what")
     assert plain(unknown) == 'Error! There is no command "what". Type "help" for what there is.'
