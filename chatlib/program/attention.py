@@ -5,6 +5,7 @@ in order, ``entered`` when a session begins, ``look`` at any time (it answers wh
 ``settle`` before the end. Invariants:
 
 - who came and went is said after at most GATHER seconds, in one line, and before anything that one of them says;
+- who was there before the server was away, and comes back as this person did, never went: nothing is said of it;
 - what is not shown counts as seen: only the eyes are spared;
 - the bell rings once for all that waited, and at most once a second for what comes live; never for what one says
   oneself, nor for what is asked for again (history).
@@ -26,6 +27,7 @@ from chatlib.terminal.screen import Styled
 
 GATHER = 1.0  # seconds
 QUIET = 1.0  # seconds between two calls
+RETURN = 60.0  # seconds in which the others come back, too, when the server was away
 _PRIVATE = ("message", "private")
 _SAID = ("message", "broadcast", "post", "edit", "delete", "upload", "file_removed", "file")  # what mute hides
 
@@ -58,6 +60,8 @@ class Attention:
         self._gathers = gathers
         self._held: dict[str, Fields] = {}  # folded name → the last that is known of who came or went
         self._begun: dict[str, bool] = {}  # and whether that user was there before
+        self._there: set[str] = set()  # folded names of whom this person knows that they are there
+        self._returned = float("-inf")  # when this client came back by itself
         self._due = float("inf")
         self._called = float("-inf")  # when the person was called last
         self._waited = False  # it was for something that had waited
@@ -67,15 +71,19 @@ class Attention:
         """Whether messages are shown with their times."""
         return self._times and self._settings.on("times")
 
-    def entered(self) -> None:
-        """A session begins: what waited is about to come."""
+    def entered(self, again: bool, now: float) -> None:
+        """A session begins, perhaps `again` after a lost connection: what waited is about to come."""
         self._waited = False
+        if again:
+            self._returned = now
 
     def arrived(self, event: Fields, now: float) -> bool:
         """Shows an event, now or soon, or does not; whether it was something to be seen."""
         sender = event.get("from")
         if event.get("event") == "presence":
             return self._presence(event, now)
+        if isinstance(sender, str) and not event.get("offline"):
+            self._there.add(fold(sender))
         if self._settings.mutes(sender) and event.get("event") in _SAID:
             self._past.shown(event, seen=False)
             return False
@@ -117,6 +125,10 @@ class Attention:
 
     def _presence(self, event: Fields, now: float) -> bool:
         user = fold(str(event.get("user")))
+        was_there = user in self._there
+        (self._there.add if event.get("online") else self._there.discard)(user)
+        if was_there and event.get("online") and self._gathers and now < self._returned + RETURN:
+            return False
         if not self._settings.on("presence") or self._settings.mutes(user):
             return False
         self._begun.setdefault(user, not event.get("online"))

@@ -207,7 +207,7 @@ class Dialogue:
             case n.Proven():
                 self._questions.proven()
             case n.LoggedIn():
-                self._logged_in(item)
+                self._logged_in(item, now)
             case n.Away(count):
                 self._show(say.away(count))
                 self._past.away(count)
@@ -250,14 +250,14 @@ class Dialogue:
             self._show(line)
         return was_down
 
-    def _logged_in(self, item: n.LoggedIn) -> None:
+    def _logged_in(self, item: n.LoggedIn, now: float) -> None:
         self._down = False
         self._show(say.back() if item.again else say.welcome(item.user))
         if item.resent and not self._woken:
             self._show(say.resent(item.resent))
         self._woken = False
         self._bank.entered()
-        self._attention.entered()
+        self._attention.entered(item.again, now)
 
     def _arrived(self, event: Fields, now: float) -> None:
         seen = True

@@ -75,6 +75,44 @@ def test_many_who_come_are_one_line() -> None:
     is_shown(person, "System(broadcast): 12 users logged in.\n")
 
 
+def test_a_class_that_comes_back_with_the_server_has_not_just_come() -> None:
+    person = Watched()
+    person.hears_of("ann", "carl")
+    person.is_told("broadcast", "eve", "I was here before you")
+    person.hears_of("mia", "carl", online=False)
+    person.waits(1.0)
+    person.wire.cut()
+    person._listen()
+    person.connect()
+    person.read()
+    person.hears_of("ann")
+    person.hears_of("carl", "eve", "zoe")
+    person.waits(1.0)
+    is_shown(person, 'System(broadcast): "carl" and "zoe" logged in.\n')
+    person.hears_of("ann", online=False)
+    person.waits(1.0)
+    person.hears_of("ann")
+    person.waits(1.0)
+    is_shown(person, """
+        System(broadcast): "ann" has just logged out.
+        System(broadcast): "ann" has just logged in.
+        """)
+
+
+def test_who_comes_long_after_the_server_was_away_has_just_come() -> None:
+    person = Watched()
+    person.hears_of("ann")
+    person.waits(1.0)
+    person.wire.cut()
+    person._listen()
+    person.connect()
+    person.waits(60.0)
+    person.read()
+    person.hears_of("ann")
+    person.waits(1.0)
+    is_shown(person, 'System(broadcast): "ann" has just logged in.\n')
+
+
 def test_many_who_come_and_go() -> None:
     person = Watched()
     person.hears_of("a", "b", "c", "d")
