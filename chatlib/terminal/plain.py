@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from chatlib.terminal.editor import Editor
 from chatlib.terminal.modes import LineReader
-from chatlib.terminal.screen import Display, Part, Write, shown
+from chatlib.terminal.screen import Display, Part, Write, read_aloud
 
 
 class PlainScreen(Display):
@@ -68,7 +68,7 @@ class PlainScreen(Display):
 
     def flush(self) -> None:
         if self._opened and self._printed:
-            self._write("".join(["".join(map(shown, parts)) + "\n" for parts in self._printed]))
+            self._write("".join(["".join(map(read_aloud, parts)) + "\n" for parts in self._printed]))
             self._printed.clear()
         if (calls := self._take_calls()) and self._opened and self._bell:
             self._write(calls)

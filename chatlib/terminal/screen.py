@@ -43,11 +43,12 @@ STYLES = {
     "cyan": "36",
 }
 HEAD = "head"
+ORNAMENT = "ornament"
 
 
 class Styled(NamedTuple):
     """Text and the names of its styles, separated by blanks: of STYLES, or NAME (a colour of its own for each name), or
-    HEAD (it ends the head of its line, with all before it)."""
+    HEAD (it ends the head of its line, with all before it), or ORNAMENT (it is for the eyes: nobody reads it aloud)."""
 
     text: str
     style: str
@@ -67,7 +68,7 @@ def _styles(part: Part) -> list[str]:
 
 def _codes(part: Part, colours: int) -> str:
     """The codes of its styles, in a terminal with so many colours."""
-    names = [name for name in _styles(part) if name != HEAD] if colours else []
+    names = [name for name in _styles(part) if name not in (HEAD, ORNAMENT)] if colours else []
     return ";".join(name_colour(shown(part), colours) if name == NAME else STYLES[name] for name in names)
 
 
@@ -78,6 +79,11 @@ def _painted(text: str, codes: str) -> str:
 def shown(part: Part) -> str:
     """What may reach a terminal of it."""
     return printable(part if isinstance(part, str) else part.text)
+
+
+def read_aloud(part: Part) -> str:
+    """What of it a screen reader is to say."""
+    return "" if ORNAMENT in _styles(part) else shown(part)
 
 
 def _head(parts: Sequence[Part]) -> int:

@@ -46,6 +46,13 @@ def test_lines_and_nothing_else() -> None:
     assert script.take() == "last\n"
 
 
+def test_what_is_for_the_eyes_is_not_read_aloud() -> None:
+    script = Script()
+    parts = [style("── ", "dim ornament"), style("the end", "dim"), style(" ──", "ornament")]
+    script.screen.print(*parts)
+    assert script.take() == "the end\n"
+
+
 def test_what_is_typed_is_hidden_while_it_is_secret() -> None:
     script = Script()
     script.screen.print("Password:")

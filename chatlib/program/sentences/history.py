@@ -14,12 +14,16 @@ NO_MORE: Line = ("There is nothing more to show: \"history\" or \"search\" comes
 
 def day(which: date) -> Line:
     """Before the first event of another day."""
-    return (style(f"── {which:%A}, {which.day} {which:%B %Y} ──", "dim"),)
+    return _ruled(f"{which:%A}, {which.day} {which:%B %Y}")
 
 
 def end_of_missed(where: Iterable[tuple[str, int]]) -> Line:
     """Behind what came while one was away: where it came, the most first."""
-    return (style(f"── end of what you missed: {_places(where)} ──", "dim"),)
+    return _ruled(f"end of what you missed: {_places(where)}")
+
+
+def _ruled(text: str) -> Line:
+    return (style("── ", "dim ornament"), style(text, "dim"), style(" ──", "dim ornament"))
 
 
 def _places(where: Iterable[tuple[str, object]]) -> str:
