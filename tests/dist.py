@@ -20,6 +20,7 @@ PACKAGES = {
     "server": ("protocol", "reactor", "core", "storage", "server", "terminal"),
     "client": ("protocol", "reactor", "storage", "client", "terminal", "program"),
 }
+ARGUMENTS = {"server": "1234", "client": "SERVER-ADDRESS 1234"}
 MAIN = "import sys\n\nfrom {} import main\n\nsys.exit(main())\n"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
@@ -101,7 +102,7 @@ def main(words: list[str]) -> int:
     folder.mkdir(exist_ok=True)
     for name in PACKAGES:
         made = program(name, folder)
-        print(f"{made}: {made.stat().st_size // 1_024} KiB. Run it with: python3 {made.name}")
+        print(f"{made}: {made.stat().st_size // 1_024} KiB. Run it with: python3 {made.name} {ARGUMENTS[name]}")
     return 0
 
 
