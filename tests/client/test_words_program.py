@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -200,6 +201,22 @@ def test_plain_lines_say_each_thing_once(server: Server, tmp_path: Path) -> None
     assert program.all.count(INVITATION) == 1 and "\x1b" not in program.all and "> " not in program.all
     for text in ("one", "two", "three"):
         assert len(re.findall(rf"\[\d\d:\d\d\] ann: {text}\r\n", program.all)) == 1
+
+
+def test_ctrl_c_leaves_plain_lines_also_with_a_half_typed_one_which_ctrl_u_takes_back(
+    server: Server, tmp_path: Path
+) -> None:
+    program = Terminal(server.port, tmp_path, "--plain")
+    try:
+        program.log_in("bob")
+        program.types("message ann wrong\x15message ann right\n")
+        program.shows("→ ann: right")
+        program.types("message ann half")
+        program.process.send_signal(signal.SIGINT)  # as the terminal does
+        assert program.ends() == 0
+    finally:
+        program.close()
+    assert "→ ann: wrong" not in program.all and "→ ann: half" not in program.all
 
 
 def test_plain_lines_through_a_pipe_have_times(server: Server, tmp_path: Path) -> None:
