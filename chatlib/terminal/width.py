@@ -10,7 +10,8 @@ import textwrap
 import unicodedata
 from functools import lru_cache
 
-_NARROW = 72  # columns of a terminal below which help stands in one column
+_NARROW = 72  # columns of a terminal below which help stands in one column,
+_FEW = 26  # and below which little room is left beside its indent
 JOINER = "\u200d"
 _COMPOSING = re.compile(f"[{JOINER}\ufe0f\U0001f3fb-\U0001f3ff]")
 
@@ -36,7 +37,9 @@ def explained(usage: str, text: str, first: int, columns: int) -> list[tuple[str
     `columns` is how wide lines may be; 0: as wide as they are.
     """
     if 0 < columns < _NARROW:
-        return [(usage, ""), *(("", " " * 6 + line) for line in textwrap.wrap(text, max(columns - 6, 1)))]
+        indent = 6 if columns >= _FEW else 2
+        lines = textwrap.wrap(text, max(columns - indent, 1), break_long_words=False)
+        return [(usage, ""), *(("", " " * indent + line) for line in lines)]
     line, *others = textwrap.wrap(text, max(columns - first, 1) if columns else len(text) + 1)
     return [(usage.ljust(first), line), *(("", " " * first + other) for other in others)]
 
