@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 1234
 TOOLS := .venv/.installed
 BIN := .venv/bin
-MINUTES := 4
+MINUTES := 7
 export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
