@@ -9,11 +9,10 @@ when a line is read; at a start that is the last one. Must not know what a line 
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from chatlib.storage.textfile import REMEDY, FileError, put, sync_folder, with_checksums
+from chatlib.storage.textfile import REMEDY, FileError, is_whole, put, sync_folder, with_checksums
 
 _GUESS = 512  # bytes read for a line at first
 _LONGEST = 65_536
@@ -50,11 +49,6 @@ def prove(path: Path, first_line: bytes, length: int, fits: Callable[[bytes, int
         fitting = False
     if not fitting:
         raise FileError(f"{place} is not the one that the other files know. {REMEDY}")
-
-
-def is_whole(line: bytes) -> bool:
-    """Whether the checksum of a line fits."""
-    return line[:8] == b"%08x" % zlib.crc32(line[8:])
 
 
 def lines(path: Path, start: int, end: int) -> Iterator[tuple[int, list[bytes]]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from chatlib.storage import messagefiles
 from chatlib.storage.messagefiles import HEADER, START, Segment
-from chatlib.storage.textfile import FileError, put, sync_folder, with_checksums
+from chatlib.storage.textfile import FileError, is_whole, put, sync_folder, with_checksums
 
 SEGMENT = 64 << 20  # bytes at which the next segment begins
 NEAR = 4_096  # bytes between two lines that are read at once
@@ -157,7 +157,7 @@ class MessageStore:
         Raises FileError when the line is damaged or Erased, or none is there.
         """
         line = self._line(offset)
-        if not _is_whole(line):
+        if not is_whole(line):
             where = f"{self._segment_of(offset).path.name}: the line at byte {offset}"
             if line.isspace() and len(line) > len(b"01234567 all {}\n"):
                 raise Erased(f"{where} was erased")
@@ -212,7 +212,7 @@ class MessageStore:
             except FileError:  # the end of this segment
                 offset = self._end_of(offset)
                 continue
-            if _is_whole(line):
+            if is_whole(line):
                 yield offset, line.split(b" ", 2)[2]
             offset += len(line)
 
@@ -298,14 +298,10 @@ def _run(offsets: Sequence[int], start: int, end: int) -> int:
     return stop
 
 
-def _is_whole(line: bytes) -> bool:
-    return line[:8] == b"%08x" % zlib.crc32(line[8:])
-
-
 def _length(line: bytes) -> int:
     """Of a line to be erased. Where its own end is damaged, the next line's beginning is looked for: that one stays."""
-    if not _is_whole(line):
+    if not is_whole(line):
         for found in _BEGINS.finditer(line, 1):
-            if _is_whole(line[found.start() :]):
+            if is_whole(line[found.start() :]):
                 return found.start()
     return len(line)

@@ -106,6 +106,11 @@ def with_checksums(lines: list[bytes]) -> bytes:
     return b"".join([part for at, line in zip(places, lines, strict=True) for part in (sums[at : at + 8], line)])
 
 
+def is_whole(line: bytes) -> bool:
+    """Whether the checksum of such a line fits."""
+    return line[:8] == b"%08x" % zlib.crc32(line[8:])
+
+
 def flat_lines(name: str, about: str, lines: Iterable[str]) -> Iterator[str]:
     """The pieces of a flat file: its first line, then `lines`."""
     yield f"# {name} {FORMAT}: {about}\n"
