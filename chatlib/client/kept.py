@@ -34,14 +34,18 @@ class KeptLines(Generic[Id]):
         self.close()
         self.path = path
         try:
-            lines = path.read_bytes().split(b"\n")[:-1] if path is not None and path.exists() else []
+            held = path.read_bytes() if path is not None and path.exists() else b""
+            lines = held.split(b"\n")[:-1]
             self._places = {id: (0, line + b"\n") for line in lines if (id := name(line)) is not None}
-            if lines:
+            if held:  # also when it is only a torn line
                 self._squeeze()
         except OSError as error:
             self._fail(error)
             return []
         return [line[:-1] for _, line in self._places.values()]
+
+    def __contains__(self, id: Id) -> bool:
+        return id in self._places
 
     def add(self, id: Id, line: bytes) -> None:
         """Keeps `line`, without its end; one of that id must not be there."""

@@ -22,13 +22,13 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from chatlib.client.kept import KeptLines
 from chatlib.client.news import Request
 from chatlib.client.outbox import Remembered
 from chatlib.protocol.commands import ACTIONS, check
 from chatlib.protocol.framing import BadLine, decode, encode
 from chatlib.protocol.text import fold, is_name
 
-MAX_OUTBOX = 1 << 20  # bytes after which answered requests are squeezed out
 _LOST = "will be lost when you leave."
 _EPOCH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -49,11 +49,9 @@ class FileMemory:
     def __init__(self, folder: Path, complain: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
         self._complain = complain
-        self._seen = self._outbox = -1  # descriptors; negative: none
-        self._outbox_path = folder
+        self._seen = -1  # a descriptor; negative: none
+        self._outbox = KeptLines[str](self._cannot_write)
         self._stem: Path | None = None  # the files' common path
-        self._size = 0
-        self._places: dict[str, tuple[int, bytes]] = {}  # key → where its line stands in the outbox, and the line
 
     # What a conversation asks for.
 
@@ -72,28 +70,20 @@ class FileMemory:
 
     def queued(self, request: Request) -> None:
         """`request` is about to be sent."""
-        if self._outbox < 0 or request.key is None or request.key in self._places:
-            return
-        line = encode({"action": request.action, "key": request.key, **request.fields})
-        if self._size > MAX_OUTBOX:
-            self._guard(self._squeeze)
-        self._guard(lambda: self._append(request.key or "", line))
+        if self._seen >= 0 and request.key is not None and request.key not in self._outbox:
+            self._outbox.add(request.key, encode(request.message())[:-1])
 
     def answered(self, request: Request) -> None:
         """`request` has its reply: forget it."""
-        place = self._places.pop(request.key or "", None)
-        if place is None:
-            return
-        if self._places:
-            self._guard(lambda: os.pwrite(self._outbox, b" " * (len(place[1]) - 1), place[0]))
-        else:
-            self._size = 0
-            self._guard(lambda: os.ftruncate(self._outbox, 0))
+        self._outbox.remove(request.key or "")
 
     def shown(self, seq: int) -> None:
         """Every event up to `seq` was shown."""
         if self._seen >= 0:
-            self._guard(lambda: os.pwrite(self._seen, b"%020d\n" % seq, 0))
+            try:
+                os.pwrite(self._seen, b"%020d\n" % seq, 0)
+            except OSError as error:
+                self._cannot_write(error)
 
     def beside(self, extension: str) -> Path | None:
         """Where a program may keep a file of its own about this user; None: nothing is remembered."""
@@ -101,12 +91,10 @@ class FileMemory:
 
     def close(self) -> None:
         """Lets go of the files; another client may take them."""
-        for fd in (self._seen, self._outbox):
-            if fd >= 0:
-                os.close(fd)
-        self._seen = self._outbox = -1
-        self._stem = None
-        self._places.clear()
+        if self._seen >= 0:
+            os.close(self._seen)
+        self._seen, self._stem = -1, None
+        self._outbox.close()
 
     # Inside.
 
@@ -119,39 +107,29 @@ class FileMemory:
         seen = _file(folder / (user + ".seen"), os.O_RDWR)
         try:
             fcntl.flock(seen, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._outbox_path = folder / (user + ".outbox")
-            self._outbox = _file(self._outbox_path, os.O_RDWR)
+            outbox = folder / (user + ".outbox")
+            os.close(_file(outbox, os.O_RDWR))  # that it cannot be written is told now, and not with the first request
         except OSError:
             os.close(seen)
             raise
-        self._seen = seen
-        self._stem = folder / user
+        self._seen, self._stem = seen, folder / user
         number = os.pread(seen, 20, 0)
-        requests = _requests(_everything(self._outbox))
-        for request in requests:
-            self._places[request.key or ""] = 0, encode(request.message())
-        self._squeeze()
-        return Remembered(int(number) if number.isdigit() else 0, requests)
+        requests: dict[str, Request] = {}
 
-    def _append(self, key: str, line: bytes) -> None:
-        self._places[key] = self._size, line
-        self._size += os.pwrite(self._outbox, line, self._size)
+        def key_of(line: bytes) -> str | None:
+            request = _request(line)
+            if request is None or request.key is None:
+                return None
+            requests[request.key] = request
+            return request.key
 
-    def _squeeze(self) -> None:
-        """Writes the outbox anew with what is unanswered, beside and then in place of the old one."""
-        beside = self._outbox_path.with_name(self._outbox_path.name + ".new")
-        fd = _file(beside, os.O_RDWR | os.O_TRUNC)
-        os.close(self._outbox)
-        self._outbox, self._size = fd, 0
-        for key, (_, line) in list(self._places.items()):
-            self._append(key, line)
-        beside.replace(self._outbox_path)
+        self._outbox.open(outbox, key_of)
+        if self._seen < 0:  # that has failed, and was told
+            return Remembered()
+        return Remembered(int(number) if number.isdigit() else 0, list(requests.values()))
 
-    def _guard(self, write: Callable[[], object]) -> None:
-        try:
-            write()
-        except OSError as error:
-            self._fail(f"Cannot write to {self._folder} ({error.strerror}): history and unsent messages {_LOST}")
+    def _cannot_write(self, error: OSError) -> None:
+        self._fail(f"Cannot write to {self._folder} ({error.strerror}): history and unsent messages {_LOST}")
 
     def _fail(self, why: str) -> None:
         self.close()
@@ -162,21 +140,14 @@ def _file(path: Path, flags: int) -> int:
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _everything(fd: int) -> bytes:
-    with os.fdopen(os.dup(fd), "rb") as file:
-        return file.read()
-
-
-def _requests(lines: bytes) -> list[Request]:
-    """The unanswered requests in an outbox; what is torn, or no request that may be sent again, is dropped."""
-    requests = []
-    for line in lines.split(b"\n")[:-1]:
-        try:
-            message = decode(line) if line.strip() else {}
-        except BadLine:
-            continue
-        command = ACTIONS.get(str(message.get("action")))
-        if command and command.takes_key and isinstance(message.get("key"), str) and not check(command, message):
-            fields = {name: value for name, value in message.items() if name not in ("action", "key")}
-            requests.append(Request(command.name, fields, str(message["key"])))
-    return requests
+def _request(line: bytes) -> Request | None:
+    """The unanswered request in a line of an outbox; None: it is torn, or no request that may be sent again."""
+    try:
+        message = decode(line) if line.strip() else {}
+    except BadLine:
+        return None
+    command = ACTIONS.get(str(message.get("action")))
+    if not (command and command.takes_key and isinstance(message.get("key"), str)) or check(command, message):
+        return None
+    fields = {name: value for name, value in message.items() if name not in ("action", "key")}
+    return Request(command.name, fields, str(message["key"]))
