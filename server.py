@@ -195,9 +195,9 @@ def run(options: argparse.Namespace, server: Server, listener: socket.socket, fa
     console = server.console(teletype.print, lambda: teletype.columns)
     console.outlives_terminal = survives
     teletype.attach(console)
-    server.say = console.say
+    server.notices.say = console.say
     if os.isatty(1):
-        server.say = server.watch = console.happened
+        server.notices.say = server.notices.watch = console.happened
     hear_signals(server, teletype, survives)
     server.open(listener)
     server.loop.phases.append(teletype.flush)

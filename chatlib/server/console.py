@@ -17,6 +17,7 @@ from chatlib.protocol.framing import encode
 from chatlib.protocol.text import counted, printable
 from chatlib.reactor.loop import Loop
 from chatlib.server import completion, listings
+from chatlib.server.asking import Asking
 from chatlib.server.audit import Auditor
 from chatlib.server.delivery import Delivery
 from chatlib.server.introductions import Where
@@ -69,7 +70,7 @@ class Console(Operator):
         self._saves = False  # it has asked for a save, or a reload,
         self._audits = False  # or for an audit
         self._listings = Listings(loop, self.say)
-        self._asked: Parameter | None = None  # the parameter whose new value comes in the next line
+        self._asking = Asking(world, self.say, self._change)
         self._warned = False  # that people are online: Ctrl+C once more stops the server
         self.outlives_terminal = False  # the server goes on when the terminal is gone (nohup)
 
@@ -90,7 +91,8 @@ class Console(Operator):
     def prompt(self) -> Prompt:
         if self._stopping():
             return Prompt("")
-        return Prompt(f"{self._asked.name}> ", question=True) if self._asked else Prompt(PROMPT)
+        asked = self._asking.asked
+        return Prompt(f"{asked.name}> ", question=True) if asked else Prompt(PROMPT)
 
     @property
     def ready(self) -> bool:
@@ -98,19 +100,19 @@ class Console(Operator):
         return not self._listings.busy
 
     def complete(self, before: str) -> list[str]:
-        return [] if self._asked else completion.complete(before, self._world, self._loop.wall)
+        return [] if self._asking.asked else completion.complete(before, self._world, self._loop.wall)
 
     def line(self, line: str) -> None:
         """One line that the administrator typed."""
         self._warned = False
-        if self._asked:
-            self._answer(self._asked, line)
+        if self._asking.asked:
+            self._asking.answer(line)
             return
         if not line.strip():
             return
         parameter_shown = find(line.strip())
         if parameter_shown:
-            self._show(parameter_shown)
+            self._asking.show(parameter_shown)
             return
         try:
             command, fields = commands.parse(line, Role.ADMIN)
@@ -133,8 +135,8 @@ class Console(Operator):
         if self._listings.busy:
             self._listings.end()
             self.say("(The list ends here.)")
-        elif self._asked:
-            self._answer(self._asked, "")
+        elif self._asking.asked:
+            self._asking.answer("")
         elif self._stopping():
             self.say("The server is stopping; it saves everything first.")
         elif online and not self._warned:
@@ -147,8 +149,8 @@ class Console(Operator):
 
     def end_typed(self) -> None:
         """Ctrl+D."""
-        if self._asked:
-            self._answer(self._asked, "")
+        if self._asking.asked:
+            self._asking.answer("")
         else:
             self.say('Type "stop" to end the server.')
 
@@ -210,10 +212,6 @@ class Console(Operator):
         self._submitted -= 1
         self._listings.begin(lines)
 
-    def _show(self, parameter: Parameter) -> None:
-        value = parameter.show(self._world.parameters[parameter.name])
-        self.say(f"{parameter.name} is {value} ({parameter.help}; {parameter.allowed}).")
-
     def _online_users(self, _fields: Fields) -> None:
         self._list(listings.online(self._world))
 
@@ -227,32 +225,9 @@ class Console(Operator):
         self._list(listings.table(self._world, self._where, self._columns()))
 
     def _ask_change(self, fields: Fields) -> None:
-        parameter = find(fields["name"])
-        if parameter is None:
-            close = like(fields["name"])
-            hint = f'Did you mean "{close.name}"?' if close else f"There are: {', '.join(PARAMETERS)}."
-            self.say(f'Error! There is no parameter "{fields["name"]}". {hint}')
-        elif "value" in fields:
-            self._change(parameter, fields["value"])
-        else:
-            self._show(parameter)
-            self.say("New value:")
-            self._asked = parameter
+        self._asking.begin(fields["name"], fields.get("value"))
 
-    def _answer(self, parameter: Parameter, text: str) -> None:
-        """What was typed when a value was asked for; nothing leaves it as it is."""
-        self._asked = None
-        if text.strip():
-            self._change(parameter, text)
-        else:
-            self.say(f"{parameter.name} stays {parameter.show(self._world.parameters[parameter.name])}.")
-
-    def _change(self, parameter: Parameter, text: str) -> None:
-        try:
-            value = parameter.parse(text)
-        except ValueError as wrong:
-            self.say(f"Error! {wrong}.")
-            return
+    def _change(self, parameter: Parameter, value: Any) -> None:
         self._log.write(f"{self._name}: {parameter.name} becomes {parameter.show(value)}")
         self._submit("edit", parameters={parameter.name: value})
 
@@ -310,7 +285,7 @@ class Console(Operator):
             found = commands.find(fields["command"], Role.ADMIN)
             parameter = find(fields["command"].strip())
             if found is None and parameter:
-                self._show(parameter)
+                self._asking.show(parameter)
                 return
             if found is None:
                 self.say(f"Error! {commands.TABLE.unknown('There is no command {}.', fields['command'], Role.ADMIN)}")

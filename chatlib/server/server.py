@@ -10,7 +10,6 @@ import gc
 import resource
 import socket
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -19,24 +18,27 @@ from chatlib.core.world import Command
 from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
-from chatlib.server import dialects, edits
+from chatlib.server import dialects
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Reception, Seats
+from chatlib.server.atrest import AtRest
 from chatlib.server.audit import Auditor
 from chatlib.server.catchup import CatchUp
 from chatlib.server.checks import Checks
 from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
+from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Effects
 from chatlib.server.introductions import Introductions
 from chatlib.server.limits import Buckets, Budgets
+from chatlib.server.notices import Notices
 from chatlib.server.people import People
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.presence import Announcer
 from chatlib.server.proving import Proving
-from chatlib.server.recovery import checkpoint_now, recover
+from chatlib.server.recovery import recover
 from chatlib.server.requests import Requests
 from chatlib.server.retention import Retention
 from chatlib.server.saving import Saver
@@ -71,25 +73,26 @@ class Server:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
-        self.say = say
-        self.watch: Callable[[str], None] = lambda text: None  # an administrator at a terminal sees who comes and goes
-        self._afar: Callable[[str], None] = lambda text: None  # and those at consoles from afar
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
         self._sync_due = False  # a second is over
         self._syncer, self._checker, self._synced = syncer, checker, _Synced()
         self._listener: Listener | None = None
         self.log = ServerLog(home.logs)
+        self.notices = Notices(self.log, say)
+        self.tell, self.note, self.fault = self.notices.tell, self.notices.note, self.notices.fault
         self.loop = Loop(self.fault, clock, wall_clock)
         self.started = self.loop.wall
         self._build_storage(home)
         self._build_edge(home.epoch())
-        self._take_in()
+        self._build_saving()
+        self.at_rest.begin()
+        self.parameters_changed()
 
     def _build_storage(self, home: Home) -> None:
         """The world, and what it stands on."""
         self.home = home
-        self.edited = edits.EditedFiles(home.path)
+        self.edited = EditedFiles(home.path)
         self.journal = Journal(home.data, self._syncer)
         self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault)
         self.blobs = Blobs(home.data / "files")
@@ -125,7 +128,7 @@ class Server:
         self.administrators = Administrators(
             world=world, loop=loop, build=self.console, fan_out=self.delivery.fan_out, stop=self.stop, note=self.note
         )
-        self._afar = self.administrators.happened
+        self.notices.afar = self.administrators.happened
         self.sessions = Sessions(
             loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
@@ -148,6 +151,10 @@ class Server:
                 **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS)),
             },
         )  # fmt: skip
+
+    def _build_saving(self) -> None:
+        """What brings the world to rest."""
+        world, loop = self.world, self.loop
         self.auditor = Auditor(loop, world, self.appended, self.log.write)
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
@@ -155,22 +162,11 @@ class Server:
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
             tell=self.tell, note=self.log.write,
         )  # fmt: skip
-
-    def _take_in(self) -> None:
-        """The first commands of a run: sessions that a crash left open end, and edits by hand are taken in."""
-        self.edited.recall(self.world.by_hand)
-        taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"], self.say)
-        at = self.loop.wall
-        self.submit({"action": "start", "at": at, "left": min(self.world.at, at), "written": self.edited.written})
-        if taken:
-            self.submit(taken.command(at))
-        self.pipeline.settle()
-        self.edited.remember(taken)
-        with self.home.writer.alone():
-            notes = self.edited.write(self.world)
-        self.parameters_changed()
-        for text in filter(None, [*taken.unknown, *notes, edits.warning(edits.samples_in_use(self.world))]):
-            self.tell(text)
+        self.at_rest = AtRest(
+            home=self.home, edited=self.edited, world=world, loop=loop, journal=self.journal, messages=self.messages,
+            appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
+            notices=self.notices, submit=self.submit,
+        )  # fmt: skip
 
     def parameters_changed(self) -> None:
         """What a parameter's change means for what is under way."""
@@ -224,16 +220,7 @@ class Server:
         self.auditor.end()
         if not self.failure:
             try:
-                wrong = self._take_in_at_stop()
-                self._expire()
-                self.journal.settle()
-                self.effects.finish()
-                with self.home.writer.alone():
-                    notes = checkpoint_now(self.home, self.world, self.messages, self.appended, self.edited)
-                for note in notes:
-                    if note != wrong:
-                        self.tell(f"Left as it is: {note}")
-                self.journal.clear()
+                self.at_rest.finish()
             except (OSError, ValueError, CommitFailed) as error:
                 self.failure = f"The text files could not be written; the journal keeps everything: {error}"
         if self.failure:
@@ -242,25 +229,6 @@ class Server:
         self._checker.close()
         self._syncer.close()
         return self.failure
-
-    def _take_in_at_stop(self) -> str:
-        """Returns what kept edits from being taken in, or ""."""
-        try:
-            taken = self.edited.read(self.world.parameters["SCRAM_ITERATIONS"], self.tell)
-        except ValueError as wrong:  # the line is left as it is; the next start names it again
-            self.tell(f"Not taken in: {wrong}")
-            return str(wrong)
-        if taken:
-            self.submit(taken.command(self.loop.wall))
-            self.pipeline.settle()
-            self.edited.remember(taken)
-        return ""
-
-    def _expire(self) -> None:
-        """Messages that are too old go with the last save."""
-        while command := self.retention.due(self.loop.wall):
-            self.submit(command)
-            self.pipeline.settle()
 
     # The phases of a tick.
 
@@ -333,25 +301,6 @@ class Server:
     def submit(self, command: Command) -> None:
         """A command of the server's own."""
         self.pipeline.submit(None, "", None, command)
-
-    def tell(self, text: str) -> None:
-        """Something for the administrator: to the console, and to the log."""
-        self.log.write(text)
-        self.say(text)
-        self._afar(text)
-
-    def note(self, text: str) -> None:
-        """Something that happened: to the log, and to whoever watches."""
-        self.log.write(text)
-        self.watch(text)
-        self._afar(text)
-
-    def fault(self, fault: BaseException) -> None:
-        """A mistake of ours: its traceback goes to the log."""
-        self.log.write("".join(traceback.format_exception(fault)).rstrip())
-        text = f"Internal error: {type(fault).__name__}; the log has the details."
-        self.say(text)
-        self._afar(text)
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)

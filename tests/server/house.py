@@ -165,7 +165,7 @@ class House:
             os.close(home._lock_fd)
             raise
         self.console = self.server.console(lambda text: self.said.extend(text.splitlines()), lambda: self.columns)
-        self.server.say = self.console.say
+        self.server.notices.say = self.console.say
         self.server.open(socket.create_server(("127.0.0.1", 0)))
         self.running = True
 

@@ -192,7 +192,7 @@ def test_who_has_been_there_is_not_locked_out_by_strangers(kept: House) -> None:
 
 def test_a_wrong_password_is_shown_at_the_console_with_the_address(kept: House) -> None:
     shown: list[str] = []
-    kept.server.watch = shown.append
+    kept.server.notices.watch = shown.append
     tries(kept, 1, address="10.1.2.3")
     assert shown == ["wrong password admin from 10.1.2.3: 2 tries are left"]
 
@@ -330,7 +330,7 @@ def test_only_so_many_lines_wait(kept: House, monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_is_told_what_the_servers_own_console_shows(kept: House) -> None:
     shown: list[str] = []
-    kept.server.watch = shown.append
+    kept.server.notices.watch = shown.append
     peer = arrive(kept)
     shown.clear()
     columbia = kept.login("Columbia", address="10.0.0.4")

@@ -306,7 +306,7 @@ def shown(house: House, do: Callable[[server_console.Console], object]) -> list[
 
 def test_what_happens_is_shown_with_its_time(house: House) -> None:
     def happen(console: server_console.Console) -> None:
-        house.server.watch = console.happened
+        house.server.notices.watch = console.happened
         house.login("Columbia").hang_up()
         house.settle()
         for _ in range(3):
