@@ -1,5 +1,8 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677), both ends, without I/O: passwords never cross the wire.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both ends, without I/O: passwords never cross the wire.
 
+A proof over TLS is bound to the server's certificate (``tls-server-end-point``, RFC 5929): whoever sits in between
+with another one has a proof that the server does not take. So on TLS nothing else is taken; and a client that says
+it could bind (``y,,``) is told where it was led to believe that there is nothing to bind to.
 Verifiers are PostgreSQL's text, ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``, base64 in the four
 places. Nonces are parameters, so that RFC 7677's vector is a test. Secrets are compared in constant time.
 """
@@ -20,7 +23,9 @@ MECHANISM = "SCRAM-SHA-256"
 MIN_ITERATIONS = 4_096
 MAX_ITERATIONS = 10_000_000
 
-_FIRST = re.compile(r"([ny],,)(n=([^,]+),r=([\x21-\x2b\x2d-\x7e]+))")
+BOUND = "p=tls-server-end-point,,"
+
+_FIRST = re.compile(r"([ny],,|p=tls-server-end-point,,)(n=([^,]+),r=([\x21-\x2b\x2d-\x7e]+))")
 _CHALLENGE = re.compile(r"r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/=]+),i=([0-9]{1,9})")
 _FINAL = re.compile(r"(c=([A-Za-z0-9+/=]+),r=([\x21-\x2b\x2d-\x7e]+)),p=([A-Za-z0-9+/=]+)")
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$([0-9]{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)")
@@ -28,6 +33,10 @@ _VERIFIER = re.compile(r"SCRAM-SHA-256\$([0-9]{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z
 
 class ScramError(ValueError):
     """A SCRAM text that is malformed, or a peer that does not know the secret; the message is for people."""
+
+
+class OtherChannel(ScramError):
+    """A proof that was made for another TLS channel: somebody sits in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,9 @@ class Verifier:
 
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+_BOUND = _b64(BOUND.encode())  # 24 bytes: whatever follows them, its base64 begins so
 
 
 def _unb64(text: str, what: str) -> bytes:
@@ -142,7 +154,7 @@ class ServerExchange:
     challenge: str  # to be sent
     nonce: str
     verifier: Verifier
-    binding: str  # what the final message must say of channel binding: the header of the first, in base64
+    binding: str  # what the final message must say of channel binding, in base64: the header of the first, and the data
     auth_prefix: str
 
     @staticmethod
@@ -154,21 +166,34 @@ class ServerExchange:
         return match[3]
 
     @classmethod
-    def begin(cls, first: str, verifier: Verifier, server_nonce: str) -> ServerExchange:
+    def begin(
+        cls, first: str, verifier: Verifier, server_nonce: str, binding: bytes = b"", *, offers_tls: bool = False
+    ) -> ServerExchange:
         """Answers the client's first message, one that user_of accepts.
 
-        "y,," is a client that could bind the proof to a TLS channel: there is none to bind it to.
+        `binding`: what the proof must be bound to; nothing on a plain connection, where `offers_tls` says whether the
+        client could have had TLS. Raises ScramError for a client that binds otherwise.
         """
         match = _FIRST.fullmatch(first)
         assert match is not None
+        header = match[1]
+        if binding and header != BOUND:
+            raise ScramError(f'Over TLS a proof is bound to the server\'s certificate: "{BOUND}n=<user>,r=<nonce>".')
+        if not binding and header == BOUND:
+            raise OtherChannel("This connection is not TLS where it arrives: somebody in between reads along.")
+        if offers_tls and header == "y,,":
+            raise OtherChannel("This server offers TLS: somebody in between has kept that from your client.")
         nonce = match[4] + server_nonce
         challenge = f"r={nonce},s={_b64(verifier.salt)},i={verifier.iterations}"
-        return cls(match[3], challenge, nonce, verifier, _b64(match[1].encode()), f"{match[2]},{challenge},")
+        prefix = f"{match[2]},{challenge},"
+        return cls(match[3], challenge, nonce, verifier, _b64(header.encode() + binding), prefix)
 
     def verify(self, final: str) -> str | None:
         """The answer ``v=...`` when `final` proves the password, None when it does not. Raises ScramError."""
         match = _FINAL.fullmatch(final)
         if match is None or match[2] != self.binding:
+            if match is not None and self.binding.startswith(_BOUND) and match[2].startswith(_BOUND):
+                raise OtherChannel("The proof is bound to another certificate: somebody in between reads along.")
             raise ScramError(f'The final SCRAM message must be "c={self.binding},r=<nonce>,p=<proof>".')
         if not hmac.compare_digest(match[3], self.nonce):
             raise ScramError("The final SCRAM message has another nonce than the challenge.")
@@ -186,10 +211,14 @@ class ServerExchange:
 class ClientExchange:
     """The client's half. Legal order: ``first`` is sent → ``salt_of`` → ``final`` → ``check``, each once."""
 
-    def __init__(self, user: str, nonce: str) -> None:
+    def __init__(self, user: str, nonce: str, binding: bytes | None = None) -> None:
+        """`binding`: of the server's certificate (``certificate.end_point``), on TLS. None: a plain connection, though
+        the server offers TLS, or a client without TLS; nothing (b""): plain, since the server offers no TLS."""
+        header = "n,," if binding is None else BOUND if binding else "y,,"
         self._bare = f"n={user},r={nonce}"
         self._nonce = nonce
-        self.first = "n,," + self._bare
+        self.first = header + self._bare
+        self._binding = _b64(header.encode() + (binding or b""))
         self._server_key = b""
         self._auth = ""
 
@@ -208,7 +237,7 @@ class ClientExchange:
         """The message that proves the password, from the challenge and the salted password."""
         match = _CHALLENGE.fullmatch(challenge)
         assert match is not None, "salt_of comes first"
-        without_proof = f"c=biws,r={match[1]}"
+        without_proof = f"c={self._binding},r={match[1]}"
         self._auth = f"{self._bare},{challenge},{without_proof}"
         client_key = _hmac(salted, "Client Key")
         signature = _hmac(hashlib.sha256(client_key).digest(), self._auth)

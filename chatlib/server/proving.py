@@ -44,7 +44,7 @@ class Proving:
         scram = request.get("scram")
         if scram is None:
             return self._change(session, echo, request_id, request)
-        if scram.startswith(("n,", "y,")):
+        if scram.startswith(("n,", "y,", "p=")):
             return self._begin(session, action, scram)
         proof = session.proof
         if proof is None or proof.action != action or proof.until:
@@ -96,7 +96,10 @@ class Proving:
         refused = entry.lockout_refusal(self._world, account, session.address, client, self._loop.wall)
         if refused:
             return refused
-        exchange = ServerExchange.begin(scram, parse_verifier(account.verifier), new_nonce())
+        try:
+            exchange = ServerExchange.begin(scram, parse_verifier(account.verifier), new_nonce())
+        except ScramError as wrong:
+            return refusal("BAD_REQUEST", f'Field "scram": {wrong}')
         session.proof = ProofUnderWay(action, user, entry.proof_of(account), exchange)
         return {"status": "CONTINUE", "scram": exchange.challenge}
 

@@ -15,6 +15,7 @@ from chatlib.protocol.scram import (
     MAX_ITERATIONS,
     MIN_ITERATIONS,
     ClientExchange,
+    OtherChannel,
     ScramError,
     ServerExchange,
     Verifier,
@@ -135,6 +136,62 @@ def test_a_client_that_could_bind_to_a_channel_may_say_so_and_must_mean_it() -> 
         here = ServerExchange.begin(said, VERIFIER, S_NONCE)
         with pytest.raises(ScramError, match="final SCRAM message must be"):
             here.verify(proof_without_binding(said, here.challenge, meant))
+
+
+# Over TLS (SCRAM-SHA-256-PLUS): the certificate's hash goes into the proof.
+
+HERE, ELSEWHERE = hashlib.sha256(b"this server's certificate").digest(), hashlib.sha256(b"a relay's").digest()
+
+
+def bound(mine: bytes | None, theirs: bytes, *, offers_tls: bool = True) -> str | None:
+    """The whole proof, between a client that is bound to `mine` and a server that expects `theirs`."""
+    one = ClientExchange("user", C_NONCE, mine)
+    other = ServerExchange.begin(one.first, VERIFIER, S_NONCE, theirs, offers_tls=offers_tls)
+    one.salt_of(other.challenge)
+    answer = other.verify(one.final(other.challenge, salted_password("pencil", SALT, 4096)))
+    if answer is not None:
+        one.check(answer)
+    return answer
+
+
+def test_a_proof_is_bound_to_the_certificate() -> None:
+    one = ClientExchange("user", C_NONCE, HERE)
+    assert one.first == "p=tls-server-end-point,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    assert ServerExchange.user_of(one.first) == "user"
+    one.salt_of(CHALLENGE)
+    final = one.final(CHALLENGE, salted_password("pencil", SALT, 4096))
+    said = base64.b64decode(final[2 : final.index(",")])
+    assert said == b"p=tls-server-end-point,," + HERE
+    assert (bound(HERE, HERE) or "").startswith("v=")
+    assert bound(HERE, HERE) != bound(None, b""), "the header is part of what is proven"
+
+
+def test_a_relay_with_another_certificate_has_a_proof_that_is_good_for_nothing() -> None:
+    with pytest.raises(OtherChannel, match="bound to another certificate: somebody in between"):
+        bound(ELSEWHERE, HERE)
+    final = ClientExchange("user", C_NONCE, ELSEWHERE).final(CHALLENGE, salted_password("pencil", SALT, 4096))
+    here = ServerExchange.begin(FIRST.replace("n,,", "p=tls-server-end-point,,"), VERIFIER, S_NONCE, HERE)
+    exchanged = f"c={here.binding}{final[final.index(',r=') :]}"  # a relay that says what the server expects
+    assert here.verify(exchanged) is None
+
+
+@pytest.mark.parametrize("header", ["n,,", "y,,"])
+def test_over_tls_only_a_bound_proof_is_taken(header: str) -> None:
+    with pytest.raises(ScramError, match='bound to the server\'s certificate: "p=tls-server-end-point,,n=<user>'):
+        ServerExchange.begin(FIRST.replace("n,,", header), VERIFIER, S_NONCE, HERE, offers_tls=True)
+
+
+def test_who_was_kept_from_tls_is_told() -> None:
+    assert ClientExchange("user", C_NONCE, b"").first.startswith("y,,"), "it would have bound, but was offered nothing"
+    with pytest.raises(OtherChannel, match="offers TLS: somebody in between has kept that from your client"):
+        bound(b"", b"")
+    assert bound(b"", b"", offers_tls=False), "nothing was offered"
+    assert bound(None, b""), "it was offered, and the client's user will not have it"
+
+
+def test_a_bound_proof_that_arrives_plain_is_refused() -> None:
+    with pytest.raises(OtherChannel, match="not TLS where it arrives"):
+        bound(HERE, b"")
 
 
 def test_a_fingerprint_tells_verifiers_apart_and_nothing_of_them() -> None:
