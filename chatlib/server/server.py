@@ -31,6 +31,7 @@ from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
 from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Effects
+from chatlib.server.figures import Figures
 from chatlib.server.introductions import Introductions
 from chatlib.server.limits import Buckets, Budgets
 from chatlib.server.notices import Notices
@@ -83,6 +84,7 @@ class Server:
         self.tell, self.note, self.fault = self.notices.tell, self.notices.note, self.notices.fault
         self.loop = Loop(self.fault, clock, wall_clock)
         self.started = self.loop.wall
+        self.figures = Figures(self.loop.now)
         self._build_storage(home)
         self._build_edge(home.epoch())
         self._build_saving()
@@ -264,6 +266,7 @@ class Server:
     def _every_second(self) -> None:
         self.loop.call_later(SECOND, self._every_second)
         self.acknowledged.gather(self.loop.wall)
+        self.figures.look(self.loop.now)
         self._sync_due = True
 
     # The administrator.
@@ -274,11 +277,11 @@ class Server:
         """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            auditor=self.auditor, pipeline=self.pipeline, figures=self.figures, where=self.introductions.where,
+            auditor=self.auditor, pipeline=self.pipeline, figures=self.stats, where=self.introductions.where,
             stop=self.stop, stopping=lambda: self.stopping, name=name,
         )  # fmt: skip
 
-    def figures(self) -> dict[str, object]:
+    def stats(self) -> dict[str, object]:
         """How the server is doing."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
@@ -294,6 +297,7 @@ class Server:
             "CPU": f"{usage.ru_utime + usage.ru_stime:.2f} s",
             "journal": counted(self.journal.size, "byte"),
             "messages": counted(self.world.store_end - self.world.floor_offset, "byte"),
+            **self.figures.counters,
         }
 
     # What the parts ask of each other.
