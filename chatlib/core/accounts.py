@@ -60,6 +60,11 @@ class Account:
     files: WaitingFiles | None = None  # waiting for this user
     replies: OrderedDict[str, str] | None = None  # key → fingerprint of the request + reply, oldest first
 
+    @property
+    def party(self) -> str:
+        """This account, and nobody who has its name later."""
+        return f"{self.user} {self.joined}"
+
     def knows(self, address: str, client: str | None = None) -> bool:
         """Whether the password was proven from `address` before; if `client` is given, by that client."""
         return any(address == known and client in (None, there) for known, there in self.known)

@@ -56,11 +56,11 @@ def upload(world: World, user: str, request: Request, coming: Pools) -> UploadGr
     refused = _refuses(world, thread, name, size, coming(thread.stream))
     if refused:
         return refused
-    joined = world.accounts[user].joined
-    command = {"action": "attached", "user": user, "joined": joined, "title": thread.title, "created": thread.created,
-               "name": name, "size": size, "sha256": sha256}  # fmt: skip
+    sender = world.accounts[user]
+    command = {"action": "attached", "user": user, "joined": sender.joined, "title": thread.title,
+               "created": thread.created, "name": name, "size": size, "sha256": sha256}  # fmt: skip
     # A name or a title may go to another user or thread, so whichever is meant is part of the identity.
-    identity = (f"{user} {joined}", thread.stream, name, str(size), sha256)
+    identity = (sender.party, thread.stream, name, str(size), sha256)
     return UploadGrant(identity, thread.stream, name, size, sha256, command, tells="")
 
 

@@ -2,8 +2,8 @@
 
 A handler says ``world.effects.append((KIND, a, b))``. An effect always has three parts, so that one table of functions
 can carry out all of them. The server carries them out in order, right after their command, even if the handler raised.
-A replay carries out only what stores something. ERASE and UNLINK cannot be undone: they wait until their command is
-durable.
+A replay carries out only what stores something. ERASE, UNLINK and FORGET cannot be undone: they wait until their
+command is durable.
 
 The kinds, and their `a` and `b`:
 """
@@ -28,7 +28,9 @@ FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`,
 BETWEEN = "between"  # user, other: one has blocked or allowed the other; what goes on between them must follow
 ANNOUNCE = "announce"  # user, News: came or went: the others may be told
 END = "end"  # user, (login, status, text): the session that began with `login` is over; its connection is told why
+FORGET = "forget"  # name ("": none), party: an account, or a thread, is gone: parts of its files, its name in the logs
 ERASE = "erase"  # offsets (read as they are erased), None: the lines there in the message store are blanked, in place
+ERASE_LAST = "erase_last"  # offsets, None: the same, when all that was erased before is durable
 ADOPT = "adopt"  # blob, None: these bytes of an upload are the world's now
 PARAMETERS = "parameters"  # None, None: some, or the administrator's password, have changed; what goes on must follow
 UNLINK = "unlink"  # blob, None: nobody needs these bytes any more

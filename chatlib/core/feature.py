@@ -59,7 +59,8 @@ class Coming(NamedTuple):
 class UploadGrant:
     """Bytes that a user may bring."""
 
-    identity: tuple[str, ...]  # the owner, then whatever tells this upload from others: its part is found by it
+    # The owner, for whom it is, then whatever tells this upload from others: its part is found by it.
+    identity: tuple[str, ...]
     pool: str  # names the room that they need; uploads into one pool are counted together
     name: str  # what people call them
     size: int
@@ -123,6 +124,7 @@ class Feature:
     # At rest, read in this order, behind the accounts. The name of a folder ends in "/".
     files: Mapping[str, FlatFile | FlatFolder] = field(default_factory=dict)
     blobs: Callable[[World], Iterable[str]] = _owns_nothing  # the bytes on disk that it owns; others are removed
+    parties: Callable[[World], Iterable[str]] = _owns_nothing  # of whom and for whom bytes may be on their way
     forget: Callable[[World, Account], None] = _remembers_nothing  # an account is removed; it is offline
     state: Callable[[], Any] | None = None  # makes what world.state has of it
     kept_as: Mapping[str, str] = field(default_factory=dict)  # of a renamed command: its name in fingerprints on disk

@@ -5,7 +5,8 @@ Legal order: a feature is added before a world is built that is to have it, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,6 +83,11 @@ def grant(world: World, row: str, user: str, request: Request, coming: Pools) ->
     """What the feature of this row says to a request for a ticket."""
     rule: UploadRule | DownloadRule = UPLOADS[row] if row in UPLOADS else DOWNLOADS[row]
     return rule(world, user, request, coming)
+
+
+def parties(world: World) -> Iterator[str]:
+    """Of whom and for whom bytes may be on their way."""
+    return chain.from_iterable(feature.parties(world) for feature in FEATURES)
 
 
 def _names(name: str) -> tuple[str, ...]:

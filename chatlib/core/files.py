@@ -209,11 +209,11 @@ def upload(world: World, user: str, request: Request, coming: Pools) -> UploadGr
     receiver, refused = file_refusal(world, user, to, name, size, coming(pool))
     if refused or receiver is None:
         return refused
-    joined, to_joined = world.accounts[user].joined, receiver.joined
-    command = {"action": "file_stored", "user": user, "joined": joined, "to": to, "name": name, "size": size,
-               "sha256": sha256, "to_joined": to_joined}  # fmt: skip
+    sender = world.accounts[user]
+    command = {"action": "file_stored", "user": user, "joined": sender.joined, "to": to, "name": name, "size": size,
+               "sha256": sha256, "to_joined": receiver.joined}  # fmt: skip
     # A name may go to somebody else, so whoever is meant is part of the identity.
-    identity = (f"{user} {joined}", f"{receiver.user} {to_joined}", name, str(size), sha256)
+    identity = (sender.party, receiver.party, name, str(size), sha256)
     return UploadGrant(identity, pool, name, size, sha256, command, tells=receiver.user)
 
 
@@ -281,5 +281,6 @@ FEATURE = Feature(
     },
     blobs=blobs,
     forget=forget,
+    parties=lambda world: (account.party for account in world.accounts.values()),
     kept_as={"filedecline": "decline"},
 )

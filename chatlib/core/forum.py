@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chatlib.core import attachments, threads
-from chatlib.core.effects import UNLINK
+from chatlib.core.effects import FORGET, UNLINK
 from chatlib.core.feature import Command, Feature, FlatFolder, Request
 from chatlib.core.following import PAGE, bury, follow, following, head, join, no_such_thread, publish, unfollow
 from chatlib.core.replies import Reply, encoded, page, page_of_names, refusal
@@ -138,6 +138,7 @@ def _remove(world: World, lsn: int, thread: Thread, account: Account | None) -> 
     publish(world, thread, None, f"{event}}}")
     del forum_of(world)[fold(thread.title)]
     world.effects += [(UNLINK, file.blob, None) for file in thread.attachments.values()]
+    world.effects.append((FORGET, "", thread.stream))
     bury(world, thread)
 
 
@@ -206,5 +207,6 @@ FEATURE = Feature(
         ),
     },
     blobs=attachments.blobs,
+    parties=lambda world: (thread.stream for thread in forum_of(world).values()),
     state=Forum,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chatlib.core import refused
-from chatlib.core.effects import BROADCAST, ERASE, POST, SENT
+from chatlib.core.effects import BROADCAST, ERASE, ERASE_LAST, POST, SENT
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.mailboxes import MAILBOXES, expire
 from chatlib.core.replies import Reply, encoded, no_such_user, page_of_names, refusal
@@ -223,6 +223,9 @@ def forget(world: World, account: Account) -> None:
     if account.mail is not NO_MAIL:
         mail = account.mail.after(world.floor - 1, world.archive)
         world.effects.append((ERASE, (offset for _, offset in mail), None))
+    indexes = [*account.mail.places, *account.sent.places]  # they say where mail stands: it must be gone before them
+    if indexes:
+        world.effects.append((ERASE_LAST, indexes, None))
 
 
 FEATURE = Feature(

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from chatlib.core.accounts import Account, Presence
 from chatlib.core.byhand import ByHand
-from chatlib.core.effects import STORE, Effect
+from chatlib.core.effects import FORGET, STORE, Effect
 from chatlib.core.feature import Command, Handler
 from chatlib.core.features import FEATURES, HANDLERS, RECIPES
 from chatlib.core.lockouts import Lockouts
@@ -134,6 +134,7 @@ class World:
         for feature in FEATURES:
             feature.forget(self, account)
         del self.accounts[account.user]
+        self.effects.append((FORGET, account.name, account.party))
 
     def blocked(self, account: Account, user: str) -> None:
         """`account` blocks the name `user` from now on."""

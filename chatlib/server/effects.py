@@ -26,6 +26,9 @@ BUDGET = 200  # irreversible effects carried out in one tick: about 2 ms
 Act = Callable[[], object]
 
 
+def _mind_nobody(_name: str) -> None: ...
+
+
 class Speaker(Protocol):
     """Who says things to connections. Legal at any time."""
 
@@ -55,9 +58,11 @@ class Effects:
     def __init__(self, journal: Log, messages: MessageStore, appended: AppendFiles, blobs: Blobs, speaker: Speaker,
                  announce: Callable[[str, Any], None], between: Callable[[str, str], None],
                  parameters_changed: Callable[[], None], lsn: Callable[[], int],
-                 on_fault: Callable[[BaseException], None]) -> None:  # fmt: skip
-        """`lsn`: that of the command whose effects are carried out."""
+                 on_fault: Callable[[BaseException], None],
+                 gone: Callable[[str], None] = _mind_nobody) -> None:  # fmt: skip
+        """`lsn`: that of the command whose effects are carried out. `gone`: hears the name of an account that is."""
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
+        self._gone = gone
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
         self._current_lsn = lsn
         self._origin: object = None  # who gave the command whose effects are carried out
@@ -84,6 +89,7 @@ class Effects:
             kinds.TELL: deliver, kinds.FAN_OUT: fan_out, kinds.BETWEEN: between,
             kinds.SENT: lambda user, line: speaker.sent(user, line, self._origin),
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
+            kinds.ERASE_LAST: lambda offsets, _: messages.erase_last(offsets), kinds.FORGET: self._forget,
             kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),
         }  # fmt: skip
 
@@ -106,6 +112,12 @@ class Effects:
 
     def _unlink(self, blob: str, _: None) -> None:
         self._put([partial(self._blobs.unlink, blob)])
+
+    def _forget(self, name: str, party: str) -> None:
+        if name:
+            self._gone(name)
+        blobs = self._blobs
+        self._put(partial(blobs.give_up, key) for key in blobs.parts_of(party))
 
     # What cannot be undone.
 
@@ -142,7 +154,7 @@ class Replayed:
     Bytes are left alone: a later command may be about the same name, and what nobody needs is found afterwards.
     """
 
-    def __init__(self, messages: MessageStore, appended: AppendFiles) -> None:
+    def __init__(self, messages: MessageStore, appended: AppendFiles, gone: Callable[[str], None]) -> None:
         self._erased: list[Iterable[int]] = []
         self._functions: dict[str, Callable[[Any, Any], None]] = {
             kinds.STORE: lambda line, _: messages.append(line),
@@ -151,6 +163,8 @@ class Replayed:
             kinds.BROADCAST: lambda line, excluded: messages.append(line),
             kinds.PUBLISH: lambda line, audience: messages.append(line),
             kinds.ERASE: lambda offsets, _: self._erased.append(offsets),
+            kinds.ERASE_LAST: lambda offsets, _: messages.erase_last(offsets),
+            kinds.FORGET: lambda name, _: gone(name) if name else None,
         }
 
     def carry_out(self, effects: Iterable[Effect]) -> None:

@@ -36,9 +36,10 @@ _FLUSH_EVERY = 1_000  # replayed commands
 
 
 def recover(
-    home: Home, journal: Log, say: Callable[[str], None], on_fault: Callable[[BaseException], None]
-) -> tuple[World, MessageStore, AppendFiles]:
-    """The world as it was when the last command was committed.
+    home: Home, journal: Log, say: Callable[[str], None], on_fault: Callable[[BaseException], None],
+    gone: Callable[[str], None] = lambda name: None,
+) -> tuple[World, MessageStore, AppendFiles]:  # fmt: skip
+    """The world as it was when the last command was committed. `gone`: hears who was removed since the last save.
 
     Raises FileError for what cannot be trusted; then nothing was changed.
     """
@@ -54,7 +55,7 @@ def recover(
     appended = AppendFiles({name: AppendFile(home.data / name, file.first_line.encode(), file.end(world))
                             for name, file in snapshot.appends().items()})  # fmt: skip
     world.archive = Stored(store, appended, time.time, say)
-    replay = Replayed(store, appended)
+    replay = Replayed(store, appended, gone)
     replay.carry_out(_seal(world))
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find

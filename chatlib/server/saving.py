@@ -24,6 +24,7 @@ from chatlib.reactor.jobs import Job
 from chatlib.reactor.loop import Loop
 from chatlib.server.edits import Changes, EditedFiles, reloaded
 from chatlib.server.effects import Effects
+from chatlib.server.erasure import Erasure
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
 from chatlib.server.retention import Retention
@@ -64,13 +65,14 @@ class Saver:
 
     def __init__(
         self, *, home: Home, edited: EditedFiles, loop: Loop, world: World, journal: Log, messages: MessageStore,
-        appended: AppendFiles, effects: Effects, pipeline: Pipeline, retention: Retention, tell: Tell, note: Tell,
+        appended: AppendFiles, effects: Effects, pipeline: Pipeline, retention: Retention, erasure: Erasure,
+        tell: Tell, note: Tell,
     ) -> None:  # fmt: skip
         """`tell`: the administrator is told; `note`: the server log."""
         self._home, self._edited, self._loop, self._world = home, edited, loop, world
         self._journal, self._messages, self._appended = journal, messages, appended
         self._effects, self._pipeline = effects, pipeline
-        self._retention, self._tell, self._note = retention, tell, note
+        self._retention, self._erasure, self._tell, self._note = retention, erasure, tell, note
         self._job: Job | None = None
         self._wishes: deque[Wish] = deque()
         self._taking = False  # edits, or what lets old messages go, are on their way into the world
@@ -203,9 +205,10 @@ class Saver:
 
     def _start_writing(self, wish: Wish) -> None:
         everything = wish.what is What.SAVE
-        floor = self._world.floor_offset
+        floor, erasing = self._world.floor_offset, self._messages.erasing_last
         if everything:
             self._journal.cut()
+            self._erasure.begin(self._loop.wall)
 
         def work() -> bytes:
             textfile.slow = _SLOW
@@ -218,6 +221,7 @@ class Saver:
                     )
                     with contextlib.suppress(OSError):  # what stays now goes with the next save
                         self._journal.truncate()  # here, since a disk takes long over a large file
+                        self._erasure.carry_out()
                 else:
                     notes = edited.write(self._world)
             return json.dumps(notes).encode()
@@ -239,7 +243,9 @@ class Saver:
             if everything:
                 self._limit_from = 0
                 self._messages.forget(floor)
+                self._messages.erased_last(erasing)
                 self._journal.truncate()
+                self._erasure.end()
                 wish.tell("Saved.")
 
         self._fork(work, done, wish)

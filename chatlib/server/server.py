@@ -31,6 +31,7 @@ from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
 from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Effects
+from chatlib.server.erasure import Erasure
 from chatlib.server.figures import Figures
 from chatlib.server.introductions import Introductions
 from chatlib.server.limits import Buckets, Budgets
@@ -96,11 +97,13 @@ class Server:
         self.home = home
         self.edited = EditedFiles(home.path)
         self.journal = Journal(home.data, self._syncer)
-        self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault)
+        gone: list[str] = []
+        self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault, gone.append)
         self.blobs = Blobs(home.data / "files")
         wanted = {blob for feature in features.FEATURES for blob in feature.blobs(self.world)}
         undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
-        self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo)
+        self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo, partial(features.parties, self.world))
+        self.erasure = Erasure(self.log, home.logs, self.blobs, gone)
         self.world.archive = self.archive = Stored(self.messages, self.appended, lambda: self.loop.wall, self.tell)
         self.journal.open()
         self.delivery = Delivery(lambda user: self.world.accounts[user].follows or (), lambda: self.world.lsn)
@@ -109,6 +112,7 @@ class Server:
         self.effects = Effects(
             self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
             self.introductions.look_again, self.parameters_changed, lambda: self.world.lsn, self.fault,
+            self.erasure.gone,
         )  # fmt: skip
         self.pipeline = Pipeline(
             self.world, self.journal, self.messages, self.appended, self.effects, self.fault
@@ -162,7 +166,7 @@ class Server:
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
-            tell=self.tell, note=self.log.write,
+            erasure=self.erasure, tell=self.tell, note=self.log.write,
         )  # fmt: skip
         self.at_rest = AtRest(
             home=self.home, edited=self.edited, world=world, loop=loop, journal=self.journal, messages=self.messages,
@@ -228,6 +232,8 @@ class Server:
         if self.failure:
             self.log.write(self.failure)
         self.log.close(self.loop.wall)
+        if not self.failure:
+            self.erasure.finish()
         self._checker.close()
         self._syncer.close()
         return self.failure

@@ -70,6 +70,8 @@ class Stored:
         if chunk is None:
             try:
                 chunk = Chunk.read(self._messages.read(offset)[1][:-1])
+            except Erased:  # behind the messages that stood there
+                return LOST
             except (OSError, ValueError) as error:  # a FileError is one
                 self._tell(f"Where {streams.CHUNK} messages stand cannot be read: {error}")
                 return LOST

@@ -6,8 +6,8 @@ that no request looks at the disk for them. A part is *held* while an upload may
 ones go after PART_LIFE, and the longest idle of an owner as soon as that owner has too many. Time is the loop's, not
 the calendar's. What is not needed is only put aside at once; `tidy` removes it, a little in each tick.
 
-Must not know whose file it is: the first half of a key stands for the owner. Legal order: built → ``take_stock`` →
-everything else.
+Must not know whose file it is: the first third of a key stands for the owner, the second for whom it is. When either of
+them is gone, the part goes, too (`parts_of`, `give_up`). Legal order: built → ``take_stock`` → everything else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from time import perf_counter
 
@@ -27,7 +27,7 @@ PART_LIFE = 86_400.0  # seconds that a part waits for its upload to go on
 GRACE = 3_600.0  # of these at least after each start, whatever the calendar says: it may have been set
 IDLE_PARTS = 100  # of one owner
 RESERVE = 64 << 20  # bytes of disk that files leave for everything else
-_OWNER = 16  # characters of a key
+_THIRD = 16  # characters of a key: of its owner, of whom it is for, and of all that tells it from others
 _BURST = 32  # parts of one owner put aside at once; the next time, more
 _TIDY = 0.001  # seconds of removing in one tick, about
 _SLICE = 4 << 20  # bytes that a file loses at a time: a disk takes long to remove a large one
@@ -36,7 +36,16 @@ _ADOPTED = re.compile("[0-9a-f]{48}[.][0-9a-f]{8}")
 
 def part_key(owner: str, *identity: str) -> str:
     """The name of the part for an upload of `owner`'s with that identity (receiver, name, size, digest)."""
-    return _digest(owner)[:_OWNER] + _digest(owner, *identity)[:32]
+    return _third(owner) + _third(*identity[:1]) + _third(owner, *identity)
+
+
+def _third(*words: str) -> str:
+    return _digest(*words)[:_THIRD]
+
+
+def _thirds(key: str) -> tuple[str, str]:
+    """The owner's, and that of whom it is for."""
+    return key[:_THIRD], key[_THIRD : 2 * _THIRD]
 
 
 def _digest(*words: str) -> str:
@@ -61,15 +70,21 @@ class Blobs:
         self._sizes: dict[str, int] = {}  # of all parts, by key
         self._idle: dict[str, float] = {}  # since when, the longest idle first
         self._owners: dict[str, _Idle] = {}  # who has idle parts
+        self._of: dict[str, dict[str, None]] = {}  # parts by their owner, and by whom they are for
+        self._given_up: set[str] = set()  # held parts whose owner, or whom they were for, is gone
         self.part_gone: Callable[[str], None] = lambda key: None  # told whoever remembers something of that part
         self._readers: dict[str, int] = {}  # of blobs that are being read
         self._ended: set[str] = set()  # those of them that nobody needs afterwards
         self.aside: deque[str] = deque()  # names of what `tidy` removes
         folder.mkdir(mode=0o700, exist_ok=True)
 
-    def take_stock(self, wanted: Collection[str], now: float, wall: float, undo: bool = False) -> None:
+    def take_stock(
+        self, wanted: Collection[str], now: float, wall: float, undo: bool = False,
+        parties: Callable[[], Iterable[str]] | None = None,
+    ) -> None:  # fmt: skip
         """At start: adopts what a crash left, and puts aside what no waiting file needs. `wanted`: their blobs.
 
+        `parties`: of whom and for whom there may be parts; None: all stay.
         `undo`: what no waiting file needs was perhaps adopted by a command that a crash took: it is a part again.
         """
         if undo:
@@ -85,8 +100,12 @@ class Blobs:
                     found.append((known.st_mtime, entry.name.removesuffix(".part"), known.st_size))
                 elif entry.is_file(follow_symlinks=False):
                     self.aside.append(entry.name)
+        there = {_third(party) for party in parties()} if found and parties else None
         for touched, key, size in sorted(found):
-            self._sizes[key] = size
+            if there is not None and not there.issuperset(_thirds(key)):
+                self.aside.append(f"{key}.part")
+                continue
+            self._comes(key, size)
             age = min(max(0.0, wall - touched), PART_LIFE - GRACE)
             self._now_idle(key, now - age)
         for blob in missing:
@@ -117,7 +136,10 @@ class Blobs:
         if key not in self._sizes or key in self._idle:
             return
         self._now_idle(key, now)
-        idle = self._owners[key[:_OWNER]]
+        if key in self._given_up:
+            self.drop_part(key)
+            return
+        idle = self._owners[key[:_THIRD]]
         for _ in range(_BURST):
             if len(idle.keys) <= IDLE_PARTS and idle.size <= quota:
                 return
@@ -127,7 +149,9 @@ class Blobs:
         """A descriptor to append to a held part, and to read it. Raises OSError: also when it is not what it was."""
         fd = os.open(self.part(key), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         size = os.fstat(fd).st_size
-        if size != self._sizes.setdefault(key, 0):
+        if key not in self._sizes:
+            self._comes(key, 0)
+        if size != self._sizes[key]:
             os.close(fd)
             self.drop_part(key)
             raise OSError(0, f"the part has {size} bytes")
@@ -142,25 +166,49 @@ class Blobs:
         if key in self._sizes:
             self.part_gone(key)
             self._not_idle(key)
-            del self._sizes[key]
+            self._goes(key)
             aside = f"{key}.{secrets.token_hex(4)}.gone"  # its name is free for another try
             with contextlib.suppress(OSError):
                 self.part(key).rename(self.folder / aside)
                 self.aside.append(aside)
 
+    def parts_of(self, party: str) -> list[str]:
+        """The keys of all parts of `party`'s, or for it."""
+        return list(self._of.get(_third(party), ()))
+
+    def give_up(self, key: str) -> None:
+        """Its owner, or whom it was for, is gone; a held part goes when it is let go."""
+        if key in self._idle:
+            self.drop_part(key)
+        elif key in self._sizes:
+            self._given_up.add(key)
+
+    def _comes(self, key: str, size: int) -> None:
+        self._sizes[key] = size
+        for third in _thirds(key):
+            self._of.setdefault(third, {})[key] = None
+
+    def _goes(self, key: str) -> None:
+        del self._sizes[key]
+        self._given_up.discard(key)
+        for third in {*_thirds(key)}:
+            del self._of[third][key]
+            if not self._of[third]:
+                del self._of[third]
+
     def _now_idle(self, key: str, since: float) -> None:
         self._idle[key] = since
-        idle = self._owners.setdefault(key[:_OWNER], _Idle())
+        idle = self._owners.setdefault(key[:_THIRD], _Idle())
         idle.keys[key] = None
         idle.size += self._sizes[key]
 
     def _not_idle(self, key: str) -> None:
         if self._idle.pop(key, None) is not None:
-            idle = self._owners[key[:_OWNER]]
+            idle = self._owners[key[:_THIRD]]
             del idle.keys[key]
             idle.size -= self._sizes[key]
             if not idle.keys:
-                del self._owners[key[:_OWNER]]
+                del self._owners[key[:_THIRD]]
 
     # From part to waiting file.
 
@@ -177,7 +225,8 @@ class Blobs:
         the next start; whoever is told of the file need not care."""
         key = blob.partition(".")[0]
         self._not_idle(key)
-        if self._sizes.pop(key, None) is not None:
+        if key in self._sizes:
+            self._goes(key)
             self.part_gone(key)
         with contextlib.suppress(OSError):
             self.part(key).rename(self.folder / blob)
@@ -224,6 +273,12 @@ class Blobs:
                 return False
             if perf_counter() >= until:
                 return True
+
+    def clear_away(self) -> None:
+        """Removes at once what is put aside: in a child, or at the end."""
+        for name in self.aside:
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
 
     def _expire(self, now: float) -> bool:
         """Puts the longest idle part aside if it is too old; whether it was."""

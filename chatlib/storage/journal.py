@@ -234,11 +234,12 @@ class Journal:
         self._new_segment = False
 
     def truncate(self) -> None:
-        """Removes all segments but the current one: a checkpoint holds them."""
+        """Removes all segments but the current one: a checkpoint holds them. Torn tails go, too: nobody asked for them,
+        and they may hold what a user has erased since."""
         older = [path for path in replay.segments(self._folder) if path != self.path]
         if older and self._new_segment:
             self._settle_segment()
-        for path in older:
+        for path in [*older, *self._folder.glob("torn.*.txt")]:
             path.unlink()
 
     def clear(self) -> None:

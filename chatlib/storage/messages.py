@@ -53,6 +53,7 @@ class MessageStore:
         self._dirty: set[int] = set()  # bases of the segments written since the store was opened
         self._begun = False  # a segment is new since then
         self._pending: list[bytes] = []
+        self._last: list[int] = []  # lines to be erased with the next sync
         self._unwritten = b""  # with checksums; usually all of it is written at once
         current = self._segments[-1]
         is_new = not current.path.exists()
@@ -118,8 +119,29 @@ class MessageStore:
             os.pwrite(fd, b" " * (_length(line) - 1), offset + shift)
             self._dirty.add(self._segment_of(offset).base)
 
+    def erase_last(self, offsets: Iterable[int]) -> None:
+        """As erase, by each `sync` until they are `erased_last`: when all that was erased before is durable."""
+        self._last += offsets
+
+    @property
+    def erasing_last(self) -> int:
+        """How many lines the next sync erases."""
+        return len(self._last)
+
+    def erased_last(self, count: int) -> None:
+        """The first so many are erased, and that is durable."""
+        del self._last[:count]
+
     def sync(self) -> None:
-        """Makes all of it durable."""
+        """Makes all of it durable. Raises OSError."""
+        self._sync()
+        if self._last:
+            for offset in self._last:
+                with contextlib.suppress(FileError):  # it is damaged, and the administrator has heard of it
+                    self.erase([offset])
+            self._sync()
+
+    def _sync(self) -> None:
         self.flush()
         for one in self._segments:
             if one.base in self._dirty:

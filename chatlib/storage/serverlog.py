@@ -12,10 +12,13 @@ import os
 import re
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 LOG_LIMIT = 16 << 20  # bytes
 KEPT = 10  # closed logs
+GONE = "(removed)"  # in the place of a removed user's name
+_STAMP = len("2026-01-31 23:59:59 ")  # and behind it, what happened
 _NAME = re.compile(r"log_(\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d)(?:_(\d+))?\.log")
 
 
@@ -30,6 +33,7 @@ class ServerLog:
         self._path = folder / "current.log"
         if self._path.exists():  # the last server did not stop cleanly
             self._name_by(self._path.stat().st_mtime)
+        self._number = 0  # of logs begun
         self._open()
         self._lines: list[str] = []
         # How often which user gave which command in this second; never what was in it. Whoever hears one adds it.
@@ -39,6 +43,7 @@ class ServerLog:
     def _open(self) -> None:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = 0
+        self._number += 1
 
     def write(self, text: str) -> None:
         """Adds a line (or several, of a traceback)."""
@@ -58,6 +63,29 @@ class ServerLog:
             self._lines.clear()
         if text:
             self._put(text, now)
+
+    def written(self, now: float) -> tuple[int, int]:
+        """Writes all that was added or counted so far. Returns which log it is, and its bytes."""
+        if self.counts:
+            self._put(self._counted(), now)
+        self.flush(now)
+        return self._number, self._size
+
+    def exchange(self, beside: Path, number: int, size: int) -> bool:
+        """`beside` is the log from now on: it says in another way what was `written`. False: that log is closed by now.
+
+        Raises OSError.
+        """
+        if number != self._number:
+            return False
+        fd = os.open(beside, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        with open(self._path, "rb") as file:
+            file.seek(size)
+            os.write(fd, file.read())
+        beside.rename(self._path)
+        os.close(self._fd)
+        self._fd, self._size = fd, os.fstat(fd).st_size
+        return True
 
     def _counted(self) -> str:
         """A line for each user of the second that is over: ``ann message x3, whoelse``."""
@@ -109,6 +137,13 @@ def closed_logs(folder: Path) -> list[Path]:
     """The logs that were closed, oldest first. A file that has another name is a person's own."""
     named = [(match[1], int(match[2] or 1), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
     return [path for _, _, path in sorted(named)]
+
+
+def without(log: str, names: Iterable[str]) -> str:
+    """A log in which GONE stands wherever one of these users' names stood. What the administrator did stays."""
+    gone = re.compile(rf"(?<= )(?:{'|'.join(map(re.escape, names))})(?=[ :,]|$)", re.IGNORECASE)
+    lines = log.split("\n")
+    return "\n".join(line if line.startswith("console", _STAMP) else gone.sub(GONE, line) for line in lines)
 
 
 def _stamp(when: float) -> str:

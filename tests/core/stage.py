@@ -126,6 +126,12 @@ class Recorder:
         assert line.count(b"\n") == 1
         self.messages += at_rest(line)
 
+    def _forget(self, name: str, party: str) -> None:
+        assert self.world is not None and party.partition(" ")[0] not in self.world.accounts and (name or "#" in party)
+
+    def _erase_last(self, offsets: list[int], _: None) -> None:
+        assert offsets
+
     def _append(self, name: str, line: bytes) -> None:
         assert line.endswith(b"\n") and line.count(b"\n") == 1 and line.startswith(b" ")
         self.appended_to[name] += at_rest(line)
