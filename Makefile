@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check bench attack readme dist help
+.PHONY: run test check crash bench attack readme dist help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -27,6 +27,10 @@ check: $(TOOLS) ## lint, types, the architecture, and whether README is up to da
 	$(BIN)/mypy
 	$(BIN)/python tests/readme.py --check
 	$(BIN)/pytest tests/test_architecture.py
+
+crash: ## kill -9 the server and its children under load, and damage a home everywhere; SEED=random, CYCLES=1000 (Linux)
+	$(PYTHON) -m tests.proofs.damage
+	$(PYTHON) -m tests.proofs.crash --cycles $(or $(CYCLES),50)
 
 bench: ## measure speed and size against the aims (a few minutes; needs gcc)
 	$(PYTHON) tests/bench/bench.py

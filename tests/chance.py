@@ -3,16 +3,14 @@
 ``CHAT_SEED=7`` (``make test SEED=7``) begins elsewhere, ``CHAT_SEED=random`` somewhere new each time; a test that fails
 prints the seed. ``CHAT_EXAMPLES=10000`` (``make test EXAMPLES=10000``) tries so many examples in each property test.
 
-Must be imported before the first property test is: it loads the profile that they inherit.
+`load_profile` must be called before the first property test is imported, since they inherit it. The rest needs nothing
+but the standard library, so that the proofs run on a machine without hypothesis.
 """
 
 from __future__ import annotations
 
 import os
 import random
-
-import hypothesis.core
-from hypothesis import HealthCheck, settings
 
 FIXED = 1
 MANY = 60  # examples of a property test that does not say how many
@@ -53,6 +51,9 @@ def examples(usual: int = MANY) -> int:
 
 def load_profile() -> None:
     """How property tests run: no time limit, which a busy machine would miss; the same examples each time."""
+    import hypothesis.core
+    from hypothesis import HealthCheck, settings
+
     settings.register_profile(
         "chatlib",
         deadline=None,

@@ -14,9 +14,9 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from chatlib.protocol.scram import ClientExchange, make_verifier, salted_password
 from tests.patience import LIMIT
@@ -263,26 +263,3 @@ class TcpPeer:
     def close(self) -> None:
         self._file.close()
         self.socket.close()
-
-
-class Taking(Protocol):
-    """A user who has asked for much at once, and takes the answers."""
-
-    peer: TcpPeer | None
-
-    @property
-    def open(self) -> int:
-        """How many answers are still to come."""
-
-    def take(self, count: int = 1) -> None: ...
-
-
-def take_some(users: Sequence[Taking], count: int) -> None:
-    """So many answers, in the order in which they come."""
-    taken = 0
-    while taken < count:
-        ready, _, _ = select.select([user.peer.socket for user in users if user.peer], [], [], LIMIT)
-        for user in users:
-            if user.peer and user.peer.socket in ready and user.open and taken < count:
-                user.take()
-                taken += 1

@@ -1,11 +1,10 @@
-"""``kill -9``, a full disk, a torn tail, a flipped bit: what was acknowledged is there exactly once, or the server says
-where its files are wrong."""
+"""A full disk, a torn tail, a flipped bit, a child that dies: what was acknowledged is there exactly once, or the
+server says where its files are wrong. ``kill -9`` under load is what `tests/proofs/crash.py` is for."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import random
 import resource
 import select
 import signal
@@ -15,126 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.chance import new_chance
-from tests.program.peer import Program, TcpPeer, make_home, take_some
+from tests.program.peer import Program
 
 Start = Callable[..., Program]
-USERS = ("ann", "bob", "cid", "dan")
-
-
-class Sender:
-    """One user who sends numbered messages with keys to all others, and knows which were acknowledged."""
-
-    def __init__(self, user: str) -> None:
-        self.user = user
-        self.sent: list[tuple[str, str]] = []  # (receiver, text); a text is its own key
-        self.acknowledged: set[str] = set()
-        self.peer: TcpPeer | None = None
-
-    def send(self, count: int, chance: random.Random) -> None:
-        for _ in range(count):
-            receiver = chance.choice([user for user in USERS if user != self.user])
-            self.sent.append((receiver, f"{self.user}-{receiver}-{len(self.sent)}"))
-        self._send(self.sent[-count:])
-
-    def send_again(self) -> None:
-        """What was not acknowledged, with the same keys, in order."""
-        self._send([(receiver, text) for receiver, text in self.sent if text not in self.acknowledged])
-
-    def _send(self, messages: list[tuple[str, str]]) -> None:
-        assert self.peer
-        lines = ({"action": "message", "id": text, "key": text, "to": to, "text": text} for to, text in messages)
-        with contextlib.suppress(ConnectionError):
-            self.peer.send(*lines)
-
-    def take(self, count: int = 1) -> None:
-        """So many replies; as many as there are, when the server is gone."""
-        assert self.peer
-        while count:
-            message = self.peer.read()
-            if message is None:
-                return
-            if message.get("action") == "message":
-                assert message["status"] == "OK", message
-                self.acknowledged.add(message["id"])
-                count -= 1
-
-    @property
-    def open(self) -> int:
-        return len(self.sent) - len(self.acknowledged)
-
-
-def check_all(server: Program, senders: list[Sender]) -> None:
-    """Logs everyone in to read all there is: each acknowledged message once, the others once at most."""
-    sent = {text: receiver for sender in senders for receiver, text in sender.sent}
-    acknowledged = set().union(*(sender.acknowledged for sender in senders))
-    for user in USERS:
-        reader = server.login(user)
-        texts = reader.texts()
-        assert len(texts) == len(set(texts)), "something is there twice"
-        assert all(sent[text] == user for text in texts)
-        missing = {text for text in acknowledged if sent[text] == user} - set(texts)
-        assert not missing, f"acknowledged and lost: {sorted(missing)[:5]}"
-        for sender in senders:
-            mine = [text for text in texts if text.startswith(sender.user + "-")]
-            assert mine == [text for _, text in sender.sent if text in set(mine)], "out of order"
-        reader.reset()
-
-
-@pytest.mark.parametrize("limit", ["64 MiB", "64 KiB"], ids=["", "with checkpoints"])
-def test_kill_under_load(start: Start, tmp_path: Path, limit: str) -> None:
-    chance = new_chance(limit)
-    home = make_home(tmp_path / "load", USERS, JOURNAL_LIMIT=limit)
-    senders = [Sender(user) for user in USERS]
-    for _ in range(5):
-        server = start(at=home)
-        for sender in senders:
-            sender.peer = server.login(sender.user)
-            sender.send_again()
-        for sender in senders:
-            sender.take(sender.open)
-            assert not sender.open, "what was sent again is answered"
-        kill_at = chance.randrange(1, 400)
-        for sender in senders:
-            sender.send(150, chance)
-        if chance.random() < 0.5:
-            server.type("save")
-        take_some(senders, kill_at)
-        server.kill()
-        for sender in senders:
-            sender.take(sender.open)  # what was on its way was acknowledged, too
-            assert sender.peer
-            sender.peer.close()
-        server = start(at=home)
-        check_all(server, senders)
-        server.kill()
-    server = start(at=home)
-    for sender in senders:
-        sender.peer = server.login(sender.user)
-        sender.send_again()
-        sender.take(sender.open)
-        sender.peer.reset()
-    check_all(server, senders)
-    for sender in senders:
-        assert sender.acknowledged == {text for _, text in sender.sent}
-    server.stop()
-    check_all(start(at=home), senders)
-
-
-def test_kill_right_after_save(start: Start) -> None:
-    """In the midst of the child's work, as often as chance has it."""
-    chance = new_chance()
-    texts: list[str] = []
-    for _ in range(8):
-        server = start()
-        ann = server.login("ann")
-        for _ in range(30):
-            texts.append(f"{len(texts)} " + "x" * 500)
-            assert ann.ask("message", to="bob", text=texts[-1])["status"] == "OK"
-        server.type("save")
-        for _ in range(chance.randrange(30)):
-            ann.ask("whoelse")
-        server.kill()
-    assert start().login("bob").texts() == texts
 
 
 def test_a_torn_tail_is_cut_kept_and_said(start: Start, home: Path) -> None:

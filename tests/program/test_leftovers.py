@@ -21,7 +21,7 @@ from tests.chance import new_chance
 from tests.patience import LIMIT
 from tests.program.peer import ITERATIONS, PASSWORD, VERIFIER, Program
 
-KILLS = int(os.environ.get("CHAT_KILLS", "4"))
+KILLS = int(os.environ.get("CHAT_KILLS", "2"))
 SLOW = 0.03  # seconds for each name
 SALT = b"salt of the kill"
 Start = Callable[..., Program]
