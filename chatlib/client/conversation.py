@@ -15,16 +15,18 @@ import secrets
 from collections.abc import Callable
 
 from chatlib.client import news as n
+from chatlib.client.clock import ServerClock
 from chatlib.client.elsewhere import Elsewhere
 from chatlib.client.entrance import Entrance
-from chatlib.client.failures import NOT_OURS, stranger
+from chatlib.client.failures import NEEDS_TLS, NOT_OURS, stranger
 from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat, Promptness
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
 from chatlib.client.proof import SALT_SIZE, Signature
+from chatlib.client.trust import Certificate
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
-from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, new_nonce
+from chatlib.protocol.scram import ScramError, new_nonce
 from chatlib.protocol.text import ADMIN
 
 LEAVING = 3.0  # seconds that a logout may take
@@ -63,7 +65,7 @@ class Conversation:
         self._leave_at = NEVER
         self._elsewhere = Elsewhere(self.outbox)
         self._heard = 0.0
-        self._time = self._time_at = 0.0  # the server's time of day, and when that was
+        self._clock = ServerClock()
         self._lines = LineBuffer()
         self._sent: dict[int, tuple[Request, float]] = {}  # unanswered on this connection, and since when
         self._output: list[bytes] = []
@@ -98,7 +100,12 @@ class Conversation:
 
     def server_time(self, now: float) -> float:
         """The time of day by the server's clock, as far as it has said so."""
-        return self._time + max(0.0, now - self._time_at)
+        return self._clock.time(now)
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether the server has said that it does, on a connection without."""
+        return self._entrance.offers_tls
 
     def login(self, user: str, now: float) -> None:
         """Begins a login → Challenged, or Answered with the refusal; after ``prove``, LoggedIn or Answered."""
@@ -194,9 +201,10 @@ class Conversation:
 
     # The connection's side.
 
-    def connected(self, now: float) -> None:
-        """A connection is there: greets the server."""
+    def connected(self, now: float, certificate: Certificate | None = None) -> None:
+        """A connection is there, over TLS if there is a `certificate`: greets the server."""
         self.state = State.NEW
+        self._entrance.certificate = certificate
         self._lines = LineBuffer()
         self._heard = now
         self.retry_after = 0.0
@@ -222,6 +230,7 @@ class Conversation:
         asked = bool(self._sent)
         if status == "LOST" and self.state and self.is_calling:
             text = f"{text} {NOT_OURS}"
+        text = NEEDS_TLS if status == "TLS_REQUIRED" else text
         self.state = None
         self._sent.clear()
         self.promptness.forget()
@@ -310,7 +319,7 @@ class Conversation:
 
     def _hear_event(self, event: Fields, now: float) -> None:
         seq = event.get("seq")
-        self._hear_time(event, now)
+        self._clock.heard(event.get("time"), now, anew=False)
         match event["event"]:
             case "bye":
                 self.disconnected(text_of(event), now, status_of(event))
@@ -337,25 +346,14 @@ class Conversation:
             self.disconnected(text_of(reply), now, status)
             return
         self._heartbeat.choose(reply.get("heartbeat"))
-        iterations = integer_of(reply, "iterations")
-        if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
-            raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
-        self._entrance.iterations = iterations
-        self._entrance.shares = integer_of(reply, "sessions") > 0
+        self._entrance.welcomed(reply)
         self._epoch = str(reply.get("epoch"))
-        self._hear_time(reply, now)
+        self._clock.heard(reply.get("time"), now, anew=True)
         if status == "WAITING":
             self.state = State.WAITING
             self.tell(n.Queued(integer_of(reply, "position")))
         else:
             self._greeted(now)
-
-    def _hear_time(self, message: Fields, now: float) -> None:
-        time = message.get("time")
-        if not isinstance(time, int | float) or not 0 <= time < 1e11:
-            return
-        if message.get("action") == "hello" or time > self.server_time(now):
-            self._time, self._time_at = time, now
 
     def _greeted(self, now: float) -> None:
         self.state = State.GREETED

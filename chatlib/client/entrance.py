@@ -2,8 +2,8 @@
 itself on the next connection.
 
 Must not know lines, events or time beyond the parameter `now`. Legal order: ``begin`` → ``give`` → ``prove`` (a change
-of password may ``prove`` the old one first, and then ``renew``), or ``ask_name`` and ``register``; ``greeted`` for each
-connection, ``hear`` for each reply to what was sent; ``interrupted`` when a session's connection is gone.
+of password may ``prove`` the old one first, and then ``renew``), or ``ask_name`` and ``register``; ``welcomed`` and
+``greeted`` for each connection, ``hear`` for each reply to what was sent; ``interrupted`` when a session's is gone.
 Invariants: a password is forgotten as soon as it is salted; nothing is proven that was not confirmed; while a session
 lasts, and until the next one begins, `signature` is made of the password that the server has last accepted.
 """
@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from chatlib.client import news as n
-from chatlib.client.news import Fields, News, Request, status_of
+from chatlib.client.failures import relayed
+from chatlib.client.news import Fields, News, Request, integer_of, status_of
 from chatlib.client.proof import ClientProof, Salt, Signature
+from chatlib.client.trust import Certificate
 from chatlib.protocol.commands import State
-from chatlib.protocol.scram import MIN_ITERATIONS, salted_password, verifier_of
+from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, salted_password, verifier_of
 
 
 class EntranceHost(Protocol):
@@ -44,12 +46,14 @@ class EntranceHost(Protocol):
 
 
 class Entrance:
-    """One user's way in. `iterations`: what the server asks for. `shares`: it lets a user have several sessions."""
+    """One user's way in. `iterations`: what the server asks for. `shares`: it lets a user have several sessions.
+    `certificate`: the one of this connection, None: it is plain; `offers_tls`: although it need not be."""
 
     def __init__(self, host: EntranceHost, token: Callable[[], str], salt: Callable[[], bytes]) -> None:
         self.iterations = MIN_ITERATIONS
         self.signature: Signature | None = None  # what signs cheques, since the first login
-        self.shares = False
+        self.shares = self.offers_tls = False
+        self.certificate: Certificate | None = None
         self._host, self._token, self._new_salt = host, token, salt
         self._keys: dict[Salt, bytes] = {}  # salted passwords, to log in again with
         self._proof: ClientProof | None = None
@@ -66,7 +70,14 @@ class Entrance:
 
     def _begin(self, now: float) -> None:
         if self._proof and self._host.state in (State.GREETED, State.ONLINE):
-            self._host.send(self._proof.begin(), now)
+            self._host.send(self._proof.begin(self._binding), now)
+
+    @property
+    def _binding(self) -> bytes | None:
+        """What the server's proof and ours are bound to."""
+        if self.certificate:
+            return self.certificate.binding
+        return None if self.offers_tls else b""
 
     def give(self, password: str) -> None:
         """Salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one."""
@@ -113,6 +124,15 @@ class Entrance:
 
     # What happens.
 
+    def welcomed(self, hello: Fields) -> None:
+        """The reply to a hello. Raises ScramError for a server that is not to be trusted."""
+        iterations = integer_of(hello, "iterations")
+        if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
+            raise ScramError(f"The server asks for {iterations} iterations; more than 4,096 are safe.")
+        self.iterations = iterations
+        self.shares = integer_of(hello, "sessions") > 0
+        self.offers_tls = hello.get("tls") is True
+
     def greeted(self, now: float) -> bool:
         """The server is ready: goes on with what was begun; whether there was anything."""
         if self._proof:
@@ -143,6 +163,8 @@ class Entrance:
         if request.action == "register":
             if request is self._registration:
                 self._registration = None
+                if status_of(reply) == "OK" and "verifier" in request.fields:
+                    self._proven()
                 self._host.tell(n.Answered(request, reply))
             return
         proof = self._proof
@@ -168,6 +190,7 @@ class Entrance:
     def _hear_verdict(self, proof: ClientProof, reply: Fields, again: bool, now: float) -> None:
         if status_of(reply) == "OK":
             proof.check(str(reply.get("scram")))
+            self._proven()
             if proof.action == "login":
                 self._enter(proof, reply, now)
                 return
@@ -180,10 +203,17 @@ class Entrance:
         elif proof.new_salt:
             self._keys.pop(proof.new_salt, None)
         self._proof = None
-        if again:
+        if self.certificate and proof.proving and status_of(reply) == "BAD_REQUEST":
+            self._host.end("NOT_TRUSTED", relayed(self.certificate.fingerprint))
+        elif again:
             self._host.shut_out(reply, now)
         else:
             self._host.tell(n.Answered(Request(proof.action, {"user": proof.user}), reply))
+
+    def _proven(self) -> None:
+        """The server on this connection is the one."""
+        if self.certificate:
+            self.certificate.proven()
 
     def _enter(self, proof: ClientProof, reply: Fields, now: float) -> None:
         assert proof.salt is not None and proof.salted is not None

@@ -12,6 +12,7 @@ from chatlib.protocol.text import printable
 
 NO_SUCH_HOST = 0  # where an errno is expected
 NOT_OURS = "It may be no chat server."
+NEEDS_TLS = "The server talks over TLS only: start the client with --tls (a program: Client(..., tls=True))."
 _ENVELOPE = 200  # bytes of a line beside what is asked: its "id", and a key
 _SHOWN = 40  # characters of what a stranger said
 _HINTS = {
@@ -27,6 +28,21 @@ def unreachable(host: str, port: int, number: int, reason: str = "") -> str:
     """Why there is no connection: `number` is an errno, or NO_SUCH_HOST."""
     why = reason or (os.strerror(number) if number else "no such host")
     return f"The server {host} port {port} cannot be reached: {why}. {_HINTS.get(number, '')}".rstrip()
+
+
+def no_tls(host: str, port: int, why: str) -> str:
+    """Why there is no TLS with whoever has answered."""
+    hint = "Was the server started with --tls, and is this its port?"
+    return f"The server {host} port {port} cannot be reached over TLS: {why}. {hint}"
+
+
+def relayed(fingerprint: str) -> str:
+    """The server says that a proof was bound to another certificate than its own."""
+    return (
+        f"Somebody stands between you and the server: the certificate that you were shown ({fingerprint}) is not the "
+        "server's. So the server has refused, and your password was not told; but whoever stands there can try "
+        "guesses at it now: change a weak one."
+    )
 
 
 def stranger(chunk: bytes) -> str:

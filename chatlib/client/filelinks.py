@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from typing import Protocol
 
 from chatlib.client.localfiles import DownloadPart, Source
 from chatlib.client.news import Fields
+from chatlib.client.sockets import PlainSocket, Way
+from chatlib.client.trust import NotTrusted
 from chatlib.protocol.framing import MAX_LINE, BadLine, decode, encode
 from chatlib.reactor.loop import READ, WRITE, Loop
 
 STALLED = 60.0  # seconds without a byte until a connection counts as broken
 CHECKED = 900.0  # seconds that a server may take to check and sync a large file
 PIECE = 256 << 10
-_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTSOCK)
-
-Address = tuple[socket.AddressFamily, tuple[object, ...]]
-
 
 class FileLinkOwner(Protocol):
     """Whom a link tells. After each call but ``moved`` the link has ended."""
@@ -55,29 +52,27 @@ class FetchLinkOwner(FileLinkOwner, Protocol):
 class FileLink:
     """What both directions share: the socket, the first line, and the watch over progress."""
 
-    def __init__(self, loop: Loop, address: Address, request: Fields, position: int, owner: FileLinkOwner) -> None:
+    def __init__(self, loop: Loop, way: Way, request: Fields, position: int, owner: FileLinkOwner) -> None:
         self.position = position
         self._loop, self._owner = loop, owner
-        self._address = address
+        self._way = way
         self._first = encode({**request, "offset": position})
         self._heard = b""  # the beginning of the server's line
-        self._socket: socket.socket | None = None
-        self._connected = False
+        self._socket: PlainSocket | None = None
+        self._connected = self._secured = False
         self._patience = STALLED
         self._looked_at = -1
         self._timer = loop.call_later(STALLED, self._look)
 
     def begin(self) -> None:
         """Connects."""
-        family, address = self._address
         try:
-            self._socket = socket.socket(family, socket.SOCK_STREAM)
-            self._socket.setblocking(False)
+            self._socket = self._way.socket()
             self._loop.watch(self._socket.fileno(), WRITE, self)
-            error = self._socket.connect_ex(address)
+            error = self._socket.connect()
         except OSError as fault:
             error = fault.errno or errno.EIO
-        if error not in (0, errno.EINPROGRESS, errno.EINTR):
+        if error:
             self._break(os.strerror(error))
 
     def end(self) -> None:
@@ -112,30 +107,48 @@ class FileLink:
         if self._socket is None:
             return
         if not self._connected:
-            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            error = self._socket.error()
             if error:
                 self._break(os.strerror(error))
                 return
             self._connected = True
+        if not self._shake(self._socket):
+            return
         try:
+            self._socket.flush()
             if self._first:
                 self._first = self._first[self._socket.send(self._first) :]
             if not self._first:
-                self._send()
+                self._send(self._socket)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._listen(READ)  # the next recv tells why, after what the server said last
 
+    def _shake(self, connection: PlainSocket) -> bool:
+        """Goes on with the handshake; whether it is over."""
+        if self._secured:
+            return True
+        try:
+            self._secured = connection.shake()
+        except NotTrusted:
+            self._break("the server has another certificate now")
+            return False
+        except OSError as error:
+            self._break(f"no TLS: {error.strerror}")
+            return False
+        self._listen(READ | WRITE if self._secured or connection.pending else READ)
+        return self._secured
+
     def readable(self) -> None:
-        if self._socket is None or not self._connected:
+        if self._socket is None or not self._connected or not self._shake(self._socket):
             return
         try:
             self._receive(self._socket)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._lost(os.strerror(error.errno or errno.EIO))
+            self._lost(error.strerror or str(error))
 
     def _lost(self, why: str) -> None:
         self._break(why)
@@ -156,11 +169,11 @@ class FileLink:
         except BadLine:
             return {"status": "PROTOCOL_ERROR", "text": "The server does not speak this program's protocol."}, b""
 
-    def _send(self) -> None:
+    def _send(self, connection: PlainSocket) -> None:
         """The first line is out and there is room. Raises OSError."""
         raise NotImplementedError
 
-    def _receive(self, connection: socket.socket) -> None:
+    def _receive(self, connection: PlainSocket) -> None:
         """There is something to read. Raises OSError."""
         raise NotImplementedError
 
@@ -169,37 +182,29 @@ class SendLink(FileLink):
     """Bytes of `source` to the server."""
 
     def __init__(
-        self, loop: Loop, address: Address, ticket: str, position: int, source: Source, owner: FileLinkOwner
+        self, loop: Loop, way: Way, ticket: str, position: int, source: Source, owner: FileLinkOwner
     ) -> None:
-        super().__init__(loop, address, {"action": "upload", "ticket": ticket}, position, owner)
+        super().__init__(loop, way, {"action": "upload", "ticket": ticket}, position, owner)
         self._source = source
 
-    def _send(self) -> None:
-        assert self._socket is not None
+    def _send(self, connection: PlainSocket) -> None:
         left = self._source.size - self.position
         if not self._source.intact():
             self.end()
             self._owner.failed(None)
             return
         if left:
-            self.position += self._move(self._socket, min(left, PIECE))
+            self.position += self._move(connection, min(left, PIECE))
             self._owner.moved(self.position)
         if self.position >= self._source.size:
             self._patience = CHECKED
-            self._listen(READ)
-        else:
-            self._listen(READ | WRITE)
+        self._listen(READ if self.position >= self._source.size and not connection.pending else READ | WRITE)
 
-    def _move(self, connection: socket.socket, count: int) -> int:
-        try:
-            return os.sendfile(connection.fileno(), self._source.fd, self.position, count)
-        except OSError as error:
-            if error.errno not in _NO_SENDFILE:
-                raise
-        return connection.send(os.pread(self._source.fd, count, self.position))
+    def _move(self, connection: PlainSocket, count: int) -> int:
+        return connection.send_file(self._source.fd, self.position, count)
 
-    def _receive(self, connection: socket.socket) -> None:
-        piece = connection.recv(MAX_LINE)
+    def _receive(self, connection: PlainSocket) -> None:
+        piece = connection.receive(MAX_LINE)
         heard = self._line(piece)
         if heard is not None:
             self.end()
@@ -212,24 +217,22 @@ class FetchLink(FileLink):
     """Bytes from the server into `part`."""
 
     def __init__(
-        self, loop: Loop, address: Address, ticket: str, position: int, part: DownloadPart, size: int,
-        owner: FetchLinkOwner,
-    ) -> None:  # fmt: skip
-        super().__init__(loop, address, {"action": "download", "ticket": ticket}, position, owner)
+        self, loop: Loop, way: Way, ticket: str, position: int, part: DownloadPart, size: int, owner: FetchLinkOwner
+    ) -> None:
+        super().__init__(loop, way, {"action": "download", "ticket": ticket}, position, owner)
         self._fetcher = owner
         self._part, self._size = part, size
-        self._buffer = memoryview(bytearray(PIECE))
         self._answered = False
 
-    def _send(self) -> None:
-        self._listen(READ)
+    def _send(self, connection: PlainSocket) -> None:
+        self._listen(READ | WRITE if connection.pending else READ)
 
-    def _receive(self, connection: socket.socket) -> None:
+    def _receive(self, connection: PlainSocket) -> None:
         if self._answered:
-            count = connection.recv_into(self._buffer)
-            piece = self._buffer[:count]
+            piece = memoryview(connection.receive(PIECE))
+            count = len(piece)
         else:
-            chunk = connection.recv(MAX_LINE)
+            chunk = connection.receive(MAX_LINE)
             heard = self._line(chunk)
             if heard is None:
                 if not chunk:

@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatlib.client.filelinks import Address, FetchLink, FileLink, SendLink
+from chatlib.client.filelinks import FetchLink, FileLink, SendLink
 from chatlib.client.localfiles import DownloadPart, Hashing, Source, TransferError, cannot_save, check_folder
 from chatlib.client.news import Fields, Request
+from chatlib.client.sockets import Way
 from chatlib.client.transfers import Stage, Transfer, TransferQueue
 from chatlib.protocol.text import fold
 from chatlib.protocol.words import quoted
@@ -104,13 +105,13 @@ class Sending(Transfer):
         else:
             self.failed(None)
 
-    def _granted(self, reply: Fields, ticket: str, address: Address) -> FileLink:
+    def _granted(self, reply: Fields, ticket: str, way: Way) -> FileLink:
         offset = reply.get("offset")
         if not isinstance(offset, int) or not 0 <= offset <= self.size:
             raise TransferError(_NONSENSE)
         self.position = offset
         self._all_sent |= offset == self.size
-        return SendLink(self._loop, address, ticket, offset, self._source, self)
+        return SendLink(self._loop, way, ticket, offset, self._source, self)
 
     def _refused(self, reply: Fields) -> None:
         # Asked again after all was sent: it is this one, unless the server says that it is another, and only the reply
@@ -160,7 +161,7 @@ class Fetching(Transfer):
     def _ask(self) -> None:
         self._request_ticket(self._place.download, {"name": self.name})
 
-    def _granted(self, reply: Fields, ticket: str, address: Address) -> FileLink:
+    def _granted(self, reply: Fields, ticket: str, way: Way) -> FileLink:
         size, sha256 = reply.get("size"), reply.get("sha256")
         if not isinstance(size, int) or size < 0 or not isinstance(sha256, str) or not _DIGEST.fullmatch(sha256):
             raise TransferError(_NONSENSE)
@@ -171,7 +172,7 @@ class Fetching(Transfer):
         self.size, self._sha256 = size, sha256
         self._part = self._part or DownloadPart(self._folder, self.name, sha256)
         self.position = self._part.begin(size)
-        return FetchLink(self._loop, address, ticket, self.position, self._part, size, self)
+        return FetchLink(self._loop, way, ticket, self.position, self._part, size, self)
 
     def heard(self, event: Fields) -> None: ...
 

@@ -42,6 +42,8 @@ from chatlib.client.peercalls import PeerCalls
 from chatlib.client.peers import Peers
 from chatlib.client.talk import TalkCalls
 from chatlib.client.transfers import Transfer, TransferQueue
+from chatlib.client.trust import FILE as KNOWN_SERVERS
+from chatlib.client.trust import KnownServers, Trust
 from chatlib.reactor.loop import Loop
 
 MAX_PASSING = 10_000
@@ -58,6 +60,9 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
     seconds. None: it waits for ever, also while the server is away; but when this is built, the server has to be there.
     `memory`: a folder in which unanswered requests outlive the program. `listen`: a port on which others may call
     directly; 0: any that is free; None: nobody can. One that cannot be opened is the event ``uncallable`` {text}.
+    `tls`: nobody on the network can read along, and proofs are bound to the server's certificate, whose ``fingerprint``
+    the server prints at its start; `memory` remembers it, and another one later is refused. `cafile`: TLS, with a
+    server that this CA vouches for. Raises ValueError for a file that is none.
     """
 
     def __init__(
@@ -69,15 +74,21 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
         timeout: float | None = None,
         memory: str | Path | None = None,
         listen: int | None = None,
+        tls: bool = False,
+        cafile: str | Path | None = None,
     ) -> None:
         if not 0 < int(port) <= 65_535:  # the system would take the rest of a division, and call somebody else
             raise ValueError(f"A port is a number from 1 to 65535, not {port}.")
+        trust = None
+        if tls or cafile:
+            known = KnownServers(Path(memory) / KNOWN_SERVERS) if memory else None
+            trust = Trust(host, port, cafile=Path(cafile) if cafile else None, known=known)
         self.timeout = timeout
         self._loop = Loop(on_fault=_raise)
         self._memory = FileMemory(Path(memory)) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
         self._cheques = Cheques(self._conversation, self._memory.beside if self._memory else lambda _: None)
-        self._link = Link(self._loop, host, port, self._conversation)
+        self._link = Link(self._loop, host, port, self._conversation, trust=trust)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._peers = Peers(self._loop, self._conversation, lambda: self._link.local, listen=listen)
         self._turned_down = {}
@@ -99,6 +110,12 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
     def user(self) -> str:
         """Who is logged in, as registered."""
         return self._conversation.user
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the server's certificate, ``SHA256:`` and 64 hexadecimal digits; empty without a connection over TLS."""
+        certificate = self._link.certificate
+        return certificate.fingerprint if certificate else ""
 
     def login(self, user: str, password: str) -> int:
         """Comes in; returns how many messages wait. Raises ScramError for a password that cannot be one."""

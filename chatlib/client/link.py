@@ -1,4 +1,4 @@
-"""The socket under a conversation: connecting, partial writes, and coming back with back-off.
+"""The socket under a conversation: connecting, TLS, partial writes, and coming back with back-off.
 
 Must not know what is said. A channel of the reactor's loop, and two phases of its tick: ``turn`` after the input,
 before news are read; ``flush`` after everything that may ask for something. The conversation decides whether there
@@ -8,18 +8,21 @@ should be a connection (``wanted``); the link decides when. Other connections (f
 from __future__ import annotations
 
 import errno
+import os
 import random
 import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from chatlib.client.failures import NO_SUCH_HOST, unreachable
-from chatlib.client.filelinks import Address
+from chatlib.client.failures import NO_SUCH_HOST, no_tls, unreachable
 from chatlib.client.heartbeat import NEVER
+from chatlib.client.sockets import PlainSocket, Way
+from chatlib.client.trust import Certificate, NotTrusted, Trust
 from chatlib.protocol.commands import State
+from chatlib.reactor.connector import SocketAddress
 from chatlib.reactor.loop import READ, WRITE, Loop
 
-PATIENCE = 10.0  # seconds that one address may take to accept a connection
+PATIENCE = 10.0  # seconds that one address may take to accept a connection, and as many for the TLS handshake
 LONGEST = 30.0  # seconds between two attempts, at most
 STEADY = 1.0  # seconds that a session must have lasted for its loss to be followed up at once
 CHUNK = 262_144
@@ -55,7 +58,7 @@ class Talk(Protocol):
 
     def tick(self, now: float) -> None: ...
 
-    def connected(self, now: float) -> None: ...
+    def connected(self, now: float, certificate: Certificate | None) -> None: ...
 
     def received(self, chunk: bytes, now: float) -> None: ...
 
@@ -63,21 +66,22 @@ class Talk(Protocol):
 
 
 class Link:
-    """The connection to `host` and `port`, whichever it is at the moment."""
+    """The connection to `host` and `port`, whichever it is at the moment. `trust`: whom to believe; None: no TLS."""
 
     def __init__(
-        self, loop: Loop, host: str, port: int, conversation: Talk, jitter: Callable[[], float] = random.random
-    ) -> None:
+        self, loop: Loop, host: str, port: int, conversation: Talk, jitter: Callable[[], float] = random.random,
+        trust: Trust | None = None,
+    ) -> None:  # fmt: skip
         self.retry_at = loop.now
-        self._loop = loop
+        self._loop, self._trust = loop, trust
         self._host, self._port = host, port
         self._conversation = conversation
         self._jitter = jitter
-        self._addresses: list[Address] = []
-        self._untried: list[Address] = []
-        self.peer: Address | None = None  # where the server was reached last
-        self._socket: socket.socket | None = None
-        self._connecting = False
+        self._addresses: list[SocketAddress] = []
+        self._untried: list[SocketAddress] = []
+        self.peer: Way | None = None  # how the server was reached last
+        self._socket: PlainSocket | None = None
+        self._connecting = self._shaking = False  # nothing can be said yet
         self._since = 0.0  # when this connection was begun
         self._was_online = False
         self._failures = 0  # attempts in a row that did not lead to a steady session
@@ -93,7 +97,7 @@ class Link:
         now, conversation = self._loop.now, self._conversation
         conversation.tick(now)
         if self._connecting and now >= self._since + PATIENCE:
-            self._failed(errno.ETIMEDOUT)
+            self._failed(errno.ETIMEDOUT, "no handshake came to its end" if self._shaking else "")
         self._was_online |= conversation.state is (State.ONLINE if conversation.user else State.GREETED)
         if self._socket and not self._connecting and conversation.state is None:
             self._hang_up()
@@ -104,7 +108,7 @@ class Link:
         """Sends what there is to send, as far as the kernel takes it, and sets the timer for the next turn."""
         output = self._conversation.take_output()
         if self._socket and not self._connecting:
-            if output or self._unsent:
+            if output or self._unsent or self._socket.pending:
                 self._send(self._unsent + output)
             if self._conversation.state is None:
                 self._loop.again(self)  # it ended here: another turn is due now
@@ -137,19 +141,26 @@ class Link:
         self._discard()
 
     @property
-    def local(self) -> Address | None:
+    def local(self) -> SocketAddress | None:
         """From where the server is reached; None: it is not."""
-        if self._socket is None or self._connecting:
-            return None
-        return self._socket.family, self._socket.getsockname()
+        return None if self._socket is None or self._connecting else self._socket.local
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The server's, on this connection; None: there is none, or no TLS."""
+        return self._socket.certificate if self._socket else None
 
     # The channel.
 
     def readable(self) -> None:
-        if self._socket is None or self._connecting:
+        if self._socket is None:
+            return
+        if self._connecting:
+            if self._shaking:
+                self._shake(self._socket)
             return
         try:
-            chunk = self._socket.recv(CHUNK)
+            chunk = self._socket.receive(CHUNK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -163,15 +174,13 @@ class Link:
     def writable(self) -> None:
         if self._socket is None or not self._connecting:
             return  # what is left is sent by `flush`, in this tick
-        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._failed(error)
-            return
-        self._connecting = False
-        self.peer = self._trying
-        self._untried.clear()
-        self._watch()
-        self._conversation.connected(self._loop.now)
+        if not self._shaking:
+            error = self._socket.error()
+            if error:
+                self._failed(error)
+                return
+            self._shaking, self._since = True, self._loop.now
+        self._shake(self._socket)
 
     def again(self) -> None: ...
 
@@ -185,22 +194,41 @@ class Link:
             self._untried = self._resolve()
         if not self._untried:
             return
-        family, address = self._untried.pop(0)
-        self._socket = connection = socket.socket(family, socket.SOCK_STREAM)
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._trying = Way(self._untried.pop(0), self._trust)
         self._since = self._loop.now
         self._was_online = False
+        try:
+            self._socket = self._trying.socket()
+            error = self._socket.connect()
+        except OSError as fault:
+            error = fault.errno or errno.EIO
         self._connecting = True
-        self._trying: Address = family, address
-        error = connection.connect_ex(address)
-        if error in (0, errno.EINPROGRESS, errno.EINTR):
-            self._loop.watch(connection.fileno(), WRITE, self)
-        else:
+        if error or self._socket is None:
             self._failed(error)
+        else:
+            self._loop.watch(self._socket.fileno(), WRITE, self)
 
-    def _resolve(self) -> list[Address]:
+    def _shake(self, connection: PlainSocket) -> None:
+        """Connected: goes on with the handshake, and then greets the server."""
+        try:
+            if not connection.shake():
+                self._loop.change(connection.fileno(), READ | WRITE if connection.pending else READ, self)
+                return
+        except NotTrusted as why:
+            self._give_up(str(why), "NOT_TRUSTED")
+            return
+        except OSError as error:
+            self._failed(error.errno or errno.EIO, error.strerror or str(error))
+            return
+        self._connecting = self._shaking = False
+        self.peer = self._trying
+        self._untried.clear()
+        self._watch()
+        self._conversation.connected(self._loop.now, connection.certificate)
+        if connection.certificate:
+            self.readable()  # what has come with the end of the handshake
+
+    def _resolve(self) -> list[SocketAddress]:
         """Where the server may be; the name is looked up once, because that may take long and blocks."""
         if not self._addresses:
             try:
@@ -213,12 +241,19 @@ class Link:
 
     def _failed(self, number: int, reason: str = "") -> None:
         """No connection: to the next address at once, else later."""
+        of_tls = self._shaking
         self._discard()
         if self._untried:
             self._open()
-            return
-        text = unreachable(self._host, self._port, number, reason)
-        self._conversation.disconnected(text, self._loop.now, "UNREACHABLE")
+        elif of_tls:
+            self._give_up(no_tls(self._host, self._port, reason or os.strerror(number)), "UNREACHABLE")
+        else:
+            self._give_up(unreachable(self._host, self._port, number, reason), "UNREACHABLE")
+
+    def _give_up(self, text: str, status: str) -> None:
+        """No connection, for now or, as the conversation decides, for good."""
+        self._discard()
+        self._conversation.disconnected(text, self._loop.now, status)
         self._back_off()
 
     def _hang_up(self) -> None:
@@ -238,7 +273,7 @@ class Link:
         if self._socket:
             self._loop.forget(self._socket.fileno(), self)
             self._socket.close()
-        self._socket, self._connecting, self._unsent = None, False, b""
+        self._socket, self._connecting, self._shaking, self._unsent = None, False, False, b""
 
     def _send(self, output: bytes) -> None:
         assert self._socket is not None
@@ -253,5 +288,5 @@ class Link:
 
     def _watch(self) -> None:
         assert self._socket is not None
-        wanted = READ | WRITE if self._unsent else READ
+        wanted = READ | WRITE if self._unsent or self._socket.pending else READ
         self._loop.change(self._socket.fileno(), wanted if self._listens else 0, self)

@@ -48,9 +48,9 @@ class ClientProof:
         self._nonce = nonce
         self._challenge = ""
 
-    def begin(self) -> Request:
-        """The first request; forgets an earlier exchange."""
-        self._exchange = ClientExchange(self.user, self._nonce())
+    def begin(self, binding: bytes | None) -> Request:
+        """The first request; forgets an earlier exchange. `binding`: to the connection, as ClientExchange wants it."""
+        self._exchange = ClientExchange(self.user, self._nonce(), binding)
         self._challenge = ""
         self.proving = False
         self.request = Request(self.action, {"scram": self._exchange.first})

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from chatlib.client.failures import stranger
+from chatlib.client.failures import NEEDS_TLS, relayed, stranger
 from chatlib.client.heartbeat import NEVER, Heartbeat
 from chatlib.client.news import Fields, Request, status_of, text_of
 from chatlib.client.proof import ClientProof
+from chatlib.client.trust import Certificate
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
 from chatlib.protocol.scram import ScramError, new_nonce
@@ -60,6 +61,8 @@ class Steering:
         self.wanted = True
         self.retry_after = 0.0
         self.is_over = False
+        self.offers_tls = False  # whether the server says so, on a connection without it
+        self._certificate: Certificate | None = None
         self._person, self._token = person, token
         self._client = token()
         self._proof: ClientProof | None = None
@@ -122,6 +125,7 @@ class Steering:
     def end(self, status: str, text: str) -> None:
         """It is over now."""
         self.state, self.wanted, self._proof = None, False, None
+        text = NEEDS_TLS if status == "TLS_REQUIRED" else text
         if not self.is_over:
             self.is_over = True
             self._person.over(status, text)
@@ -134,9 +138,9 @@ class Steering:
         self._output.clear()
         return output
 
-    def connected(self, now: float) -> None:
+    def connected(self, now: float, certificate: Certificate | None = None) -> None:
         """A connection is there: greets the server."""
-        self.state, self._heard = State.NEW, now
+        self.state, self._heard, self._certificate = State.NEW, now, certificate
         self._send(Request("hello", {"protocol": 1, "client": self._client, "console": True}), now)
 
     def received(self, chunk: bytes, now: float) -> None:
@@ -199,6 +203,7 @@ class Steering:
         match request.action:
             case "hello" if fine:
                 self._heartbeat.choose(message.get("heartbeat"))
+                self.offers_tls = message.get("tls") is True
                 self.state = State.GREETED
                 self._begin(now)
             case "admin":
@@ -217,7 +222,8 @@ class Steering:
 
     def _begin(self, now: float) -> None:
         self._proof = ClientProof("admin", ADMIN, self._token)
-        self._send(self._proof.begin(), now)
+        binding = self._certificate.binding if self._certificate else None if self.offers_tls else b""
+        self._send(self._proof.begin(binding), now)
 
     def _hear_proof(self, reply: Fields, now: float) -> None:
         proof, status = self._proof, status_of(reply)
@@ -228,6 +234,8 @@ class Steering:
             self._person.asked()
         elif status == "OK":
             proof.check(str(reply.get("scram")))
+            if self._certificate:
+                self._certificate.proven()
             self._proof, self.state = None, State.CONSOLE
             self._heartbeat.start(now)
             self._person.opened()
@@ -235,6 +243,8 @@ class Steering:
             self._person.refused(text_of(reply))
             if not self.is_over:
                 self._begin(now)
+        elif self._certificate and status == "BAD_REQUEST":
+            self.end("NOT_TRUSTED", relayed(self._certificate.fingerprint))
         else:
             self.end(status, text_of(reply))
 

@@ -21,9 +21,10 @@ from typing import Protocol
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
-from chatlib.client.filelinks import Address, FileLink
+from chatlib.client.filelinks import FileLink
 from chatlib.client.localfiles import Hashing, TransferError
 from chatlib.client.news import Fields, News, Request, status_of, text_of
+from chatlib.client.sockets import Way
 from chatlib.protocol.text import fold
 from chatlib.reactor.loop import Loop
 
@@ -80,7 +81,7 @@ class Transfer(ABC):
         """Asks for a ticket, the first or another."""
 
     @abstractmethod
-    def _granted(self, reply: Fields, ticket: str, address: Address) -> FileLink:
+    def _granted(self, reply: Fields, ticket: str, way: Way) -> FileLink:
         """A link that goes on from where the file stopped. Raises TransferError."""
 
     @abstractmethod
@@ -96,20 +97,20 @@ class Transfer(ABC):
         if item.request is not self._request:
             return False
         self._request = None
-        ticket, address = item.reply.get("ticket"), self._queue.address()
+        ticket, way = item.reply.get("ticket"), self._queue.way()
         if item.status == "TOO_MANY_TRANSFERS":
             self._later(Stage.FULL)
         elif item.status != "OK":
             self._refused(item.reply)
-        elif not isinstance(ticket, str) or address is None:
+        elif not isinstance(ticket, str) or way is None:
             self.broken("the server gave no ticket")
         else:
-            self._begin_link(item.reply, ticket, address)
+            self._begin_link(item.reply, ticket, way)
         return True
 
-    def _begin_link(self, reply: Fields, ticket: str, address: Address) -> None:
+    def _begin_link(self, reply: Fields, ticket: str, way: Way) -> None:
         try:
-            self._link = self._granted(reply, ticket, address)
+            self._link = self._granted(reply, ticket, way)
         except TransferError as error:
             self.end(str(error))
             return
@@ -188,13 +189,13 @@ class TransferListener(Protocol):
 
 
 class TransferQueue:
-    """The queue. `address`: where the server is. ``heard`` must be told all news of the conversation."""
+    """The queue. `way`: how the server is reached. ``heard`` must be told all news of the conversation."""
 
     def __init__(
-        self, loop: Loop, conversation: Conversation, address: Callable[[], Address | None],
+        self, loop: Loop, conversation: Conversation, way: Callable[[], Way | None],
         jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
-        self.loop, self.conversation, self.address, self.jitter = loop, conversation, address, jitter
+        self.loop, self.conversation, self.way, self.jitter = loop, conversation, way, jitter
         self.listener: TransferListener | None = None
         self.active: list[Transfer] = []
         self.queued: deque[Transfer] = deque()

@@ -69,6 +69,11 @@ class TlsStream:
             return b""
         return self._tls.get_channel_binding("tls-unique") or b""
 
+    @property
+    def certificate(self) -> bytes:
+        """The peer's (DER), once it has shown one."""
+        return self._tls.getpeercert(binary_form=True) or b""
+
     def take_in(self, records: bytes) -> None:
         self._in.write(records)
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from chatlib.protocol.framing import LineBuffer
-from chatlib.protocol.scram import ServerExchange, Verifier, make_verifier, parse_verifier
+from chatlib.protocol.scram import ScramError, ServerExchange, Verifier, make_verifier, parse_verifier
 
 VERIFIER = make_verifier("secret", 4096, b"saltsaltsaltsalt")
 
@@ -31,6 +31,8 @@ class FakeServer:
         self.clients: list[str] = []
         self.begins = 0  # later than which seq a session is given everything
         self.mute = False  # hears, and says nothing
+        self.binding = b""  # what proofs are bound to: there is TLS around this server
+        self.offers_tls = False  # or there might be
         self.online = False
         self.connect()
 
@@ -88,15 +90,23 @@ class FakeServer:
 
     def _prove(self, request: dict[str, Any]) -> dict[str, Any] | str:
         """A reply, or the server's proof."""
-        if request["scram"].startswith("n,"):
+        if request["scram"].startswith(("n,", "y,", "p=")):
             user = ServerExchange.user_of(request["scram"])
             verifier = self.verifiers.get(user.lower())
             if verifier is None:
                 return {"status": "NO_SUCH_USER", "text": f'There is no user "{user}".'}
-            self._exchange = ServerExchange.begin(request["scram"], verifier, "servernonce")
+            try:
+                self._exchange = ServerExchange.begin(
+                    request["scram"], verifier, "servernonce", self.binding, offers_tls=self.offers_tls
+                )
+            except ScramError as wrong:
+                return {"status": "BAD_REQUEST", "text": str(wrong)}
             return {"status": "CONTINUE", "scram": self._exchange.challenge}
         assert self._exchange is not None
-        answer = self._exchange.verify(request["scram"])
+        try:
+            answer = self._exchange.verify(request["scram"])
+        except ScramError as wrong:
+            return {"status": "BAD_REQUEST", "text": str(wrong)}
         return answer or {"status": "WRONG_PASSWORD", "tries_left": 2, "text": "Wrong password: 2 tries are left."}
 
     def _login(self, request: dict[str, Any]) -> dict[str, Any]:
