@@ -40,7 +40,7 @@ def parse_arguments(words: list[str]) -> Options:
     parser = _parser()
     found = parser.parse_intermixed_args(arguments.verbatim(words))
     try:
-        host, port = arguments.address(found.host, found.port) if found.host else _server_set()
+        host, port, tls = (*arguments.address(found.host, found.port), False) if found.host else _server_set()
         password = arguments.password_in(found.password_file) if found.password_file else ""
     except argparse.ArgumentTypeError as wrong:
         parser.error(str(wrong))
@@ -52,11 +52,12 @@ def parse_arguments(words: list[str]) -> Options:
         parser.error("--send, --file and --json need --user NAME and --password-file FILE")
     return Options(host, port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
                    found.downloads, found.admin, None if found.no_listen else found.listen,
-                   password, found.json, tuple(found.steps))  # fmt: skip
+                   password, tls or found.tls or found.cafile is not None, found.cafile, found.json,
+                   tuple(found.steps))  # fmt: skip
 
 
-def _server_set() -> tuple[str, int]:
-    """The server of the settings, which is what counts when the command line names none."""
+def _server_set() -> tuple[str, int, bool]:
+    """The server of the settings, and whether it is called over TLS: what counts when the command line names none."""
     settings = Settings(default_path(os.environ))
     wrong = settings.load()
     if settings.server is None:
@@ -64,7 +65,7 @@ def _server_set() -> tuple[str, int]:
         raise argparse.ArgumentTypeError(
             why or f"no server is named: HOST PORT, or a line such as server 192.168.1.5 1234 in {settings.path}"
         )
-    return settings.server
+    return *settings.server, settings.on("tls")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("host", metavar="HOST", nargs="?", help="the server's address or name (that of the settings)")
     add("port", metavar="PORT", nargs="?", help="the server's port, 1 to 65535")
+    add("--tls", action="store_true", help="talk over TLS: nobody on the network can read along")
+    add("--cafile", metavar="FILE", type=arguments.cafile,
+        help="talk over TLS with a server that the CA in FILE vouches for, by its name")  # fmt: skip
     add("--plain", action="store_true", help="plain lines only: for screen readers and scripts")
     add("--user", metavar="NAME", type=_name, help="log in as NAME")
     add("--password-file", metavar="FILE", help="log in with the password that is the first line of FILE")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatlib.client.trust import context_of
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError, saslprep
 from chatlib.protocol.text import fold
@@ -60,6 +61,16 @@ def address(host: str, port_word: str | None) -> tuple[str, int]:
         shown = f"[{name}]" if ":" in name else name
         raise ArgumentTypeError(f"the port is missing: {name} 1234, for example, or {shown}:1234")
     return name, port(behind[1:] if port_word is None else port_word)
+
+
+def cafile(word: str) -> Path:
+    """A file with a CA's certificates."""
+    path = Path(word).expanduser()
+    try:
+        context_of(path)
+    except ValueError as wrong:
+        raise ArgumentTypeError(str(wrong)) from None
+    return path
 
 
 def password_in(word: str) -> str:

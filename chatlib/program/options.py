@@ -22,5 +22,7 @@ class Options:
     admin: bool = False
     listen: int | None = 0  # the port for private connections; 0: any free one; None: none
     password: str = field(default="", repr=False)
+    tls: bool = False
+    cafile: Path | None = None  # who vouches for the server; None: its certificate is remembered
     json: bool = False  # events are printed, and nothing else
     steps: tuple[Step, ...] = ()  # what a script does

@@ -27,6 +27,7 @@ from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.program.options import Options
 from chatlib.program.peertalk import PeerTalk
+from chatlib.program.secrecy import Secrecy, trust_of
 from chatlib.program.settings import Settings, default_path
 from chatlib.program.settingstalk import SettingsTalk
 from chatlib.reactor.loop import Loop
@@ -54,7 +55,9 @@ class Program(Operator):
         self._keeps_history = options.history
         person = teletype.at_terminal
         self._conversation = Conversation(self._memory, reconnect=options.reconnect, attended=person)
-        self._link = Link(self._loop, options.host, options.port, self._conversation)
+        trust = trust_of(options, environ, self._complain)
+        self._link = Link(self._loop, options.host, options.port, self._conversation, trust=trust)
+        self._secrecy = Secrecy(self._link)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._files = FileTalk(
             self._conversation, self._transfers, teletype.print, options.downloads, bars=teletype.drawn
@@ -116,6 +119,9 @@ class Program(Operator):
             for item in self._conversation.take_news():
                 if self._peers.heard(item):
                     continue
+                if isinstance(item, n.Greeted):
+                    for line in self._secrecy.lines(self._conversation.offers_tls):
+                        self._teletype.print(*line)
                 self._dialogue.heard(item, self._loop.now)
                 if isinstance(item, n.LoggedIn) and not item.again:
                     self._logged_in()

@@ -8,6 +8,7 @@ taken, so without ``--json`` all mail waits on; the exit status is 0 only when a
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections import deque
@@ -23,6 +24,7 @@ from chatlib.client.news import Fields, News, text_of
 from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.program.arguments import Step
 from chatlib.program.options import Options
+from chatlib.program.secrecy import trust_of
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import counted, fold, printable
@@ -103,7 +105,8 @@ class ScriptProgram:
         self._options = options
         self._loop = loop = Loop(on_fault=_raise)
         self._conversation = Conversation(reconnect=options.reconnect)
-        self._link = Link(loop, options.host, options.port, self._conversation)
+        trust = trust_of(options, os.environ, self._note)
+        self._link = Link(loop, options.host, options.port, self._conversation, trust=trust)
         self._transfers = TransferQueue(loop, self._conversation, lambda: self._link.peer)
         self._transfers.listener = self
         self._printer = Printer(loop, stdout, "ascii")
@@ -233,6 +236,8 @@ class ScriptProgram:
             return
         match item:
             case n.Greeted(goes_on) if not goes_on:
+                if self._link.certificate and self._link.certificate.is_new:
+                    self._note(f"First contact: the server's certificate is {self._link.certificate.fingerprint}.")
                 self._conversation.login(self._options.user, self._loop.now)
             case n.Challenged():
                 self._prove()
@@ -279,7 +284,10 @@ class ScriptProgram:
 
     def _fail(self, why: str) -> None:
         self._failed = True
-        print(f"Error! {printable(why)}", file=sys.stderr, flush=True)
+        self._note(f"Error! {why}")
+
+    def _note(self, text: str) -> None:
+        print(printable(text), file=sys.stderr, flush=True)
 
     # What transfers tell.
 

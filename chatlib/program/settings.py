@@ -102,6 +102,7 @@ def _row(name: str, help_: str, default: str) -> Setting:
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in (
     Setting("server", "the server, where the command line names none", _SERVER, _server, at_start=True),
+    Setting("tls", "the server of this file is called over TLS", "on or off", _switch, "off", at_start=True),
     Setting("user", "log in as this user, where the command line names none", kinds.NAME.allowed, _user, at_start=True),
     _row("bell", "the bell rings for a private message, and for your name in any other", "on"),
     _row("notify", "a note on the desktop for the same, while the terminal is not in front", "off"),

@@ -17,6 +17,7 @@ from chatlib.client.memory import default_folder
 from chatlib.client.steering import Steering
 from chatlib.program import running
 from chatlib.program.options import Options
+from chatlib.program.secrecy import Secrecy, trust_of
 from chatlib.program.sentences import admin as say
 from chatlib.program.sentences.book import error
 from chatlib.program.settings import Settings, default_path
@@ -52,7 +53,9 @@ class ConsoleProgram(Operator):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._teletype.remember(HistoryFile(folder / "console_history.txt"))
         self._steering = Steering(self)
-        self._link = Link(loop, options.host, options.port, self._steering)
+        trust = trust_of(options, environ, self._teletype.print)
+        self._link = Link(loop, options.host, options.port, self._steering, trust=trust)
+        self._secrecy = Secrecy(self._link)
         self._teletype.attach(self)
         self._asked = self._opened = self._refused = False
         self._prompt = _SECRET
@@ -144,6 +147,8 @@ class ConsoleProgram(Operator):
 
     def asked(self) -> None:
         self._asked = True
+        for line in self._secrecy.lines(self._steering.offers_tls):
+            self._teletype.print(*line)
         self._teletype.print(say.PASSWORD)
 
     def refused(self, text: str) -> None:

@@ -29,6 +29,21 @@ def remove_user(user: str) -> str:
     return f'Do you really want to remove the user "{user}", with all messages? (yes/no)'
 
 
+# Who else can read along.
+
+
+def readable(offers_tls: bool) -> Line:
+    why = "start the client with --tls, and they cannot" if offers_tls else "the server offers no TLS"
+    return (style(f"Others on this network can read along: {why}.", "yellow"),)
+
+
+def first_contact(fingerprint: str) -> list[Line]:
+    return [("You have not met this server over TLS before. Its certificate has the fingerprint",),
+            (style(fingerprint, "bold"),),
+            ("The server prints the same at its start, or somebody stands in between. "
+             "It is remembered when you have logged in.",)]  # fmt: skip
+
+
 # Coming and going.
 
 LOGGED_OFF = "(logged off)"

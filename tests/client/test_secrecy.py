@@ -1,0 +1,185 @@
+"""Who can read along: what the command line and the settings want, and what a person is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatlib.client import news as n
+from chatlib.client.sockets import Way
+from chatlib.client.steering import Steering
+from chatlib.client.trust import Certificate
+from chatlib.program.options import Options
+from chatlib.program.secrecy import Secrecy, trust_of
+from chatlib.protocol.certificate import end_point, fingerprint
+from chatlib.protocol.scram import ScramError, ServerExchange, make_verifier
+from client import parse_arguments
+from tests.client.certificates import certificate, der_of
+from tests.client.tlsrig import Bench
+
+DER = der_of(certificate())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+# What is said.
+
+
+class Line:
+    """A link that is connected so."""
+
+    def __init__(self, address: str, found: Certificate | None = None) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.peer: Way | None = Way((family, (address, 1234)), None)
+        self.certificate = found
+
+
+def said(line: Line, offers_tls: bool = False) -> list[str]:
+    secrecy = Secrecy(line)  # type: ignore[arg-type]
+    lines = secrecy.lines(offers_tls)
+    assert secrecy.lines(offers_tls) == [], "it is said once"
+    return ["".join(str(part if isinstance(part, str) else part.text) for part in each) for each in lines]
+
+
+@pytest.mark.parametrize("address", ["192.168.1.5", "::ffff:192.168.1.5", "fe80::1%lo", "2001:db8::1"])
+def test_without_tls_a_person_is_told_that_others_can_read_along(address: str) -> None:
+    assert said(Line(address)) == ["Others on this network can read along: the server offers no TLS."]
+    why = "start the client with --tls, and they cannot"
+    assert said(Line(address), offers_tls=True) == [f"Others on this network can read along: {why}."]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_within_one_machine_nobody_can(address: str) -> None:
+    assert said(Line(address)) == said(Line(address), offers_tls=True) == []
+
+
+def test_what_is_met_for_the_first_time_is_shown() -> None:
+    assert said(Line("192.168.1.5", Certificate(DER, True, lambda: None))) == [
+        "You have not met this server over TLS before. Its certificate has the fingerprint",
+        fingerprint(DER),
+        "The server prints the same at its start, or somebody stands in between. It is remembered when you have "
+        "logged in.",
+    ]
+    assert said(Line("192.168.1.5", Certificate(DER, False, lambda: None))) == []
+
+
+def test_nothing_is_said_of_a_connection_that_is_none() -> None:
+    line = Line("192.168.1.5")
+    line.peer = None
+    assert said(line) == []
+
+
+# What is wanted.
+
+
+def test_the_command_line_and_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert parse_arguments(["--tls", "host", "1"]).tls and not parse_arguments(["host", "1"]).tls
+    ca = certificate("ca")
+    found = parse_arguments(["host:1", "--cafile", str(ca)])
+    assert found.tls and found.cafile == ca, "a CA is asked over TLS alone"
+    (tmp_path / "chatlib").mkdir()
+    settings = tmp_path / "chatlib" / "client.txt"
+    settings.write_text("server here 5\ntls on\n")
+    found = parse_arguments([])
+    assert (found.host, found.port, found.tls) == ("here", 5, True)
+    assert not parse_arguments(["host", "1"]).tls, "it is about the server of the settings"
+    settings.write_text("server here 5\n")
+    assert not parse_arguments([]).tls
+
+
+def test_a_cafile_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse_arguments(["host:1", "--cafile", str(tmp_path / "no.pem")])
+    assert left.value.code == 2 and "no.pem\" cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_what_is_remembered_stands_beside_the_rest(tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path)}
+    assert trust_of(Options("host", 1), environ, print) is None
+    trust = trust_of(Options("host", 1, tls=True), environ, print)
+    assert trust is not None
+    trust.judge(DER).proven()
+    assert (tmp_path / "chatlib" / "known_servers.txt").read_text() == f"host:1 {fingerprint(DER)}\n"
+
+
+# A console from afar.
+
+
+class Person:
+    """At the console: `heard` is what was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *words: self.heard.append((name, *words))
+
+
+VERIFIER = make_verifier("keeper", 4096)
+
+
+def steered(found: Certificate | None, binding: bytes, **hello: object) -> list[tuple[Any, ...]]:
+    """What somebody is told who types the right password; `binding`: that of the server's own certificate."""
+    person = Person()
+    steering = Steering(person, lambda: "nonce")  # type: ignore[arg-type]
+    steering.connected(0.0, found)
+    steering.received(json.dumps({"action": "hello", "id": 1, "status": "OK", **hello}).encode() + b"\n", 0.0)
+    exchange: ServerExchange | None = None
+    for line in steering.take_output().splitlines()[1:]:
+        first = json.loads(line)
+        exchange = ServerExchange.begin(first["scram"], VERIFIER, "server", binding)
+        reply = {"action": "admin", "id": first["id"], "status": "CONTINUE", "scram": exchange.challenge}
+        steering.received(json.dumps(reply).encode() + b"\n", 0.0)
+    assert exchange is not None
+    steering.give("keeper", 0.0)
+    final = json.loads(steering.take_output())
+    try:
+        reply = {"status": "OK", "scram": exchange.verify(final["scram"])}
+    except ScramError as wrong:
+        reply = {"status": "BAD_REQUEST", "text": str(wrong)}
+    steering.received(json.dumps({"action": "admin", "id": final["id"], **reply}).encode() + b"\n", 0.0)
+    return person.heard
+
+
+def test_the_administrators_proof_is_bound_to_the_certificate() -> None:
+    proven: list[bool] = []
+    found = Certificate(DER, True, lambda: proven.append(True))
+    assert steered(found, end_point(DER)) == [("asked",), ("opened",)] and proven == [True]
+
+
+def test_a_relay_before_a_console_from_afar() -> None:
+    proven: list[bool] = []
+    found = Certificate(DER, True, lambda: proven.append(True))
+    (_, over) = steered(found, end_point(der_of(certificate("other"))))
+    assert over[:2] == ("over", "NOT_TRUSTED") and "Somebody stands between you and the server" in over[2]
+    assert fingerprint(DER) in over[2] and proven == []
+
+
+def test_a_console_without_tls() -> None:
+    assert steered(None, b"", tls=True) == steered(None, b"") == [("asked",), ("opened",)]
+
+
+def test_a_console_where_tls_is_required() -> None:
+    person = Person()
+    steering = Steering(person)  # type: ignore[arg-type]
+    steering.connected(0.0)
+    steering.received(b'{"action":"hello","id":1,"status":"TLS_REQUIRED","text":"TLS."}\n', 0.0)
+    (over,) = person.heard
+    assert over[:2] == ("over", "TLS_REQUIRED") and "start the client with --tls" in over[2]
+
+
+def test_news_of_a_login_come_as_without_tls(bench: Bench) -> None:
+    server = bench.server()
+    bench.dial(server.port).log_in()
+    assert [type(item) for item in bench.news] == [n.Greeted, n.Challenged, n.LoggedIn]
