@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chatlib.reactor.loop import Signals
+from chatlib.server import upkeep
 from chatlib.server.addresses import invitations
 from chatlib.server.server import Server
 from chatlib.server.setpassword import NoPassword, set_password
@@ -41,10 +42,18 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--set-admin-password", action="store_true",
                         help="ask for the password of SHT and of client.py --admin; start no server")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="plain lines at the console: for screen readers")
+    for name, metavar, about in UPKEEP:
+        if metavar:
+            parser.add_argument(name, metavar=metavar, type=Path, help=about)
+        else:
+            parser.add_argument(name, action="store_true", help=about)
     options = parser.parse_args(arguments)
-    if options.set_admin_password and (options.ephemeral or options.port is not None):
-        parser.error("--set-admin-password starts no server: it takes --home FOLDER alone")
-    if options.port is None and not options.set_admin_password:
+    chosen = [name for name in NO_SERVER if getattr(options, name[2:].replace("-", "_"))]
+    if len(chosen) > 1 or (chosen and (options.ephemeral or options.port is not None)):
+        parser.error(f"{chosen[0]} starts no server: it takes --home FOLDER alone")
+    if options.restore and not options.home:
+        parser.error("--restore needs --home FOLDER: a new one, or one with nothing in it")
+    if options.port is None and not chosen:
         parser.error("the following arguments are required: port")
     return options
 
@@ -53,6 +62,15 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
     return int(text)
+
+
+# What is done for a home instead of serving it (chatlib/server/upkeep.py).
+UPKEEP = (
+    ("--verify", "", "read everything, say what is there and whether it is whole; change nothing, start no server"),
+    ("--backup", "FILE", "write one archive of everything, also while a server runs; start no server"),
+    ("--restore", "FILE", "unpack such an archive into the empty folder of --home; start no server"),
+)
+NO_SERVER = ("--set-admin-password", *(name for name, _, _ in UPKEEP))
 
 
 class NotStarted(Exception):
@@ -136,6 +154,12 @@ def main(arguments: list[str] | None = None) -> int:
         if options.set_admin_password:
             set_password(home_folder(options.home), print_at_once)
             return 0
+        if options.restore:
+            return upkeep.restore_home(options.restore, options.home, print_at_once)
+        if options.verify:
+            return upkeep.verify_home(options.home or Path(), print_at_once)
+        if options.backup:
+            return upkeep.back_up_home(options.home or Path(), options.backup, print_at_once)
         return serve(options)
     except KeyboardInterrupt:
         error: object = "It was stopped before it had started; nothing is lost."

@@ -19,6 +19,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.server import completion, listings
 from chatlib.server.asking import Asking
 from chatlib.server.audit import Auditor
+from chatlib.server.backups import Backups
 from chatlib.server.delivery import Delivery
 from chatlib.server.introductions import Where
 from chatlib.server.listings import Lines, Listings
@@ -55,6 +56,7 @@ class Console(Operator):
         delivery: Delivery,
         saver: Saver,
         auditor: Auditor,
+        backups: Backups,
         pipeline: Pipeline,
         figures: Callable[[], dict[str, object]],
         where: Callable[[str], Where | None],
@@ -68,7 +70,8 @@ class Console(Operator):
         self._end, self._stopping, self._name = stop, stopping, name
         self._submitted = 0  # commands that are on their way
         self._saves = False  # it has asked for a save, or a reload,
-        self._audits = False  # or for an audit
+        self._audits = False  # or for an audit,
+        self._backups, self._backs_up = backups, False  # or for a backup
         self._listings = Listings(loop, self.say)
         self._asking = Asking(world, self.say, self._change)
         self._warned = False  # that people are online: Ctrl+C once more stops the server
@@ -177,7 +180,8 @@ class Console(Operator):
         """Whether something that was asked for here is not done yet."""
         self._saves = self._saves and self._saver.busy
         self._audits = self._audits and self._auditor.busy
-        return self._saves or self._audits or self._submitted > 0 or self._listings.busy
+        self._backs_up = self._backs_up and self._backups.busy
+        return self._saves or self._audits or self._backs_up or self._submitted > 0 or self._listings.busy
 
     def answered(self, _echo: str, _request_id: Any, command: Fields, reply: Reply) -> None:
         """A command was carried out."""
@@ -262,6 +266,15 @@ class Console(Operator):
         self._submitted += 1
         self._pipeline.submit_read(self, "", None, self._begin_audit)  # behind what was asked for before
 
+    def _backup(self, fields: Fields) -> None:
+        self._submitted += 1
+        self._pipeline.submit_read(self, "", None, lambda: self._begin_backup(fields["file"]))
+
+    def _begin_backup(self, file: str) -> None:
+        self._submitted -= 1
+        self._backs_up = True
+        self._backups.begin(file, self.say, from_afar=self._name != "console")
+
     def _begin_audit(self) -> None:
         self._submitted -= 1
         self._audits = True
@@ -328,6 +341,7 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "remove thread": Console._remove_thread,
     "grant": Console._grant,
     "audit": Console._audit,
+    "backup": Console._backup,
     "stats": Console._stats,
     "save": Console._save,
     "reload": Console._reload,

@@ -121,6 +121,22 @@ class EditedFiles:
 
         `iterations`: for new verifiers; by default what para.txt says. Raises InterruptedError when it is not `wanted`.
         """
+        found = self.check()
+        cost = found.parameters.get("SCRAM_ITERATIONS", iterations or defaults()["SCRAM_ITERATIONS"])
+        plain = sum(1 for line in found.lines[1].values() if line and not line.value.startswith(MECHANISM + "$"))
+        if plain:
+            say(f"Turning {counted(plain, 'password')} of credentials.txt into verifiers ...")
+        for name, line in found.lines[1].items():
+            if not wanted():
+                raise InterruptedError("the server that asked for it is gone")
+            found.accounts[name] = None if line is None else _verifier(name, line.value, cost)
+        return found
+
+    def check(self) -> Changes:
+        """What was changed by hand, with every value checked; but no password is turned into a verifier yet.
+
+        Raises FileError.
+        """
         found = Changes(lines=[self.parameters.edits(), self.credentials.edits()], written=self.written,
                         unknown=[self._unknown(line) for line in self.parameters.unknown()])  # fmt: skip
         for name, line in found.lines[0].items():
@@ -131,14 +147,6 @@ class EditedFiles:
             except ValueError as wrong:
                 raise FileError(f"{self.parameters.path}, line {line.number if line else 0}: {wrong}") from None
         self._check_accounts(found.lines[1])
-        cost = found.parameters.get("SCRAM_ITERATIONS", iterations or defaults()["SCRAM_ITERATIONS"])
-        plain = sum(1 for line in found.lines[1].values() if line and not line.value.startswith(MECHANISM + "$"))
-        if plain:
-            say(f"Turning {counted(plain, 'password')} of credentials.txt into verifiers ...")
-        for name, line in found.lines[1].items():
-            if not wanted():
-                raise InterruptedError("the server that asked for it is gone")
-            found.accounts[name] = None if line is None else _verifier(name, line.value, cost)
         return found
 
     def _unknown(self, line: Line) -> str:

@@ -24,6 +24,7 @@ from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Reception, Seats
 from chatlib.server.atrest import AtRest
 from chatlib.server.audit import Auditor
+from chatlib.server.backups import Backups
 from chatlib.server.catchup import CatchUp
 from chatlib.server.checks import Checks
 from chatlib.server.console import Console
@@ -162,6 +163,7 @@ class Server:
         """What brings the world to rest."""
         world, loop = self.world, self.loop
         self.auditor = Auditor(loop, world, self.appended, self.log.write)
+        self.backups = Backups(loop, self.home.path, self.log.write)
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
@@ -216,6 +218,7 @@ class Server:
             self._listener.close()
         self.saver.end()
         self.auditor.end()
+        self.backups.end()
         self.transfers.end_all()
         for session in self.sessions:
             session.end("SHUTTING_DOWN", "The server is shutting down.")
@@ -224,6 +227,7 @@ class Server:
         """After ``run``: writes the text files when the stop was a clean one. Returns why it could not, or ""."""
         self.saver.end()
         self.auditor.end()
+        self.backups.end()
         if not self.failure:
             try:
                 self.at_rest.finish()
@@ -283,8 +287,8 @@ class Server:
         """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            auditor=self.auditor, pipeline=self.pipeline, figures=self.stats, where=self.introductions.where,
-            stop=self.stop, stopping=lambda: self.stopping, name=name,
+            auditor=self.auditor, backups=self.backups, pipeline=self.pipeline, figures=self.stats,
+            where=self.introductions.where, stop=self.stop, stopping=lambda: self.stopping, name=name,
         )  # fmt: skip
 
     def stats(self) -> dict[str, object]:

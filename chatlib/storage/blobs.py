@@ -48,6 +48,16 @@ def _thirds(key: str) -> tuple[str, str]:
     return key[:_THIRD], key[_THIRD : 2 * _THIRD]
 
 
+def is_adopted(name: str) -> bool:
+    """Whether this is the name of the bytes of a waiting file."""
+    return _ADOPTED.fullmatch(name) is not None
+
+
+def part_of(folder: Path, blob: str) -> Path:
+    """What `blob` was before it was adopted."""
+    return folder / f"{blob.partition('.')[0]}.part"
+
+
 def _digest(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 

@@ -137,7 +137,7 @@ class _Earlier:
 def _earlier(folder: Path) -> _Earlier:
     path = folder / MANIFEST
     try:
-        return _Earlier(folder, path.stat().st_mtime_ns, *_read_manifest(path))
+        return _Earlier(folder, path.stat().st_mtime_ns, *read_manifest(path))
     except (OSError, FileError):
         return _Earlier(folder)
 
@@ -211,7 +211,7 @@ def _vanished(folder: Path) -> list[str]:
     ready = folder / ".next" / MANIFEST
     if not ready.exists():
         return []
-    _, wanted = _read_manifest(ready)
+    _, wanted = read_manifest(ready)
     return [name for name in _earlier(folder).files if name not in wanted and is_name(name)]
 
 
@@ -235,25 +235,60 @@ def prove(folder: Path, names: Collection[str], old_names: Collection[str] = ())
     `names` are those that may be in it; one that ends in "/" is a folder, which may have files of any names.
     `old_names`: those that a set of format 1 always had.
     """
-    manifest = where(folder, MANIFEST)
+    flat, damage = look(folder, names, old_names)
+    for error in damage.values():
+        raise error
+    return flat
+
+
+def look(
+    folder: Path, names: Collection[str], old_names: Collection[str] = ()
+) -> tuple[Flat, dict[str, FileError]]:
+    """As ``prove``; and everything that is wrong, by the name of the file, where that would raise. Then the set is not
+    whole: files of `names` may be missing, and may have any lines. Changes nothing."""
     there = [name for name in names if not name.endswith("/") and where(folder, name).exists()]
-    if not manifest.exists():
+    everything = [*there, *_in_folders(folder, names)]
+    as_they_are = Flat({name: where(folder, name) for name in _in_order(names, everything)})
+    if not where(folder, MANIFEST).exists():
         if not there:
-            return Flat()
-        return _prove_old(folder, old_names, there)
-    _, listed = _read_manifest(manifest)
+            return Flat(), {}
+        try:
+            return _prove_old(folder, old_names, there), {}
+        except FileError as damage:
+            return as_they_are, {MANIFEST: damage}
+    try:
+        listed = _listed(folder, names)
+    except FileError as damage:
+        return as_they_are, {MANIFEST: damage}
+    vanished = _vanished(folder)
+    wrong: dict[str, FileError] = {}
+    for name in everything:
+        if name not in listed and name not in vanished:
+            path, manifest = where(folder, name), where(folder, MANIFEST)
+            wrong[name] = FileError(f"{path} is not one of the files that {manifest} names. {REMEDY}")
+    for name, (size, digest) in listed.items():
+        try:
+            _check(where(folder, name), size, digest)
+        except FileError as damage:
+            wrong[name] = damage
+    return Flat({name: where(folder, name) for name in _in_order(names, listed)}), wrong
+
+
+def lsn_of(folder: Path) -> int:
+    """The last command in a set whose manifest is whole."""
+    return read_manifest(where(folder, MANIFEST))[0]
+
+
+def _listed(folder: Path, names: Collection[str]) -> Mapping[str, tuple[int, str]]:
+    """The files that the manifest names. Raises FileError for what no set of this version has."""
+    manifest = where(folder, MANIFEST)
+    _, listed = read_manifest(manifest)
     for name in listed:
         if not is_name(name):
             raise FileError(f"{manifest} names {name!r}, which is no flat file's name. {REMEDY}")
         if name not in names and name.partition("/")[0] + "/" not in names:
             raise FileError(f"{manifest} names {name!r}, which a later version wrote: start that one.")
-    vanished = _vanished(folder)
-    for name in [*there, *_in_folders(folder, names)]:
-        if name not in listed and name not in vanished:
-            raise FileError(f"{where(folder, name)} is not one of the files that {manifest} names. {REMEDY}")
-    for name, (size, digest) in listed.items():
-        _check(where(folder, name), size, digest)
-    return Flat({name: where(folder, name) for name in _in_order(names, listed)})
+    return listed
 
 
 def _in_folders(folder: Path, names: Collection[str]) -> Iterator[str]:
@@ -284,7 +319,7 @@ def _prove_old(folder: Path, old_names: Collection[str], there: Collection[str])
     return Flat({name: where(folder, name) for name in there}, OLD_FORMAT)
 
 
-def _read_manifest(path: Path) -> tuple[int, dict[str, tuple[int, str]]]:
+def read_manifest(path: Path) -> tuple[int, dict[str, tuple[int, str]]]:
     """The last command in a set, and of each file its bytes and digest. Raises FileError."""
     data = path.read_bytes()
     begins, _, last = data[:-1].rpartition(b"\n")

@@ -39,7 +39,7 @@ def exchange(path: Path, held: bytes | None, text: str, notes: list[str]) -> boo
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         write_new(new, [text])
-        done = _give(new, path) if held is None else _exchange(path, new, held, notes)
+        done = give(new, path) if held is None else _exchange(path, new, held, notes)
         sync_folder(path.parent)
         return done
     finally:
@@ -61,7 +61,7 @@ def _exchange(path: Path, new: Path, held: bytes, notes: list[str]) -> bool:
         if not _holds(fd, held):
             notes += mend(path)
             return False
-        if not _give(new, path):
+        if not give(new, path):
             aside.unlink()  # it was read, and a person has written a newer one
             return False
         textfile.pause()
@@ -82,7 +82,7 @@ def mend(path: Path) -> list[str]:
     aside = _aside(path)
     if not aside.exists():
         return []
-    if _give(aside, path):
+    if give(aside, path):
         aside.unlink(missing_ok=True)
         return []
     if any(new.samefile(path) for new in path.parent.glob(f".{path.name}.*.new")):
@@ -98,7 +98,7 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def _give(file: Path, name: Path) -> bool:
+def give(file: Path, name: Path) -> bool:
     """Gives a file another name (it may keep its old one, too); False when the name is taken."""
     textfile.pause()
     try:
@@ -116,7 +116,7 @@ def _give(file: Path, name: Path) -> bool:
 
 def _keep(aside: Path, path: Path) -> str:
     kept, count = path.with_name(f"{path.name}.kept"), 1
-    while not _give(aside, kept):
+    while not give(aside, kept):
         count += 1
         kept = path.with_name(f"{path.name}.kept-{count}")
     aside.unlink(missing_ok=True)

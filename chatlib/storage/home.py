@@ -10,6 +10,8 @@ import os
 import re
 import secrets
 import shutil
+import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from chatlib.storage.exchange import mend
 from chatlib.storage.textfile import REMEDY, FileError, replace, sealed, unsealed
 from chatlib.storage.writerlock import WriterLock
 
+_EARLIER = 8  # epochs that are remembered
 _OLD_EPOCH = re.compile("[0-9a-f]{16}\n")  # without a checksum
 
 
@@ -76,15 +79,64 @@ class Home:
 
     def epoch(self) -> str:
         """The name of this home's journal: random, made once."""
-        path = self.data / "epoch.txt"
-        if not path.exists():
-            replace(path, sealed(secrets.token_hex(8)))
-        text = path.read_text(encoding="utf-8", errors="replace")
-        epoch = text[:-1] if _OLD_EPOCH.fullmatch(text) else unsealed(text)
-        if epoch is None:
-            raise FileError(f"{path} is damaged (its checksum does not fit). {REMEDY}")
-        return epoch
+        if not (self.data / "epoch.txt").exists():
+            self.new_epoch()
+        return read_epoch(self.data)
+
+    def new_epoch(self) -> None:
+        """From now on it is another home to its clients: seqs may be given again."""
+        replace(self.data / "epoch.txt", sealed(secrets.token_hex(8)))
+
+    def earlier(self) -> list[tuple[str, int]]:
+        """Of which epochs this home goes on, and up to which seq they are one: the latest first."""
+        return read_earlier(self.data)
 
     def seal_epoch(self) -> None:
         """Gives the epoch of an older format its checksum."""
-        replace(self.data / "epoch.txt", sealed(self.epoch()))
+        replace(self.data / "epoch.txt", "".join(map(sealed, _read_epoch(self.data))))
+
+
+def read_epoch(data: Path) -> str:
+    """The epoch of the home whose data these are. Raises FileError, OSError."""
+    return _read_epoch(data)[0]
+
+
+def read_earlier(data: Path) -> list[tuple[str, int]]:
+    """Of which epochs it goes on, and up to which seq. Raises FileError, OSError."""
+    pairs = [line.split(" ") for line in _read_epoch(data)[1:]]
+    return [(epoch, int(last)) for epoch, last in pairs]
+
+
+def renew_epoch(data: Path, last: int) -> None:
+    """Gives a home another epoch, which goes on of the one before up to the seq `last`. Raises OSError."""
+    try:
+        before = [(read_epoch(data), last), *read_earlier(data)][:_EARLIER]
+    except (OSError, FileError):
+        before = []
+    lines = [secrets.token_hex(8), *(f"{epoch} {min(seq, last)}" for epoch, seq in before)]
+    replace(data / "epoch.txt", "".join(map(sealed, lines)))
+
+
+def _read_epoch(data: Path) -> list[str]:
+    path = data / "epoch.txt"
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = [text[:-1]] if _OLD_EPOCH.fullmatch(text) else [unsealed(line) for line in text.splitlines(keepends=True)]
+    if not lines or None in lines:
+        raise FileError(f"{path} is damaged (its checksum does not fit). {REMEDY}")
+    return lines  # type: ignore[return-value]
+
+
+def used_by(data: Path) -> int:
+    """The process of the server that runs on this home; 0: none does. Changes nothing, and stops nobody."""
+    order = "hhqqi" if sys.platform == "linux" else "qqihh"  # struct flock
+    fields = (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0) if sys.platform == "linux" else (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
+    try:
+        fd = os.open(data / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        answer = struct.unpack(order, fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(order, *fields)))
+    finally:
+        os.close(fd)
+    kind, pid = (answer[0], answer[4]) if sys.platform == "linux" else (answer[3], answer[2])
+    return 0 if kind == fcntl.F_UNLCK else int(pid)

@@ -49,6 +49,11 @@ def listing(first: Path) -> list[Segment]:
     return [segment(first, base) for base in ([START] if first.exists() else []) + bases]
 
 
+def place(first: Path, offset: int) -> Segment:
+    """The segment in which `offset` stands, or would."""
+    return next((one for one in reversed(listing(first)) if one.base <= offset), segment(first, START))
+
+
 def needed(first: Path, floor: int, length: int) -> list[Segment]:
     """Those of them that hold what stands from `floor` (0: from the beginning) to `length`."""
     there = [one for one in listing(first) if one.base < length or one.base == START]

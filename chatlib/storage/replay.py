@@ -71,7 +71,7 @@ def prove(folder: Path, after: int) -> Found:
             reader.end_older(path, damage)
         elif damage:
             reader.end_torn(path, damage)
-        reader.found.parts.append((path, damage.at if damage else path.stat().st_size))
+        reader.found.parts.append((path, damage.at if damage else reader.end))
     found = reader.found
     found.is_new = reader.chain is None and not found.given
     found.lsn, found.ends_at = reader.lsn, after if reader.chain is None else reader.chain
@@ -85,6 +85,7 @@ class _Reader:
     def __init__(self, after: int) -> None:
         self.found = Found(after)
         self.chain: int | None = None
+        self.end = 0  # bytes of the segment that were read last: a server that runs may write more
         self._after = after
         self._old = False  # whether the segment is of format 1
 
@@ -128,7 +129,7 @@ class _Reader:
                     return _Damage(at, number, what)
                 chain = self.chain
             at += len(line)
-        self.chain = chain
+        self.chain, self.end = chain, at
         return None
 
     def _unusual(self, line: bytes, place: str) -> bool:

@@ -190,7 +190,7 @@ class House:
         """Gives back what the process's end would give back."""
         self.running = False
         server = self.server
-        for job in (server.saver._job, server.auditor._job):
+        for job in (server.saver._job, server.auditor._job, server.backups._job):
             if not isinstance(job, Job):
                 continue
             with contextlib.suppress(ProcessLookupError):
@@ -248,7 +248,7 @@ class House:
             self.tick()
             if what():
                 return
-            if self.server.saver._job is not None or self.server.auditor.busy:
+            if self.server.saver._job is not None or self.server.auditor.busy or self.server.backups.busy:
                 self.server.loop._selector.select(60.0)
         raise AssertionError("it does not happen")
 

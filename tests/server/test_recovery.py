@@ -10,10 +10,9 @@ import pytest
 
 from chatlib.core import snapshot
 from chatlib.storage.journal import RESERVE
-from chatlib.storage.textfile import FileError
+from chatlib.storage.textfile import REMEDY, FileError
 from tests.server.house import PASSWORD, House, Peer
 
-REMEDY = "Restore the whole folder data/ from one backup, or move it away to begin anew."
 FLAT = [name + "plans" if name.endswith("/") else name for name in snapshot.files()]  # in a home that was lived in
 
 

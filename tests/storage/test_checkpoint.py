@@ -171,7 +171,7 @@ def test_a_missing_file_is_refused_with_what_can_be_done(tmp_path: Path, name: s
     (tmp_path / name).unlink()
     said = refused(tmp_path)
     assert f"{tmp_path / name} is missing" in said
-    assert "Restore the whole folder data/ from one backup, or move it away to begin anew." in said
+    assert "server.py --verify says what else is damaged" in said
     assert "\n" not in said
 
 

@@ -23,6 +23,7 @@ ROWS = tuple(
         ("remove thread", "remove a thread of the forum, with its files", (Field("title", kinds.TITLE),)),
         ("grant", "give a user credits of the bank", (USER, Field("amount", kinds.AMOUNT))),
         ("audit", "compute all balances anew from the ledger, and compare them", ()),
+        ("backup", "write all there is into one archive, for server.py --restore", (Field("file", kinds.VALUE),)),
         ("stats", "how the server is doing", ()),
         ("save", "write the text files now", ()),
         ("reload", "take in what was changed by hand in para.txt and credentials.txt", ()),

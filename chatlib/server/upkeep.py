@@ -1,0 +1,73 @@
+"""What ``server.py`` does for a home instead of serving it: ``--verify``, ``--backup`` and ``--restore``.
+
+Here is what the administrator is told, and asked; the work is in modules of these names. None of them starts a server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from chatlib.core.threads import forum_of
+from chatlib.protocol.text import counted
+from chatlib.server import backup
+from chatlib.server.restoring import restore
+from chatlib.server.verifying import Report, verify
+
+Say = Callable[[str], None]
+
+
+def verify_home(folder: Path, say: Say) -> int:
+    """Says what is there; the exit status. Raises FileError when there is no home, OSError."""
+    report = verify(folder)
+    say(summary(report))
+    for note in report.notes:
+        say(note)
+    for _, sentence in report.damage:
+        say(f"Damage! {sentence}")
+    say("All of it is whole." if report.is_whole else damaged(report))
+    return 0 if report.is_whole else 1
+
+
+def back_up_home(folder: Path, file: Path, say: Say) -> int:
+    """Writes the archive; the exit status. Raises FileError, OSError: then there is none."""
+    say(backup.write(folder, file))
+    return 0
+
+
+def restore_home(file: Path, folder: Path, say: Say) -> int:
+    """Makes a home; the exit status. Raises FileError, OSError: then there is none."""
+    taken, report = restore(file, folder)
+    say(f"{taken} is restored. {summary(report)}")
+    for _, sentence in report.damage:
+        say(f"Damage! {sentence}")
+    if not report.is_whole:
+        say("That was so already when it was backed up.")
+    return 0 if report.is_whole else 1
+
+
+def summary(report: Report) -> str:
+    """What is there."""
+    assert report.salvage is not None
+    world, counts = report.salvage.world, report.counts
+    threads = forum_of(world)
+    posts = sum(len(thread.seqs) for thread in threads.values())
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(world.at)) if world.at else "never"
+    said = (
+        f"{report.folder.resolve()}: {counted(len(world.accounts), 'user')}, {counted(counts['messages'], 'message')} "
+        f"and events, {counted(len(threads), 'thread')} with {counted(posts, 'post')}, "
+        f"{counted(counts['files'], 'file')}, {counted(counts['credits'], 'credit')} held by users; "
+        f"{counts['bytes']:,} bytes in all. The last command is LSN {world.lsn}, of {when}."
+    )
+    if report.server:
+        said += f" A server (process {report.server}) uses it: this is what it had acknowledged when this began."
+    return said
+
+
+def damaged(report: Report) -> str:
+    """What to do about it."""
+    return (
+        f"{counted(len(report.damage), 'damage')} found. A server with this home would not start, or lack something. "
+        "Restore a backup with --restore."
+    )
