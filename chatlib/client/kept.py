@@ -34,6 +34,8 @@ class KeptLines(Generic[Id]):
         self.close()
         self.path = path
         try:
+            if path is not None and path.is_fifo():  # to open one waits for a reader
+                raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
             held = path.read_bytes() if path is not None and path.exists() else b""
             lines = held.split(b"\n")[:-1]
             self._places = {id: (0, line + b"\n") for line in lines if (id := name(line)) is not None}

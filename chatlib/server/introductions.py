@@ -94,6 +94,7 @@ class Introductions:
         # To be said behind this tick's replies: to whom, about whom, and what.
         self._events: deque[tuple[Session, str, dict[str, object]]] = deque()
         self._policy = world.parameters["ADDRESS_POLICY"]
+        self._undecided: deque[tuple[str, str, _Ask]] = deque()  # what was open when that changed
         self.answers: Mapping[str, Callable[[Session, Request], Reply]] = {
             "listen": self.listen, "getaddress": self.getaddress, "yes": self.yes, "no": self.no,
             "list": self.list_online,
@@ -314,12 +315,20 @@ class Introductions:
         if policy == self._policy:
             return
         self._policy = policy
-        waiting = [(asker, user, ask) for asker, person in self._people.items() for user, ask in person.asks.items()
-                   if not ask.refused]  # fmt: skip
-        for asker, user, ask in waiting:
-            if policy == "never":
+        self._undecided = deque(
+            (asker, user, ask) for asker, person in self._people.items() for user, ask in person.asks.items()
+        )
+
+    def _decide(self) -> None:
+        """Some of what was asked when the policy changed, and is still open."""
+        for _ in range(min(SAID, len(self._undecided))):
+            asker, user, ask = self._undecided.popleft()
+            person = self._people.get(asker)
+            if ask.refused or person is None or person.asks.get(user) is not ask:
+                continue
+            if self._policy == "never":
                 self._turn_down(asker, user, "ADDRESSES_CLOSED", "This server tells nobody's address any more.")
-            elif user in self._people[asker].asks and self._may_know(asker, user):
+            elif self._may_know(asker, user):
                 self._introduce(asker, user, ask.login, self._people[user].listener)
 
     def where(self, user: str) -> Where | None:
@@ -335,10 +344,12 @@ class Introductions:
 
     def speak(self) -> None:
         """Says what came of it, as far as the budget goes."""
+        if self._undecided:
+            self._decide()
         for _ in range(min(SAID, len(self._events))):
             session, _, event = self._events.popleft()
             session.event(event)
-        if self._events:
+        if self._events or self._undecided:
             self._loop.again(self)
 
     def again(self) -> None:

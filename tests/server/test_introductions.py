@@ -413,7 +413,12 @@ def test_open_introduces_whoever_asks_and_never_nobody(house: House) -> None:
     ]
 
 
-def test_what_was_asked_is_decided_by_a_new_policy(house: House) -> None:
+@pytest.mark.parametrize("at_once", [1, 64])
+def test_what_was_asked_is_decided_by_a_new_policy(
+    house: House, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """A few in each tick: there may be thousands."""
+    monkeypatch.setattr(introductions, "SAID", at_once)
     columbia, facebook, google = three(house)
     for policy, came in (("open", "address columbia"), ("never", "address_refused Columbia ADDRESSES_CLOSED")):
         house.admin("change ADDRESS_POLICY consent")
