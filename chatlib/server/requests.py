@@ -13,6 +13,7 @@ from typing import Any
 
 from chatlib.core.features import ANSWERS
 from chatlib.core.replies import refusal
+from chatlib.core.sessions import that_began
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.commands import ACTIONS, IS_WELL_FORMED, Row, Runs, State, check, status
 from chatlib.protocol.framing import BadLine
@@ -130,7 +131,7 @@ class Requests:
             intake.submit(echo, request_id, {**changes, "at": self._loop.wall}, None, barrier=True)
 
     def _answer(self, session: Session, name: str, request: dict[str, Any]) -> Reply:
-        if session.over:  # it ended while this waited behind earlier requests
+        if session.over or (session.departed and self._has_left(session)):  # while this waited behind earlier requests
             return refusal("NOT_ALLOWED", "You are no longer logged in.")
         at_the_edge = self._edge.get(name)
         if at_the_edge is not None:
@@ -138,6 +139,10 @@ class Requests:
             if reply:
                 return reply
         return ANSWERS[name](self._world, session.user, request, self._loop.wall)
+
+    def _has_left(self, session: Session) -> bool:
+        """Whether the world has carried out that this session is over."""
+        return that_began(self._world, session.user, session.login) is None
 
     def _alive(self, session: Session, request: dict[str, Any]) -> Reply:
         if session.login:

@@ -279,3 +279,16 @@ def test_sessions_outlive_a_save_and_end_with_a_crash(shared: House) -> None:
     shared.restart()
     assert not shared.server.world.online and not shared.server.world.further
     assert shared.login("Columbia").texts == ["x"]
+
+
+def test_a_question_that_waits_until_its_user_has_left_is_refused(house: House) -> None:
+    """The answers of a tick have a budget, and the logout is carried out before there is time for one more."""
+    ann = house.login("Columbia")
+    house.server.budgets.answers._amount = 1e-9
+    ann.say({"action": "message", "to": "SEAS", "text": "bye"}, {"action": "whoelse"}, {"action": "unread"},
+            {"action": "history", "count": 0}, {"action": "logout"})  # fmt: skip
+    house.settle()
+    statuses = [(said.get("action", "bye"), said["status"]) for said in ann.hear()]
+    assert statuses == [("message", "OK"), ("whoelse", "OK"), ("unread", "NOT_ALLOWED"), ("history", "NOT_ALLOWED"),
+                        ("logout", "OK"), ("bye", "LOGGED_OUT")]  # fmt: skip
+    assert "Traceback" not in house.log()
