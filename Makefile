@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check crash bench attack readme dist help
+.PHONY: run test check fuzz crash bench attack readme dist help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -27,6 +27,9 @@ check: $(TOOLS) ## lint, types, the architecture, and whether README is up to da
 	$(BIN)/mypy
 	$(BIN)/python tests/readme.py --check
 	$(BIN)/pytest tests/test_architecture.py
+
+fuzz: ## say anything to servers, and to clients as a server; SEED=random, SECONDS=3600
+	$(PYTHON) -m tests.proofs.fuzz --seconds $(or $(SECONDS),60)
 
 crash: ## kill -9 the server and its children under load, and damage a home everywhere; SEED=random, CYCLES=1000 (Linux)
 	$(PYTHON) -m tests.proofs.damage

@@ -1,0 +1,88 @@
+"""A corpus of what no terminal may be given of what others wrote: whatever moves a cursor, changes direction, hides.
+
+What is looked for in an output is in `obeyed`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+ESC, BEL = "\x1b", "\a"
+_STRINGS = {
+    "OSC": ("\x1b]", "\x9d"),
+    "DCS": ("\x1bP", "\x90"),
+    "APC": ("\x1b_", "\x9f"),
+    "PM": ("\x1b^", "\x9e"),
+    "SOS": ("\x1bX", "\x98"),
+}
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+SEQUENCES = [
+    "\x1b[2J",
+    "\x1b[H",
+    "\x1b[31m",
+    "\x1b[6n",
+    "\x1b[?1049h",
+    "\x1b[?25l",
+    "\x1b[21t",
+    "\x9b2J",
+    "\x9b6n",
+    "\x1bc",
+    "\x1b7",
+    "\x1b8",
+    "\x1b(0",
+    "\x1bN",
+    "\x1bO",
+    "\x1b[",
+    "\x1b",
+    "\x1b[200~\x1b[201~",
+    "\x1b[!p",
+    "\x1b#8",
+    "\x1b[1;1H\x1b[K",
+    *(
+        begin + body + end
+        for begins in _STRINGS.values()
+        for begin in begins
+        for body in ("0;title", "52;c;Y2F0", "8;;http://x", "+q544e")
+        for end in (BEL, "\x1b\\", "\x9c", "")
+    ),
+]
+BIDI = [chr(code) for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+ZERO_WIDTH = [
+    "\u200b",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u034f",
+    "\u180e",
+    "\u2061",
+    "\u2062",
+    "\u2063",
+    "\u2064",
+    "\u206a",
+    "\u206f",
+]
+TAGS = [chr(0xE0000 + code) for code in (0, 1, 0x20, 0x41, 0x7E, 0x7F)]
+SELECTORS = ["\ufe00", "\ufe0e", "\U000e0100", "\U000e01ef", "\u180b"]
+SEPARATORS = ["\u2028", "\u2029", "\x85", "\r\n", "\v", "\f"]
+FILLERS = ["\u115f", "\u1160", "\u3164", "\uffa0", "\ufff9", "\ufffb"]
+MARKS = ["e" + "\u0301" * 1_000, "\u0301" * 1_000, "a" + "\u0489" * 17, "\u0e33" * 3, "x" + "\u200d" * 40]
+CORPUS = [*CONTROLS, *SEQUENCES, *BIDI, *ZERO_WIDTH, *TAGS, *SELECTORS, *SEPARATORS, *FILLERS, *MARKS]
+
+MAX_MARKS = 16
+_OBEYED = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    f"|[\u0300-\u036f\u0489]{{{MAX_MARKS + 1},}}"
+)
+
+
+def obeyed(shown: str) -> str:
+    """The first thing in `shown` that a terminal would obey, hide or heap up; or "". Line feeds are lines' ends."""
+    found = _OBEYED.search(shown)
+    return found[0] if found else ""
+
+
+def hostile(chance: random.Random) -> str:
+    """Something of it between letters."""
+    return f"a{chance.choice(CORPUS)}b{chance.choice(CORPUS)}"
