@@ -141,7 +141,7 @@ class Trust:
         raise NotTrusted(
             f"{self._server} does not have the certificate that it had: {found} now, {known} before. Either it has a "
             "new one, or somebody stands in between. Nothing was sent. Compare the new one with what the server prints "
-            f"at its start (TLS: SHA256:…): if it is the same, remove {where}, and connect again."
+            f"at its start: if it is the same, remove {where}, and connect again."
         )
 
     def _remember(self, found: str) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from tests.patience import LIMIT
 
+NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not here")
 _FOLDER = tempfile.TemporaryDirectory()
 KEYS = {
     "ECDSA": ("EC", "-pkeyopt", "ec_paramgen_curve:P-256"),

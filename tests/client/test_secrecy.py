@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from chatlib.program.secrecy import Secrecy, trust_of
 from chatlib.protocol.certificate import end_point, fingerprint
 from chatlib.protocol.scram import ScramError, ServerExchange, make_verifier
 from client import parse_arguments
-from tests.client.certificates import certificate, der_of
+from tests.client.certificates import NEEDS_OPENSSL, certificate, der_of
 from tests.client.tlsrig import Bench
+from tests.reactor.certificate import PEM
 
-DER = der_of(certificate())
+pytestmark = NEEDS_OPENSSL
+DER = ssl.PEM_cert_to_DER_cert(PEM[PEM.index("-----BEGIN CERT") :])
 
 
 @pytest.fixture

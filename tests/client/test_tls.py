@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from chatlib.protocol.commands import State
 from chatlib.protocol.text import printable
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.tlsstream import TlsStream
-from tests.client.certificates import certificate, der_of
+from tests.client.certificates import NEEDS_OPENSSL, certificate, der_of
+from tests.client.conftest import free_port
 from tests.client.tlsrig import Bench, Guest, Said
+
+pytestmark = NEEDS_OPENSSL
 
 
 @pytest.fixture
@@ -154,7 +158,7 @@ def test_another_certificate_is_refused_before_anything_is_sent(bench: Bench) ->
     assert ended.text == (
         f"The server 127.0.0.1 port {server.port} does not have the certificate that it had: {shown(new)} now, "
         f"{shown(old)} before. Either it has a new one, or somebody stands in between. Nothing was sent. Compare the "
-        "new one with what the server prints at its start (TLS: SHA256:…): if it is the same, remove line 3 of "
+        "new one with what the server prints at its start: if it is the same, remove line 3 of "
         f"{bench.known.path}, and connect again."
     )
     for _ in range(20):
@@ -428,6 +432,23 @@ def test_tls_1_2_is(bench: Bench) -> None:
     server = bench.server()
     server._context.maximum_version = ssl.TLSVersion.TLSv1_2
     bench.dial(server.port).log_in()
+
+
+@pytest.mark.parametrize(("version", "key", "survives"), [("-tls1_2", b"r\n", False), ("-tls1_3", b"K\n", True)])
+def test_nobody_negotiates_anew(bench: Bench, version: str, key: bytes, survives: bool) -> None:
+    """TLS 1.2 knows renegotiation, which is refused; TLS 1.3 only new keys."""
+    pem, port = certificate(), str(free_port())
+    words = ["openssl", "s_server", "-accept", port, "-cert", str(pem), "-key", str(pem), version]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as other:
+        assert other.stdin is not None and other.stdout is not None
+        assert any(line.startswith(b"ACCEPT") for line in other.stdout)
+        bench.dial(int(port)).until(lambda: bench.link.certificate)
+        for said in (key, key, b'{"event":"notice"}\n'):
+            other.stdin.write(said)
+            other.stdin.flush()
+        bench.until(lambda: bench.news)
+        other.kill()
+    assert bench.news == [n.Arrived({"event": "notice"})] if survives else bench.over().status == "LOST"
 
 
 def guest_of(bench: Bench) -> tuple[Guest, TlsStream]:

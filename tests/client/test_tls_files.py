@@ -12,10 +12,11 @@ import pytest
 from chatlib.client.files import Fetching, Sending, UserFiles
 from chatlib.client.transfers import Transfer, TransferQueue
 from tests.chance import new_chance
-from tests.client.certificates import certificate
+from tests.client.certificates import NEEDS_OPENSSL, certificate
 from tests.client.tlsrig import Bench, TlsServer
 
 BODY = new_chance(12).randbytes(3_000_000)
+pytestmark = NEEDS_OPENSSL
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
