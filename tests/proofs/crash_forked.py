@@ -10,6 +10,7 @@ Must only be used by a process of one thread. The child keeps no descriptor of i
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -89,6 +90,7 @@ class Process:
 
 def _become(home: Path, manner: Manner, stdin: int, stdout: int) -> NoReturn:
     """The child's whole life."""
+    gc.freeze()  # our parent's files that nobody refers to any more would close, sooner or later, descriptors of ours
     try:
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)

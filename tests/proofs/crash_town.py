@@ -17,7 +17,7 @@ from chatlib.protocol import cheque as cheques
 from chatlib.protocol.cheque import Cheque, cheque_key
 from chatlib.protocol.scram import make_verifier, parse_verifier
 from tests.program.peer import ITERATIONS, PASSWORD, SALT, VERIFIER
-from tests.proofs.wires import Hub, Message, Talk, Wire, hello, prove
+from tests.proofs.wires import Hub, Message, Talk, Wire, bring, fetch, hello, prove
 
 USERS = ("ann", "bob", "cid", "dan", "eve")
 THREADS = ("plans", "tea")
@@ -229,17 +229,13 @@ class Person:
         if reply["status"] in _TAKEN:
             file.seq = file.seq or -1
         elif reply["status"] == "OK":
-            wire = Wire(self.town.hub, self.town.port, self.event)
-            wire.ask({"action": "upload", "ticket": reply["ticket"], "offset": reply["offset"]},
-                     lambda reply: self._has_sent(file, wire, reply))  # fmt: skip
-            wire.send(file.content[reply["offset"] :])
+            bring(self.town.hub, self.town.port, reply, file.content, lambda reply: self._has_sent(file, reply))
         elif reply["status"] in _LATER:
             file.refused = reply["text"]
         else:
             raise Wrong(f"{file}: {reply}")
 
-    def _has_sent(self, file: Sent, wire: Wire, reply: Message) -> None:
-        wire.close()
+    def _has_sent(self, file: Sent, reply: Message) -> None:
         file.asking = False
         if reply["status"] == "OK":
             file.seq = reply["seq"]
@@ -264,26 +260,18 @@ class Person:
             return
         if reply["status"] != "OK" or (reply["size"], reply["sha256"]) != (len(file.content), file.sha256):
             raise Wrong(f"{file}: {reply}")
-        wire, held = Wire(self.town.hub, self.town.port, self.event), bytearray()
+        asked_on = self.wire  # a ticket ends with its session
 
-        def take(data: bytes) -> bool:
-            held.extend(data)
-            if len(held) < len(file.content):
-                return False
-            if held != file.content:
+        def held(content: bytes) -> None:
+            if content != file.content:
                 raise Wrong(f"{file}: other bytes were fetched")
             then()
-            return True
 
-        def begun(answer: Message) -> None:
-            if answer["status"] == "OK":
-                wire.bytes_to = take
-                if not file.content and take(b""):
-                    wire.close()
-            elif answer["status"] != "BAD_TICKET" or not file.leaving:
+        def refused(answer: Message) -> None:
+            if self.wire is asked_on and (answer["status"] not in ("BAD_TICKET", "NO_SUCH_FILE") or not file.leaving):
                 raise Wrong(f"{file}: {answer}")
 
-        wire.ask({"action": "download", "ticket": reply["ticket"], "offset": 0}, begun)
+        fetch(self.town.hub, self.town.port, reply, refused, held)
 
     def has_received(self, file: Sent) -> None:
         """The server may let go of it."""

@@ -160,3 +160,40 @@ def hello(then: Talk) -> Talk:
     reply = yield {"action": "hello", "protocol": 1}
     assert reply["status"] == "OK", reply
     yield from then
+
+
+def bring(hub: Hub, port: int, granted: Message, content: bytes, done: Hearing) -> None:
+    """Brings the bytes of a file, or the rest of them, on a wire of their own; `done` gets the reply."""
+
+    def over(reply: Message) -> None:
+        wire.close()
+        done(reply)
+
+    wire = Wire(hub, port, _nothing_else)
+    wire.ask({"action": "upload", "ticket": granted["ticket"], "offset": granted["offset"]}, over)
+    wire.send(content[granted["offset"] :])
+
+
+def fetch(hub: Hub, port: int, granted: Message, refused: Hearing, done: Callable[[bytes], None]) -> None:
+    """Fetches a file on a wire of its own; `done` gets all bytes, or `refused` a reply. Neither, when it breaks."""
+    held, size = bytearray(), granted["size"]
+
+    def take(data: bytes) -> bool:
+        held.extend(data)
+        if len(held) >= size:
+            done(bytes(held))
+        return len(held) >= size
+
+    def begun(reply: Message) -> None:
+        if reply["status"] != "OK":
+            refused(reply)
+        wire.bytes_to = take
+        if reply["status"] != "OK" or (not size and take(b"")):
+            wire.close()
+
+    wire = Wire(hub, port, _nothing_else)
+    wire.ask({"action": "download", "ticket": granted["ticket"], "offset": 0}, begun)
+
+
+def _nothing_else(event: Message) -> None:
+    """A wire for bytes hears of nothing but its end."""
