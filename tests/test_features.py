@@ -77,7 +77,7 @@ def forget(world: World, account: Account) -> None:
 FILE = FlatFile("a note", lambda world: (json.dumps(note) for note in world.state["board"].items()),
                 lambda world, line: world.state["board"].update([json.loads(line)]))  # fmt: skip
 BOARD = Feature("board", {"pin": pin, "painted": painted}, {"pins": pins}, {"paint": paint}, {"look": look},
-                {"board.txt": FILE}, blobs, forget, dict)  # fmt: skip
+                {"board.txt": FILE}, blobs, forget=forget, state=dict)  # fmt: skip
 
 
 @pytest.fixture

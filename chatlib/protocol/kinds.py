@@ -269,6 +269,7 @@ PATHS = Kind("paths", "one or more paths; quote one with blanks", lambda value: 
 PROTOCOL = Kind("protocol", "1, the protocol's number", lambda value: type(value) is int and value == 1)
 FLAG = Kind("flag", "true or false", lambda value: type(value) is bool)
 PRINT = Kind("print", "--print", lambda value: value is True, option="--print")
+JSON = Kind("json", "--json", lambda value: value is True, option="--json")
 SWITCH = Kind("switch", "on or off", lambda value: value in ("on", "off"), str.lower)
 WORD = Kind("word", "one word", lambda value: type(value) is str)
 VALUE = Kind("value", "a value", lambda value: type(value) is str, rest_of_line=True)

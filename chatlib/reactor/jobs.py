@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 from chatlib.reactor.loop import READ, Loop
@@ -23,6 +24,7 @@ class Job:
         self._pieces: list[bytes] = []
         self._said_all = False  # what is left is the child's end
         self._fd, answer = os.pipe()
+        begun = time.perf_counter()
         try:
             self._pid = os.fork()
         except OSError:
@@ -31,6 +33,7 @@ class Job:
             raise
         if self._pid == 0:
             _work(loop, work, answer)
+        loop.took("a fork", time.perf_counter() - begun)
         os.close(answer)
         loop.watch(self._fd, READ, self)
 

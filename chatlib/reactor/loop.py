@@ -38,6 +38,8 @@ class Channel(Resumable, Protocol):
     def writable(self) -> None: ...
 
 Ready = list[tuple[selectors.SelectorKey, int]]  # descriptors, and for what
+# Told at a tick's end how many descriptors were ready, and when each part ended: input, timers, each of the phases.
+Measure = Callable[[int, list[float]], None]
 
 
 class Loop:
@@ -50,6 +52,8 @@ class Loop:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.phases: list[Callable[[], None]] = []
+        self.measure: Measure | None = None
+        self.notable: list[tuple[str, float]] = []  # `took`, in this tick: `measure` clears it
         self.ticks = 0
         self.running = False
         self._selector = selectors.DefaultSelector()
@@ -103,6 +107,11 @@ class Loop:
         """As call_at, counted from this tick."""
         return self._timers.at(self.now + seconds, call)
 
+    def took(self, what: str, seconds: float) -> None:
+        """For `measure`: a single thing that takes long, in this tick."""
+        if self.measure is not None:
+            self.notable.append((what, seconds))
+
     # The tick.
 
     def run(self) -> None:
@@ -132,10 +141,16 @@ class Loop:
         inputs = enumerate(ready)
         while not self._input(inputs, ready):  # a fault costs its channel, and the others go on
             pass
+        clock = self._clock
+        ends = [clock()]
         for timer in self._timers.due(self.now):
             self._guard(timer.fire, None)
         for phase in self.phases:
+            ends.append(clock())
             phase()
+        if self.measure is not None:
+            ends.append(clock())
+            self.measure(len(ready), ends)
 
     def _input(self, inputs: Iterator[tuple[int, tuple[selectors.SelectorKey, int]]], ready: Ready) -> bool:
         """Tells what is ready, as far as the time goes; False: a channel has failed, and more may be ready."""

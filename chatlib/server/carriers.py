@@ -25,7 +25,7 @@ from chatlib.server.people import People
 from chatlib.server.pipeline import Origin
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.checker import Checked
-from chatlib.storage.serverlog import ServerLog
+from chatlib.storage.serverlog import WARNING, ServerLog
 
 STALLED = 60.0  # seconds without a byte until a transfer is ended
 ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
@@ -298,7 +298,7 @@ class Upload(Carrier):
         if full:
             self._blobs.drop_part(self.ticket.key)
         reason = "the server's disk is full" if full else f"the server's disk failed ({error.strerror or error})"
-        self._means.log.write(f'upload of "{name}" from {user} failed: {error}')
+        self._means.log.write(f'upload of "{name}" from {user} failed: {error}', WARNING)
         if tells:
             self._means.people.notice(tells, f'A file "{name}" from "{user}" could not be taken: {reason}.')
         self._say_and_close(refusal("NO_SPACE" if full else "INTERNAL", f'"{name}" could not be taken: {reason}.'))

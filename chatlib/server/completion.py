@@ -32,6 +32,8 @@ def _words(command: str, rest: str, world: World, now: float) -> list[str]:
         case "unlock":
             entries = world.lockouts.entries.items()
             return sorted({world.name_of(user) for (user, _), entry in entries if entry.seconds_left(now)})
+        case "stats":
+            return ["--json"]
         case "remove thread":
             return sorted(thread.title for thread in forum_of(world).values())
         case "drop":

@@ -58,7 +58,7 @@ class Console(Operator):
         auditor: Auditor,
         backups: Backups,
         pipeline: Pipeline,
-        figures: Callable[[], dict[str, object]],
+        stats: Callable[[bool], list[str]],
         where: Callable[[str], Where | None],
         stop: Callable[[], None],
         stopping: Callable[[], bool],
@@ -66,7 +66,7 @@ class Console(Operator):
     ) -> None:
         self._write, self._columns = write, columns
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
-        self._auditor, self._pipeline, self._figures, self._where = auditor, pipeline, figures, where
+        self._auditor, self._pipeline, self._stats_lines, self._where = auditor, pipeline, stats, where
         self._end, self._stopping, self._name = stop, stopping, name
         self._submitted = 0  # commands that are on their way
         self._saves = False  # it has asked for a save, or a reload,
@@ -129,7 +129,7 @@ class Console(Operator):
             if meant:
                 self.say(f'Or did you mean the parameter "{meant.name}"?')
             return
-        self._log.write(f"{self._name}: {command.name}")
+        self._log.happened(f"{self._name}: {command.name}")
         _CARRY_OUT[command.name](self, fields)
 
     def interrupted(self) -> None:
@@ -147,7 +147,7 @@ class Console(Operator):
             verb = "is" if online == 1 else "are"
             self.say(f'{counted(online, "user")} {verb} online. Ctrl+C again or "stop" ends the server.')
         else:
-            self._log.write("console: Ctrl+C")
+            self._log.happened("console: Ctrl+C")
             self._stop({})
 
     def end_typed(self) -> None:
@@ -159,11 +159,11 @@ class Console(Operator):
 
     def ended(self) -> None:
         """Standard input has ended; the server goes on."""
-        self._log.write("console: end of input")
+        self._log.happened("console: end of input")
 
     def hung_up(self) -> None:
         """The window that the server runs in was closed."""
-        self._log.write("console: the terminal is gone")
+        self._log.happened("console: the terminal is gone")
         if not self.outlives_terminal:
             self._end()
 
@@ -232,7 +232,7 @@ class Console(Operator):
         self._asking.begin(fields["name"], fields.get("value"))
 
     def _change(self, parameter: Parameter, value: Any) -> None:
-        self._log.write(f"{self._name}: {parameter.name} becomes {parameter.show(value)}")
+        self._log.happened(f"{self._name}: {parameter.name} becomes {parameter.show(value)}")
         self._submit("edit", parameters={parameter.name: value})
 
     def _kick(self, fields: Fields) -> None:
@@ -280,9 +280,9 @@ class Console(Operator):
         self._audits = True
         self._auditor.begin(self.say)
 
-    def _stats(self, _fields: Fields) -> None:
-        for name, value in self._figures().items():
-            self.say(f"  {name}: {value}")
+    def _stats(self, fields: Fields) -> None:
+        for line in self._stats_lines("json" in fields):
+            self.say(line)
 
     def _save(self, _fields: Fields) -> None:
         self._saves = True

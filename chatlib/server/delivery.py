@@ -45,7 +45,7 @@ class Delivery:
         self._held: dict[Session, list[tuple[int, bytes]]] = {}  # for whoever catches up: what its user sends elsewhere
         self.clients: dict[str, Session] = {}  # those online, by what their client programs call themselves
         self.flushed = 0  # LSN up to which everything has been pushed
-        self.delivered = 0  # lines pushed since the start
+        self.delivered = self.pushed = 0  # lines and bytes, since the start
         self._common: list[bytes] = []
         self._foreign: dict[Session, Dialect] = {}  # listeners whose dialect says events in another way
         self._translated: dict[str, list[bytes]] = {}  # by dialect: as much of `common` as was needed so far
@@ -273,6 +273,7 @@ class Delivery:
             self._flush_common(common)
         while self._touched:  # a session that ends meanwhile says so, too
             touched, self._touched = self._touched, []
+            lines = size = 0
             for session in touched:
                 pieces = session.pieces
                 session.pieces = None
@@ -280,11 +281,15 @@ class Delivery:
                 if not pieces:  # nothing was said to it, but it may have begun to listen
                     session.reader.current = session.listening and not session.connection.backlog_size
                     continue
-                self.delivered += len(pieces)
-                if session.push(b"".join(pieces)):
+                data = b"".join(pieces)
+                lines += len(pieces)
+                size += len(data)
+                if session.push(data):
                     session.reader.current = session.listening
                 else:
                     self._fell_behind(session)
+            self.delivered += lines
+            self.pushed += size
         self.flushed = lsn
 
     def _flush_common(self, common: list[bytes]) -> None:
@@ -293,8 +298,10 @@ class Delivery:
         if self._several:
             listeners = [*listeners, *chain.from_iterable(self._several.values())]
         for sessions, lines in self._channels.split(listeners, common):
+            data = b"".join(lines)
             self.delivered += len(lines) * len(sessions)
-            for place in push_to_all([session.connection for session in sessions], b"".join(lines)):
+            self.pushed += len(data) * len(sessions)
+            for place in push_to_all([session.connection for session in sessions], data):
                 self._fell_behind(sessions[place])
         self._channels.clear()
 

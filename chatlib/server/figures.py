@@ -18,6 +18,7 @@ STEP = 5.0  # seconds between two moments that are remembered
 MINUTE = 60.0
 _PARTS = 8  # buckets for each doubling: what is read off is wrong by 5 % at most
 _LEAST, _MOST = -24, 16  # powers of two of a second: from 60 ns to 18 hours; what is beyond counts as that
+_FEW = 20  # at once, that are as quickly added one by one
 _SIZE = (_MOST - _LEAST) * _PARTS
 
 Counts = list[int]
@@ -39,8 +40,13 @@ class Histogram:
 
     def add_many(self, seconds: float, count: int) -> None:
         """The same duration `count` times."""
-        self.counts[_bucket(seconds)] += count
-        self.total += count
+        if count == 1:
+            self.add(seconds)
+        elif count <= _FEW:
+            self._fresh.extend([seconds] * count)
+        else:
+            self.counts[_bucket(seconds)] += count
+            self.total += count
 
     def fold(self) -> None:
         """Sorts what is fresh into the buckets: a bucket at a time, not a duration at a time."""

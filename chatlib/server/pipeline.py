@@ -45,7 +45,7 @@ class Pipeline:
         self.executed = 0  # commands, since the start
         self._waiting: dict[int, tuple[Origin | None, str, Any, Command]] = {}  # by ticket
         self._reads: deque[tuple[int, Origin, str, Any, Later]] = deque()  # each behind a ticket
-        self._last = self._done = 0  # tickets: of the last command that was submitted, and of the last executed
+        self.submitted = self.done = 0  # tickets: of the last command that was submitted, and of the last executed
         self._on_fault = on_fault
 
     def submit(
@@ -55,12 +55,12 @@ class Pipeline:
 
         `record` is the command as JSON, where the caller has it already.
         """
-        self._last = ticket = self.journal.append(record or dumps(command).encode())
+        self.submitted = ticket = self.journal.append(record or dumps(command).encode())
         self._waiting[ticket] = (origin, echo, request_id, command)
 
     def submit_read(self, origin: Origin, echo: str, request_id: Any, read: Later) -> None:
         """Queues a reading request behind everything submitted so far."""
-        self._reads.append((self._last, origin, echo, request_id, read))
+        self._reads.append((self.submitted, origin, echo, request_id, read))
 
     def commit(self) -> None:
         """Begins to commit what is queued. Raises CommitFailed."""
@@ -74,7 +74,7 @@ class Pipeline:
             for entry in batch:
                 if isinstance(entry, int):
                     origin, echo, request_id, command = waiting.pop(entry)
-                    self._done = entry
+                    self.done = entry
                 else:
                     origin, echo, request_id, command = None, "", None, json.loads(entry)
                 reply, effects, fault = world.execute(command)
@@ -87,7 +87,7 @@ class Pipeline:
                         origin.answered(echo, request_id, command, reply)
                     except Exception as broken:
                         self._broken(origin, broken)
-                if reads and reads[0][0] <= self._done:
+                if reads and reads[0][0] <= self.done:
                     self._answer_reads()
         assert world.lsn == self.journal.lsn, "the log and the world count differently"
         if reads:
@@ -97,7 +97,7 @@ class Pipeline:
 
     def _answer_reads(self) -> None:
         reads = self._reads
-        while reads and reads[0][0] <= self._done:
+        while reads and reads[0][0] <= self.done:
             _, origin, echo, request_id, read = reads.popleft()
             reply = self.read(read)
             if reply is not None:

@@ -25,15 +25,17 @@ from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Seats
 from chatlib.server.dialects import Opening
+from chatlib.server.figures import Figures
 from chatlib.server.proving import Proving
 from chatlib.server.searches import Searches
 from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
-from chatlib.storage.serverlog import ServerLog
+from chatlib.storage.serverlog import DEBUG, ServerLog
 
 EdgeAnswer = Callable[[Session, dict[str, Any]], Reply]
 After = Callable[[Session, Any, Any, Command, Reply], None]
 _CHEAP = frozenset({"alive", "hello"})  # what only reads, and never takes long
+_NO_REFUSALS = frozenset({"ASKED", "CONTINUE", "WAITING"})
 _CHANGES = Runs.CHANGES  # looked up once: an enum's member costs more than a global
 
 
@@ -43,13 +45,14 @@ class Requests:
     def __init__(
         self, *, openings: Sequence[Opening], world: World, loop: Loop, log: ServerLog, seats: Seats, proving: Proving,
         sessions: Sessions, acknowledged: Acknowledged, administrators: Administrators, searches: Searches,
-        edge: Mapping[str, EdgeAnswer], note: Callable[[str], None],
+        edge: Mapping[str, EdgeAnswer], note: Callable[[str], None], figures: Figures,
     ) -> None:  # fmt: skip
         """`openings`: the dialects, in the order in which they are asked."""
         self._openings, self._world, self._loop, self._log, self._seats = openings, world, loop, log, seats
         self._proving, self._sessions, self._acknowledged, self._note = proving, sessions, acknowledged, note
         self._administrators, self._searches = administrators, searches
-        self._counts = log.counts
+        self._heard, self._figures = log.heard.append, figures
+        self.debugs = False  # each request stands in the log
         self._edge = {"alive": self._alive, **edge}
         # What follows when a command was carried out, in place of just its reply.
         self._after: Mapping[str, After] = {
@@ -77,6 +80,8 @@ class Requests:
             return
         echo, request_id = request.get("action"), request.get("id")
         row = session.actions.get(echo) if type(echo) is str else None
+        if self.debugs:
+            self._debug("request", session, row.name if row else None, request_id)
         if row is None:
             self._refuse_action(session, echo, request_id)
         elif not IS_WELL_FORMED[row.name](request):
@@ -84,7 +89,7 @@ class Requests:
         elif row.runs is _CHANGES and session.user and row.name != "logout":
             loop, user = self._loop, session.user
             session.last_command = loop.now
-            self._counts[user, row.name] += 1
+            self._heard((user, row.name))
             # The record is the client's own line with two fields in front: nothing is encoded again. The guards have
             # refused a line that has these fields itself.
             record = None
@@ -101,8 +106,7 @@ class Requests:
         name, runs = row.name, row.runs
         if name != "alive" or request.get("active"):
             session.last_command = self._loop.now
-        if session.user and name != "alive":
-            self._counts[session.user, name] += 1
+        self._heard((session.user if name != "alive" else "", name))
         if runs is Runs.PROVES:
             step = partial(self._proving.step, session, name, echo, request_id, request)
             intake.read(echo, request_id, step, barrier=True)
@@ -163,6 +167,20 @@ class Requests:
     def _refuse(self, session: Session, echo: Any, request_id: Any, status: str, text: str) -> None:
         session.intake.read(echo, request_id if ID.accepts(request_id) else None, lambda: refusal(status, text))
         session.mistaken()
+
+    def refused(self, session: Session, echo: Any, request_id: Any, status: str) -> None:
+        """Counts refusals; what is answered with something else than OK need not be one."""
+        if status in _NO_REFUSALS:
+            return
+        self._figures.count(f"refusals: {status}")
+        if self.debugs:
+            self._debug(status, session, echo if type(echo) is str else None, request_id)
+
+    def _debug(self, what: str, session: Session, action: str | None, request_id: Any) -> None:
+        """A record of a request: never of what is in it, but for its name and a number that came as its id."""
+        shown = f" id {request_id}" if type(request_id) is int else ""
+        who = session.user or session.address
+        self._log.write(f"{what} {printable(action) if action else '?'}{shown} of {who}", DEBUG)
 
     # What follows a command.
 

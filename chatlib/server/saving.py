@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.text import fold
@@ -28,7 +28,7 @@ from chatlib.server.erasure import Erasure
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
 from chatlib.server.retention import Retention
-from chatlib.storage import textfile
+from chatlib.storage import checkpoint, textfile
 from chatlib.storage.appendfile import AppendFiles
 from chatlib.storage.edited import Line
 from chatlib.storage.home import Home
@@ -47,6 +47,13 @@ class What(Enum):
     RELOAD = "take in edits by hand, then write the two edited files if there were any"
     REWRITE = "write the two edited files"
     SAVE = "take in edits by hand, then write all text files"
+
+
+class Saved(NamedTuple):
+    """All text files were written: when (0: never), and how long it took (None: before the start)."""
+
+    at: float
+    seconds: float | None
 
 
 @dataclass(slots=True)
@@ -78,6 +85,7 @@ class Saver:
         self._taking = False  # edits, or what lets old messages go, are on their way into the world
         self._write: Wish | None = None  # its files are to be written, as soon as they may be
         self._ended = False
+        self.latest = Saved(checkpoint.written_at(home.data), None)
         self._limit_from = 0  # a failed checkpoint is tried again when the journal has grown by this much more
 
     def reload(self, tell: Tell) -> None:
@@ -205,7 +213,7 @@ class Saver:
 
     def _start_writing(self, wish: Wish) -> None:
         everything = wish.what is What.SAVE
-        floor, erasing = self._world.floor_offset, self._messages.erasing_last
+        floor, erasing, begun = self._world.floor_offset, self._messages.erasing_last, self._loop.now
         if everything:
             self._journal.cut()
             self._erasure.begin(self._loop.wall)
@@ -242,6 +250,7 @@ class Saver:
                     wish.warn(f"Left as it is: {note}")
             if everything:
                 self._limit_from = 0
+                self.latest = Saved(self._loop.wall, self._loop.now - begun)
                 self._messages.forget(floor)
                 self._messages.erased_last(erasing)
                 self._journal.truncate()

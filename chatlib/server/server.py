@@ -7,7 +7,6 @@ commit, execute, flush and reap are the phases here. No other module holds a Ser
 from __future__ import annotations
 
 import gc
-import resource
 import socket
 import time
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from functools import partial
 
 from chatlib.core import features
 from chatlib.core.world import Command
-from chatlib.protocol.text import counted
 from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
 from chatlib.server import dialects
@@ -48,15 +46,17 @@ from chatlib.server.saving import Saver
 from chatlib.server.searches import Searches
 from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
+from chatlib.server.stats import Stats
 from chatlib.server.stored import Stored
 from chatlib.server.strangers import Strangers
+from chatlib.server.ticks import Ticks
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.checker import Checker
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
 from chatlib.storage.log import CommitFailed
-from chatlib.storage.serverlog import ServerLog
+from chatlib.storage.serverlog import LEVELS, ServerLog
 from chatlib.storage.syncer import Syncer
 
 OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
@@ -82,15 +82,17 @@ class Server:
         self._syncer, self._checker, self._synced = syncer, checker, _Synced()
         self._listener: Listener | None = None
         self.log = ServerLog(home.logs)
-        self.notices = Notices(self.log, say)
+        self.notices = Notices(self.log, say, wall_clock)
         self.tell, self.note, self.fault = self.notices.tell, self.notices.note, self.notices.fault
         self.loop = Loop(self.fault, clock, wall_clock)
         self.started = self.loop.wall
         self.figures = Figures(self.loop.now)
+        self.log.count = lambda name, by: self.figures.count(f"requests: {name}", by)
         self._build_storage(home)
         self._build_edge(home.epoch())
         self._build_saving()
         self.at_rest.begin()
+        self._build_stats()
         self.parameters_changed()
 
     def _build_storage(self, home: Home) -> None:
@@ -119,6 +121,7 @@ class Server:
             self.world, self.journal, self.messages, self.appended, self.effects, self.fault
         )
 
+
     def _build_edge(self, epoch: str) -> None:
         """What stands between the world and its connections."""
         world, loop = self.world, self.loop
@@ -141,7 +144,7 @@ class Server:
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
             introductions=self.introductions, consoles=self.administrators,
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
-            submit=self.submit, note=self.note,
+            submit=self.submit, note=self.note, figures=self.figures,
         )  # fmt: skip
         proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged)
         reception = Reception(world, loop, self.seats, epoch, self.delivery.clients)
@@ -150,7 +153,7 @@ class Server:
         self.requests = Requests(
             openings=[carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log, seats=self.seats,
             proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
-            administrators=self.administrators, searches=self.searches,
+            administrators=self.administrators, searches=self.searches, figures=self.figures,
             edge={
                 "hello": reception.hello, "sessions": self.sessions.listed, "console": self.administrators.line,
                 "complete": self.administrators.complete, "interrupt": self.administrators.interrupt,
@@ -162,13 +165,13 @@ class Server:
     def _build_saving(self) -> None:
         """What brings the world to rest."""
         world, loop = self.world, self.loop
-        self.auditor = Auditor(loop, world, self.appended, self.log.write)
-        self.backups = Backups(loop, self.home.path, self.log.write)
+        self.auditor = Auditor(loop, world, self.appended, self.log.happened)
+        self.backups = Backups(loop, self.home.path, self.log.happened)
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
-            erasure=self.erasure, tell=self.tell, note=self.log.write,
+            erasure=self.erasure, tell=self.tell, note=self.log.happened,
         )  # fmt: skip
         self.at_rest = AtRest(
             home=self.home, edited=self.edited, world=world, loop=loop, journal=self.journal, messages=self.messages,
@@ -176,8 +179,24 @@ class Server:
             notices=self.notices, submit=self.submit,
         )  # fmt: skip
 
+    def _build_stats(self) -> None:
+        """What measures the server, and says how it is doing."""
+        self.ticks = Ticks(
+            loop=self.loop, figures=self.figures, log=self.log, pipeline=self.pipeline, delivery=self.delivery
+        )
+        self._syncer.took = self.ticks.synced
+        self.stats = Stats(
+            loop=self.loop, world=self.world, journal=self.journal, pipeline=self.pipeline, delivery=self.delivery,
+            saver=self.saver, figures=self.figures, ticks=self.ticks, notices=self.notices, connected={
+                "connections": self.sessions, "strangers": self.strangers, "transfers": self.transfers,
+                "consoles from afar": self.administrators,
+            },
+        )  # fmt: skip
+
     def parameters_changed(self) -> None:
         """What a parameter's change means for what is under way."""
+        self.log.level = LEVELS.index(self.world.parameters["LOG"])
+        self.requests.debugs = self.log.debugs
         self.journal.sync_always = self.world.parameters["FSYNC"] == "always"
         for session in self.delivery.everyone():
             session.watch_time()
@@ -234,7 +253,7 @@ class Server:
             except (OSError, ValueError, CommitFailed) as error:
                 self.failure = f"The text files could not be written; the journal keeps everything: {error}"
         if self.failure:
-            self.log.write(self.failure)
+            self.notices.failed(self.failure)
         self.log.close(self.loop.wall)
         if not self.failure:
             self.erasure.finish()
@@ -276,7 +295,7 @@ class Server:
     def _every_second(self) -> None:
         self.loop.call_later(SECOND, self._every_second)
         self.acknowledged.gather(self.loop.wall)
-        self.figures.look(self.loop.now)
+        self.ticks.look()
         self._sync_due = True
 
     # The administrator.
@@ -287,28 +306,9 @@ class Server:
         """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            auditor=self.auditor, backups=self.backups, pipeline=self.pipeline, figures=self.stats,
+            auditor=self.auditor, backups=self.backups, pipeline=self.pipeline, stats=self.stats.lines,
             where=self.introductions.where, stop=self.stop, stopping=lambda: self.stopping, name=name,
         )  # fmt: skip
-
-    def stats(self) -> dict[str, object]:
-        """How the server is doing."""
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return {
-            "up": f"{self.loop.wall - self.started:.0f} s",
-            "registered": len(self.world.accounts),
-            "online": len(self.world.online),
-            "sessions": len(self.delivery.everyone()),
-            "connections": len(self.sessions),
-            "commands": self.pipeline.executed,
-            "last LSN": self.world.lsn,
-            "lines delivered": self.delivery.delivered,
-            "ticks": self.loop.ticks,
-            "CPU": f"{usage.ru_utime + usage.ru_stime:.2f} s",
-            "journal": counted(self.journal.size, "byte"),
-            "messages": counted(self.world.store_end - self.world.floor_offset, "byte"),
-            **self.figures.counters,
-        }
 
     # What the parts ask of each other.
 

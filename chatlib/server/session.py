@@ -53,6 +53,9 @@ class Desk(Protocol):
     def carried_out(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         """A request was carried out."""
 
+    def refused(self, session: Session, echo: Any, request_id: Any, status: str) -> None:
+        """A request was answered with something else than OK."""
+
 
 class Keeper(Protocol):
     """Who must know that sessions come to their ends. One for all of them."""
@@ -184,6 +187,8 @@ class Session:
         """A reply."""
         if self.over:
             return
+        if reply["status"] != "OK":
+            self._desk.refused(self, echo, request_id, reply["status"])
         text = reply.text if type(reply) is Encoded else dumps(reply)
         if type(request_id) is int and echo in ACTIONS:  # nearly always: then no dict has to be built
             line = f'{{"action":"{echo}","id":{request_id},{text[1:]}\n'

@@ -21,6 +21,7 @@ from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Seats
 from chatlib.server.catchup import CatchUp
 from chatlib.server.delivery import Delivery
+from chatlib.server.figures import Figures
 from chatlib.server.limits import Buckets
 from chatlib.server.session import Session
 from chatlib.server.strangers import Strangers
@@ -64,12 +65,12 @@ class Sessions:
         self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, strangers: Strangers,
         buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring,
         introductions: Introducing, consoles: ConsolesAfar, submit: Callable[[Command], None],
-        note: Callable[[str], None],
+        note: Callable[[str], None], figures: Figures,
     ) -> None:  # fmt: skip
         self._loop, self._world, self._log, self._delivery = loop, world, log, delivery
         self._seats, self._strangers, self._buckets, self._acknowledged = seats, strangers, buckets, acknowledged
         self._catch_up, self._transfers, self._submit, self._note = catch_up, transfers, submit, note
-        self._introductions, self._consoles = introductions, consoles
+        self._introductions, self._consoles, self._figures = introductions, consoles, figures
         self._all: dict[Session, None] = {}
         self._lingering: dict[Session, None] = {}  # those of them that are over, and whose peers are still connected
         self._closing: list[Session] = []
@@ -169,8 +170,10 @@ class Sessions:
 
     def said_bye(self, session: Session, status: str) -> None:
         """Nothing more is said: the connection is closed when this tick's words are on their way."""
+        if status:
+            self._figures.count(f"goodbyes: {status}")
         if status and session.login:
-            self._log.write(f"bye {session.user} {status}")
+            self._log.happened(f"bye {session.user} {status}")
         self._strangers.leave(session)
         self._closing.append(session)
         self._lingering[session] = None

@@ -229,6 +229,14 @@ def where(folder: Path, name: str) -> Path:
     return ready if ready.exists() else folder / name
 
 
+def written_at(folder: Path) -> float:
+    """When the set was written, in seconds since the epoch; 0: there is none."""
+    try:
+        return where(folder, MANIFEST).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def prove(folder: Path, names: Collection[str], old_names: Collection[str] = ()) -> Flat:
     """The set of flat files, whole. Raises FileError, and changes nothing.
 

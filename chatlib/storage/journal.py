@@ -50,6 +50,7 @@ class Journal:
         self.given = 0
         self.durable = 0
         self.size = 0  # of the current segment
+        self._before = 0  # LSN: what is later is in the current segment
         self.busy = False  # a sync is under way
         self.sync_always = True
 
@@ -61,6 +62,7 @@ class Journal:
         Raises FileError for what is damaged, and when a home that has `begun` has no journal.
         """
         self._found = replay.prove(self._folder, after)
+        self._before = after
         if begun and not replay.segments(self._folder):
             raise FileError(f"{self.path} is missing: the server does not start without it. {REMEDY}")
         return not self._found.is_new
@@ -202,6 +204,11 @@ class Journal:
             self.size += written
 
     @property
+    def records(self) -> int:
+        """How many are written since the last cut, or since the checkpoint that the start found."""
+        return self._written - self._before
+
+    @property
     def at_rest(self) -> bool:
         """Whether everything written is committed; what was only appended may wait."""
         return not self.busy and self._written == self._committed
@@ -215,7 +222,7 @@ class Journal:
         os.close(self._fd)
         os.rename(self.path, self._folder / f"journal.{self._committed}.txt")
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.size = 0
+        self.size, self._before = 0, self._committed
         self._bare = self._new_segment = True  # its name must be durable before its first record counts
         self._write(HEADER)
         self._write_mark()
@@ -247,7 +254,7 @@ class Journal:
         self.truncate()
         self.durable, self._reserved = self._written, 0
         os.ftruncate(self._fd, len(HEADER))
-        self.size, self._bare = len(HEADER), True
+        self.size, self._before, self._bare = len(HEADER), self._written, True
         self._write_mark()
         os.fsync(self._fd)
 

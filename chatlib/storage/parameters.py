@@ -110,6 +110,9 @@ _ALL = (
               choices=("always", "second")),
     Parameter("KEEP_MESSAGES", 0, "days that messages are kept (0: for ever): a save lets go of older ones, 64 MiB "
               "at a time", "int", 0, 36_500),
+    Parameter("LOG", "commands", "what stands in the server log: starts, stops, warnings and errors alone; logins and "
+              "departures, too; how often who gave which command, too; or each request (never what is in it)", "choice",
+              choices=("quiet", "presence", "commands", "debug")),
     Parameter("JOURNAL_LIMIT", 2**26, "the journal is folded into the text files beyond this", "size", 2**16, 2**50),
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """The server log: ``logs/current.log`` while the server runs, named by the time it was closed afterwards.
 
-Lines are gathered, and written by `flush` once a tick. What users do is counted, and written once a second. A log that
-has reached LOG_LIMIT is closed, and the next begun; KEPT closed ones stay. A disk that refuses lines costs log lines,
-not the server. Must not know what is worth a line.
+Records are gathered, and written by `flush` once a tick. What users do is counted, and written once a second. A log
+that has reached LOG_LIMIT is closed, and the next begun; KEPT closed ones stay. A disk that refuses lines costs log
+lines, not the server. Must not know what is worth a record, only from which level on one of its weight is written.
 """
 
 from __future__ import annotations
@@ -12,18 +12,35 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 LOG_LIMIT = 16 << 20  # bytes
 KEPT = 10  # closed logs
 GONE = "(removed)"  # in the place of a removed user's name
 _STAMP = len("2026-01-31 23:59:59 ")  # and behind it, what happened
 _NAME = re.compile(r"log_(\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d)(?:_(\d+))?\.log")
+LEVELS = ("quiet", "presence", "commands", "debug")  # each has what those before it have
+
+
+class Weight(NamedTuple):
+    """What a record is: the level from which on it is written, and its priority as syslog counts."""
+
+    level: int
+    priority: int
+
+
+ERROR = Weight(0, 3)  # a mistake of ours, or the disk's
+WARNING = Weight(0, 4)  # something for the administrator
+LIFE = Weight(0, 5)  # starts and stops
+PRESENCE = Weight(1, 6)  # who comes and goes; what the administrator does, and the server by itself
+COMMANDS = Weight(2, 6)  # how often who gave which command
+DEBUG = Weight(3, 7)
 
 
 class ServerLog:
-    """Legal order: (``write``, or changes of `counts`)* → ``flush`` each tick; ``close`` once.
+    """Legal order: (``write``, or additions to `heard`)* → ``flush`` and ``tally`` each tick; ``close`` once.
 
     Times are seconds since the epoch.
     """
@@ -36,8 +53,13 @@ class ServerLog:
         self._number = 0  # of logs begun
         self._open()
         self._lines: list[str] = []
-        # How often which user gave which command in this second; never what was in it. Whoever hears one adds it.
-        self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.level = COMMANDS.level
+        self.copy: Callable[[Weight, str], None] = lambda weight, text: None  # is told each record, too
+        self.count: Callable[[str, int], None] = lambda name, by: None  # how often a command was given in a second
+        # Which user gave which command in this tick; never what was in it. Whoever hears one adds it, with no user for
+        # what is only counted in all.
+        self.heard: list[tuple[str, str]] = []
+        self._counts: defaultdict[tuple[str, str], int] = defaultdict(int)  # in this second
         self._second = 0.0
 
     def _open(self) -> None:
@@ -45,18 +67,35 @@ class ServerLog:
         self._size = 0
         self._number += 1
 
-    def write(self, text: str) -> None:
-        """Adds a line (or several, of a traceback)."""
-        self._lines.append(text)
+    def write(self, text: str, weight: Weight = LIFE) -> None:
+        """Adds a record: a line, or several, of a traceback."""
+        if weight.level <= self.level:
+            self._lines.append(text)
+            self.copy(weight, text)
+
+    def happened(self, text: str) -> None:
+        """A record of PRESENCE."""
+        self.write(text, PRESENCE)
+
+    @property
+    def debugs(self) -> bool:
+        """Whether records of DEBUG are written."""
+        return self.level >= DEBUG.level
+
+    def tally(self, now: float) -> None:
+        """Counts what was heard."""
+        counts = self._counts
+        if not counts:
+            self._second = now
+        for user_and_command in self.heard:
+            counts[user_and_command] += 1
+        self.heard.clear()
 
     def flush(self, now: float) -> None:
         """Writes what was added, each line with the time `now`; what was counted, when its second is over."""
         text = ""
-        if self.counts:
-            if not self._second:
-                self._second = now
-            elif int(now) != int(self._second):
-                text = self._counted()
+        if self._counts and int(now) != int(self._second):
+            text = self._counted()
         if self._lines:
             stamp = _stamp(now)
             text += "".join(f"{stamp} {line}\n" for line in self._lines)
@@ -66,7 +105,8 @@ class ServerLog:
 
     def written(self, now: float) -> tuple[int, int]:
         """Writes all that was added or counted so far. Returns which log it is, and its bytes."""
-        if self.counts:
+        self.tally(now)
+        if self._counts:
             self._put(self._counted(), now)
         self.flush(now)
         return self._number, self._size
@@ -90,11 +130,17 @@ class ServerLog:
     def _counted(self) -> str:
         """A line for each user of the second that is over: ``ann message x3, whoelse``."""
         stamp, users = _stamp(self._second), {}  # type: tuple[str, dict[str, list[str]]]
-        for (user, name), count in self.counts.items():
-            users.setdefault(user, []).append(name if count == 1 else f"{name} x{count}")
-        self.counts.clear()
-        self._second = 0.0
-        return "".join(f"{stamp} {user} {', '.join(shown)}\n" for user, shown in users.items())
+        for (user, name), count in self._counts.items():
+            self.count(name, count)
+            if user:
+                users.setdefault(user, []).append(name if count == 1 else f"{name} x{count}")
+        self._counts.clear()
+        if self.level < COMMANDS.level:
+            return ""
+        lines = [f"{user} {', '.join(shown)}" for user, shown in users.items()]
+        for line in lines:
+            self.copy(COMMANDS, line)
+        return "".join(f"{stamp} {line}\n" for line in lines)
 
     def _put(self, text: str, now: float) -> None:
         with contextlib.suppress(OSError):
@@ -112,8 +158,8 @@ class ServerLog:
 
     def close(self, now: float) -> Path:
         """Ends the log under its final name, which is returned."""
-        if self.counts:
-            self._second = self._second or now
+        self.tally(now)
+        if self._counts:
             self._put(self._counted(), now)
         self.flush(now)
         os.close(self._fd)

@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from chatlib.storage.child import Child
@@ -46,6 +47,7 @@ class Syncer(Child):
         self._fast = 0  # in a row
         self._handed = 0  # jobs that the child has
         self._queue: deque[tuple[int, ...]] = deque()  # jobs that it will get
+        self.took: Callable[[float, bool], None] = lambda seconds, in_place: None  # is told how long each job took
 
     @property
     def under_way(self) -> int:
@@ -61,7 +63,7 @@ class Syncer(Child):
             begun = time.perf_counter()
             for fd in fds:
                 datasync(fd)
-            self._judge(time.perf_counter() - begun)
+            self._judge(time.perf_counter() - begun, True)
             return True
         self._queue.append(fds)
         self._hand_over()
@@ -84,9 +86,10 @@ class Syncer(Child):
         error, seconds = _ANSWER.unpack(answer)
         if error:
             raise OSError(error, os.strerror(error))
-        self._judge(seconds)
+        self._judge(seconds, False)
 
-    def _judge(self, seconds: float) -> None:
+    def _judge(self, seconds: float, in_place: bool) -> None:
+        self.took(seconds, in_place)
         if seconds < FAST:
             self._fast += 1
             if self._fast >= _FORGET:

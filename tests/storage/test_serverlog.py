@@ -65,12 +65,14 @@ def lines(folder: Path) -> list[str]:
 def test_commands_are_counted_and_written_once_a_second(tmp_path: Path) -> None:
     log = ServerLog(tmp_path)
     for tick in range(900):  # of a second
-        log.counts["ann", "message"] += 1
-        log.counts["bob", "message" if tick % 2 else "whoelse"] += 1
+        log.heard.append(("ann", "message"))
+        log.heard.append(("bob", "message" if tick % 2 else "whoelse"))
         log.flush(NOW - 0.7 + tick / 1_000)
+        log.tally(NOW - 0.7 + tick / 1_000)
     assert lines(tmp_path) == []
-    log.counts["cid", "whoelse"] += 1
+    log.heard.append(("cid", "whoelse"))
     log.flush(NOW + 0.25)
+    log.tally(NOW + 0.25)
     assert lines(tmp_path) == []
     log.write("login dan from 10.0.0.1")
     log.flush(NOW + 0.3)
@@ -85,7 +87,7 @@ def test_commands_are_counted_and_written_once_a_second(tmp_path: Path) -> None:
 
 def test_what_was_counted_last_is_written_at_the_end(tmp_path: Path) -> None:
     log = ServerLog(tmp_path)
-    log.counts["ann", "logout"] += 1
+    log.heard.append(("ann", "logout"))
     log.write("stop")
     assert log.close(NOW).read_text().splitlines()[0].endswith("ann logout")
 
