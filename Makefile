@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check fuzz crash soak bench attack readme dist help
+.PHONY: run test check fuzz crash soak sim bench attack readme dist help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -37,6 +37,9 @@ crash: ## kill -9 the server and its children under load, and damage a home ever
 
 soak: ## 200 people use a server for a while: its memory, descriptors and latency, drawn in soak.svg; SECONDS=600 (Linux)
 	$(PYTHON) -m tests.proofs.soak --seconds $(or $(SECONDS),60)
+
+sim: ## run stories on a simulated machine, whose disk, network and power fail: SEED=random, SCHEDULES=10000 (a minute)
+	$(PYTHON) -m tests.proofs.sim --schedules $(or $(SCHEDULES),0)
 
 bench: ## measure speed and size against the aims (a few minutes; needs gcc)
 	$(PYTHON) tests/bench/bench.py

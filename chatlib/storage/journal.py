@@ -21,7 +21,7 @@ from chatlib.storage import records, replay
 from chatlib.storage.log import Batch, CommitFailed
 from chatlib.storage.records import HEADER, pack
 from chatlib.storage.syncer import Syncer
-from chatlib.storage.textfile import REMEDY, FileError, sync_folder
+from chatlib.storage.textfile import REMEDY, FileError, sync_folder, write_again
 
 RESERVE = 100_000  # LSNs that FSYNC "second" may give away before the next sync is done
 
@@ -68,7 +68,11 @@ class Journal:
         return not self._found.is_new
 
     def mend(self) -> str:
-        """Cuts a torn tail off, and makes the rest durable: a start must not show what a power cut may still take."""
+        """Cuts a torn tail off, and makes the rest durable: a start must not show what a power cut may still take.
+
+        It is written once more, as far as no mark says that it was durable: the last server may have ended over a sync
+        that failed, and the disk tells of that only once.
+        """
         found, note = self._found, ""
         if found.torn:
             torn = replay.keep_and_cut(*found.torn)
@@ -77,8 +81,12 @@ class Journal:
                 f"was not acknowledged, or with FSYNC second in its last moment. Its bytes: {torn}"
             )
         if self.path.exists():
-            with open(self.path, "rb") as file:
-                os.fsync(file.fileno())
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                write_again(fd, found.durable_to, os.fstat(fd).st_size)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
         self.given = self._written = self._committed = self.lsn = self.durable = max(found.lsn, found.given)
         return note
 

@@ -14,6 +14,7 @@ import mmap
 import os
 import re
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ class Found:
     parts: list[tuple[Path, int]] = field(default_factory=list)  # segments, and how many bytes of each are good
     torn: tuple[Path, int] | None = None  # where the torn tail begins
     is_old: bool = False  # the current segment is of format 1
+    durable_to: int = 0  # bytes of the current segment that a later mark says were on disk
 
 
 class _Damage(NamedTuple):
@@ -88,6 +90,8 @@ class _Reader:
         self.end = 0  # bytes of the segment that were read last: a server that runs may write more
         self._after = after
         self._old = False  # whether the segment is of format 1
+        self._chain_before: int | None = None  # when it began
+        self._marks: deque[tuple[int, int]] = deque()  # in it: the last LSN before each, and where it stands
 
     @property
     def lsn(self) -> int:
@@ -96,7 +100,9 @@ class _Reader:
 
     def read(self, path: Path) -> _Damage | None:
         """One segment, up to its end or its first damage."""
-        self._old = False
+        self._old, self.found.durable_to = False, 0
+        self._chain_before = self.chain
+        self._marks.clear()
         with open(path, "rb") as file:
             first = file.readline()
             self._old = first == OLD_HEADER
@@ -123,7 +129,7 @@ class _Reader:
                 chain += 1
             else:
                 self.chain = chain
-                if not self._unusual(line, f"{path}, line {number}"):
+                if not self._unusual(line, f"{path}, line {number}", at):
                     whole = line.endswith(b"\n")
                     what = "the record is corrupt (its checksum does not fit)" if whole else "the record is cut short"
                     return _Damage(at, number, what)
@@ -132,7 +138,7 @@ class _Reader:
         self.chain, self.end = chain, at
         return None
 
-    def _unusual(self, line: bytes, place: str) -> bool:
+    def _unusual(self, line: bytes, place: str, at: int) -> bool:
         """A first record, a mark, or a record out of order; False when it is none of these."""
         mark = None if self._old else read_mark(line)
         if mark and mark.says == b"durable":
@@ -142,6 +148,10 @@ class _Reader:
                     f"{place}: commands up to LSN {mark.first} were on disk, but those after {self.lsn} are missing. "
                     f"{REMEDY}"
                 )
+            if self.chain != self._chain_before:  # of the first bytes of a segment, none is known to be durable yet
+                self._marks.append((self.lsn, at))
+            while self._marks and self._marks[0][0] <= mark.first:
+                self.found.durable_to = self._marks.popleft()[1]
             return True
         record = unpack(line[:-1]) if line.endswith(b"\n") else None
         if not mark and not record:

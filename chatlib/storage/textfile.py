@@ -16,6 +16,7 @@ from pathlib import Path
 FORMAT = 2
 OLD_FORMAT = 1  # without checksums; still read
 REMEDY = "server.py --verify says what else is damaged, and --restore makes a home of a backup."
+_AT_ONCE = 1 << 20  # bytes
 slow = 0.0  # seconds that each change of a name takes longer, for tests with a disk that is not there
 
 
@@ -97,6 +98,14 @@ def put(fd: int, data: bytes, at: int) -> None:
         written = os.pwrite(fd, left, at)
         at += written
         left = left[written:]
+
+
+def write_again(fd: int, start: int, end: int) -> None:
+    """What stands there is written once more: behind a sync that failed the disk may have lost what is still read, and
+    says so to nobody who syncs again. Raises OSError."""
+    while start < end and (piece := os.pread(fd, min(_AT_ONCE, end - start), start)):
+        put(fd, piece, start)
+        start += len(piece)
 
 
 def with_checksums(lines: list[bytes]) -> bytes:

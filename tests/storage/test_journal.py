@@ -917,3 +917,51 @@ def test_flat_files_that_hold_more_than_the_journal_does(tmp_path: Path) -> None
     again.commit()
     again.close()
     assert replayed(tmp_path, after=20) == [(RESERVE + 2, b"x")]
+
+
+# A sync that failed: the disk says so once, and what it has lost can be read until the power fails.
+
+
+def test_a_start_writes_once_more_what_no_mark_says_was_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, syncer = journal_in(tmp_path), FakeSyncer()
+    journal._syncer = syncer  # type: ignore[assignment]
+    for command in (b"one", b"two"):
+        add(journal, command)
+    syncer.failure = OSError(5, "Input/output error")
+    with pytest.raises(CommitFailed):
+        add(journal, b"three")
+    journal.close()
+    held = journal.path.read_bytes()
+    assert _written_by_a_start(tmp_path, monkeypatch) == [(held.index(records.durable(2, 2)), held)]
+    assert [body for _, body in replayed(tmp_path)] == [b"one", b"two", b"three"]
+
+
+def test_of_a_new_segment_not_even_the_first_bytes_are_known_to_be_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journal_in(tmp_path)
+    add(journal, b"one")
+    journal.cut()
+    add(journal, b"two")
+    journal.close()
+    assert _written_by_a_start(tmp_path, monkeypatch) == [(0, journal.path.read_bytes())]
+
+
+def _written_by_a_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bytes]]:
+    """From where on, and the whole file afterwards, which is as it was."""
+    again, real, written = Journal(folder, FakeSyncer()), os.pwrite, []  # type: ignore[arg-type]
+    before = again.path.read_bytes()
+
+    def pwrite(fd: int, data: Any, at: int) -> int:
+        assert bytes(data) == before[at:], "all of the rest, as it is"
+        written.append((at, before))
+        return real(fd, data, at)
+
+    again.prove(0, begun=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", pwrite)
+        again.mend()
+    assert again.path.read_bytes() == before
+    return written
