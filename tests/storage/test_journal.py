@@ -360,7 +360,7 @@ def test_every_flipped_bit_is_refused_and_its_place_named(tmp_path: Path) -> Non
         with pytest.raises(FileError) as refused:
             replayed(tmp_path)
         assert f"{path}, line {line}:" in str(refused.value)
-        assert "Restore the whole folder data/" in str(refused.value)
+        assert "--restore makes a home of a backup" in str(refused.value)
 
 
 def test_a_flipped_last_line_end_is_not_a_torn_tail(tmp_path: Path) -> None:
