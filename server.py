@@ -41,6 +41,10 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
                              " of the current folder or that of --home, where nothing is changed")  # fmt: skip
     parser.add_argument("--set-admin-password", action="store_true",
                         help="ask for the password of SHT and of client.py --admin; start no server")  # fmt: skip
+    parser.add_argument("--tls", action="store_true",
+                        help="let clients come over TLS; a first start makes a certificate (data/tls.pem)")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="a certificate of your own, as PEM (implies --tls)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its key (default: in the file of --cert)")
     parser.add_argument("--plain", action="store_true", help="plain lines at the console: for screen readers")
     for name, metavar, about in UPKEEP:
         if metavar:
@@ -53,6 +57,8 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"{chosen[0]} starts no server: it takes --home FOLDER alone")
     if options.restore and not options.home:
         parser.error("--restore needs --home FOLDER: a new one, or one with nothing in it")
+    if options.key and not options.cert:
+        parser.error("--key is the key of --cert FILE: name both")
     if options.port is None and not chosen:
         parser.error("the following arguments are required: port")
     return options
@@ -208,6 +214,7 @@ def begin(options: argparse.Namespace, folder: Path) -> tuple[Server, socket.soc
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
     syncer, checker = Syncer(slow), Checker(slow)
     server = Server(home, syncer, checker, print_at_once)
+    server.tls.begin(options.tls, options.cert, options.key)
     return server, listening_socket(options.bind, options.port)
 
 
@@ -227,8 +234,10 @@ def run(options: argparse.Namespace, server: Server, listener: socket.socket, fa
     server.loop.phases.append(teletype.flush)
     with teletype:
         console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
-        for line in invitations(listener, sys.argv[0]):
+        for line in invitations(listener, sys.argv[0], tls=server.tls.offered):
             console.say(line)
+        if server.tls.offered:
+            console.say(f"The certificate, for people to compare: {server.tls.fingerprint}")
         teletype.flush()  # at once: the first tick may wait for a second
         server.run()
         failure = server.close()
@@ -246,7 +255,7 @@ def hear_signals(server: Server, teletype: Teletype, survives: bool) -> None:
         elif number == signal.SIGINT and teletype.at_terminal:
             teletype.interrupt()
         elif number == signal.SIGHUP and not stops:
-            server.saver.reload(server.tell)
+            server.reload(server.tell)
         else:
             server.stop()
 

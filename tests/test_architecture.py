@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "protocol": (),
     "core": ("chatlib.protocol",),
     "storage": ("chatlib.protocol",),
-    "reactor": ("chatlib.protocol.framing",),
+    "reactor": ("chatlib.protocol.framing", "chatlib.protocol.certificate"),
     "server": ("chatlib.terminal", "chatlib.reactor", "chatlib.storage", "chatlib.core", "chatlib.protocol"),
     "terminal": ("chatlib.reactor", "chatlib.protocol.text", "chatlib.protocol.words"),
     "client": ("chatlib.reactor", "chatlib.storage", "chatlib.protocol"),

@@ -66,12 +66,12 @@ class PeerLinkOwner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeerTools:
-    """What all links of a client share. `steps`: of handshakes in a tick."""
+    """What all links of a client share. `shaking`: seconds of handshakes in a tick."""
 
     loop: Loop
     listener: ssl.SSLContext
     caller: ssl.SSLContext
-    steps: Budget
+    shaking: Budget
 
 
 class PeerLink:
@@ -123,7 +123,7 @@ class PeerLink:
         self._below = below = Connection(loop, sock, address, MAX_WAITING)
         below.receive = STRANGER_BYTES + 1
         self._tls = TlsConnection(
-            loop, below, context, self, server=not self.called, limit=MAX_WAITING, steps=self._tools.steps,
+            loop, below, context, self, server=not self.called, limit=MAX_WAITING, shaking=self._tools.shaking,
             on_secured=self._secured, allowance=STRANGER_BYTES,
         )  # fmt: skip
         self._tls.begin()

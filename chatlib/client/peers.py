@@ -36,7 +36,7 @@ from chatlib.reactor.connector import SocketAddress
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.tlsstream import NoAnonymousTls, anonymous_contexts
 
-STEPS = 8  # of handshakes in a tick
+SHAKING = 0.004  # seconds of handshakes in a tick
 MAX_INTRODUCTIONS = 1_000  # that stand; a server that makes more is not to fill the memory
 
 _KEY = re.compile("[0-9a-f]{64}")
@@ -229,7 +229,7 @@ class Peers:
         """What links need; None: the platform refuses it."""
         if self._tools is None and not self._no_tls:
             try:
-                self._tools = PeerTools(self._loop, *self._contexts(), Budget(self._loop, STEPS))
+                self._tools = PeerTools(self._loop, *self._contexts(), Budget(self._loop, SHAKING))
             except NoAnonymousTls as error:
                 self._no_tls = str(error) or "it does not say why"
         return self._tools

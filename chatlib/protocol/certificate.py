@@ -7,8 +7,10 @@ before; nothing here checks them, and nothing that they may hold raises.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
+from math import inf
 
-_SEQUENCE, _HASH_OF_PSS = 0x30, 0xA0
+_SEQUENCE, _HASH_OF_PSS, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0xA0, 0x17, 0x18
 _PSS = "2a864886f70d01010a"  # RSASSA-PSS, which names its hash in its parameters
 _HASHES = {  # object identifiers, as DER has them; what is not here is hashed with SHA-256
     "2a864886f70d01010c": "sha384", "2a864886f70d01010d": "sha512", "2a864886f70d01010e": "sha224",  # RSA
@@ -29,6 +31,25 @@ def end_point(certificate: bytes) -> bytes:
     SHA-256 stands for MD5 and SHA-1, and for a signature without a hash of its own (Ed25519).
     """
     return hashlib.new(_hash_of(certificate), certificate).digest()
+
+
+def expires(certificate: bytes) -> float:
+    """Until when it is good, in seconds of the epoch; infinity when it does not say."""
+    _, whole, _ = _value(certificate)
+    _, rest, _ = _value(whole)
+    tag, inside, behind = _value(rest)
+    for _ in range(4 if tag == _VERSION else 3):  # version (perhaps), serial number, signature, issuer, validity
+        _, inside, behind = _value(behind)
+    _, _, until = _value(inside)
+    tag, text, _ = _value(until)
+    form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}.get(tag, "")
+    try:
+        then = datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC)
+    except ValueError:
+        return inf
+    if tag == _UTC_TIME and then.year >= 2050:  # RFC 5280: two digits from 50 on are of the last century
+        then = then.replace(year=then.year - 100)
+    return then.timestamp()
 
 
 def _hash_of(certificate: bytes) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from chatlib.reactor.loop import READ, WRITE, Loop
 
@@ -274,8 +274,9 @@ class Connection:
             self._loop.change(self._fd, events, self)
 
 
-def push_to_all(connections: Sequence[Connection], data: bytes) -> list[int]:
-    """As push for each, in their order: the places of those that did not take all. A call each costs more."""
+def push_to_all(connections: Sequence[Any], data: bytes) -> list[int]:
+    """As push for each, in their order: the places of those that did not take all. A call each costs more, and is for
+    those alone that have something waiting, or are no plain connections (and say that something is)."""
     behind, size = [], len(data)
     for place, connection in enumerate(connections):
         if connection._backlog is None and connection._open:

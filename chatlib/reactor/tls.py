@@ -1,40 +1,68 @@
 """TLS around a connection: plain bytes above, records below, both directions, nothing blocks.
 
 ``TlsConnection`` stands between a :class:`.Connection` and whoever receives, and has the calls of both: what is above
-it may take it for a connection. Only ``detach`` is missing, since what TLS keeps cannot be given away. Must not know
+it may take it for a connection. Only ``detach`` gives more away: what TLS keeps goes with the socket. Must not know
 what the plain bytes mean. The order for the receiver is the connection's, with one call more in front: ``on_secured? →
 received* → (ended)? → disconnected``.
 
 Invariants: an end that the peer has announced (``close_notify``) is told as ``ended``; one that it has not may be
 somebody's who cuts, and is told as ``disconnected`` alone, with ``failure`` saying why. Only as much is encrypted as
 the kernel is given, so what waits is plain, counted as the connection counts it, and can be dropped line by line. Each
-read is bounded by the connection's, and TLS keeps no more of it than a part of one record. A handshake that would take
-more than the tick's budget of steps waits for its turn, unread. Nobody negotiates anew: what a channel is bound to
-(``binding``) holds for as long as it is open.
+read is bounded by the connection's, and TLS keeps no more of it than a part of one record. A handshake that comes when
+the tick's budget for handshakes is used up waits for its turn, unread. Nobody negotiates anew: what a channel is bound
+to (``binding``) holds for as long as it is open. At the end it forgets who it told, so that no circle is left.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 
 from chatlib.reactor.budget import Budget
 from chatlib.reactor.connection import LINGER, Connection, Receiver
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.tlsstream import TlsStream
 
-SLICE = 16_384  # plain bytes encrypted at once: what a record holds
+SLICE = 16_384  # bytes encrypted at once, and decrypted: what a record holds, and so what a stream's buffers grow to
 UNLIMITED = 1 << 62
+
+
+class _Nobody:
+    """Who is told when all is over."""
+
+    def received(self, data: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def overflowed(self) -> None: ...
+
+    def disconnected(self) -> None: ...
+
+    def secured(self) -> None: ...
+
+
+_NOBODY = _Nobody()
 
 
 class TlsConnection:
     """TLS on `below`, whose receiver it becomes; `receiver` is told what is inside. ``begin`` once, then as Connection.
 
-    `steps`: how many steps of handshakes a tick has for all connections that share it; each costs up to a millisecond.
+    `shaking`: the seconds that a tick has for the handshakes of all connections that share it.
     `on_secured` is called once, when the handshake is over. `allowance`: bytes that the peer may still send, until
     somebody gives more; who sends more is cut off.
     """
+
+    __slots__ = (
+        "_below", "_closing", "_ended", "_in_line", "_limit", "_loop", "_on_secured", "_over", "_paused", "_queued",
+        "_receiver", "_sealed", "_shaking", "_stream", "_waiting", "address", "allowance", "backlog_size", "failure",
+        "sent",
+    )  # fmt: skip
+    _backlog = ()  # never None: push_to_all leaves it to `push`
 
     def __init__(
         self,
@@ -46,7 +74,7 @@ class TlsConnection:
         server: bool,
         host: str | None = None,
         limit: int = 1 << 20,
-        steps: Budget | None = None,
+        shaking: Budget | None = None,
         on_secured: Callable[[], None] = lambda: None,
         allowance: int = UNLIMITED,
     ) -> None:
@@ -57,8 +85,8 @@ class TlsConnection:
         self.allowance = allowance
         self._loop, self._below, self._receiver = loop, below, receiver
         self._stream = TlsStream(context, server=server, host=host)
-        self._limit, self._steps, self._on_secured = limit, steps, on_secured
-        self._waiting: deque[bytes | memoryview] = deque()  # plain
+        self._limit, self._shaking, self._on_secured = limit, shaking, on_secured
+        self._waiting: deque[bytes | memoryview] | None = None  # plain; most never have anything there
         self._sealed = 0  # plain bytes in what the connection below has not sent
         self._in_line = False  # whether what was encrypted last ends in the middle of a line
         self._closing = self._ended = self._over = False
@@ -82,9 +110,12 @@ class TlsConnection:
         self.allowance -= len(data)
         if self.allowance < 0:
             self._fail("too many bytes")
-        elif not (self._closing or self._stream.over):
-            self._stream.take_in(data)
-            self._turn()
+        else:
+            for start in range(0, len(data), SLICE):
+                if self._closing or self._stream.over or not self._below.open:
+                    return
+                self._stream.take_in(data if len(data) <= SLICE else data[start : start + SLICE])
+                self._turn()
 
     def _turn(self, granted: bool = False) -> None:
         """Goes on with the handshake, and with what came behind it."""
@@ -103,37 +134,37 @@ class TlsConnection:
 
     def _shake(self, granted: bool) -> bool:
         """One step of the handshake, when it is its turn; whether plain bytes may follow."""
-        steps = self._steps
-        if self._queued or (steps is not None and not granted and not self._may_step(steps)):
+        if self._queued or not (granted or self._may_shake()):
             return False
+        begun = perf_counter()
         try:
             self._stream.shake()
         except ssl.SSLError as error:
             self._fail(error.reason or str(error))
             return False
-        said = self._stream.pending
+        finally:
+            if self._shaking is not None:
+                self._shaking.spend(perf_counter() - begun)
         self._give_out()
         if not self._stream.secured:
-            if steps is not None and not said:
-                steps.grant(-1)  # nothing was computed
             return False
         if self.open:
             self._on_secured()
+            self._on_secured = _NOBODY.secured
             self._seal()
         return self.open
 
-    def _may_step(self, steps: Budget) -> bool:
-        if steps.free() and steps.grant(1):
+    def _may_shake(self) -> bool:
+        if self._shaking is None or self._shaking.free():
             return True
         self._queued = True
         self._below.pause_reading()
-        steps.wait(self._my_turn)
+        self._shaking.wait(self._my_turn)
         return False
 
     def _my_turn(self) -> None:
         self._queued = False
-        if self._steps is not None and self.open:
-            self._steps.spend(1)
+        if self.open:
             if not self._paused:
                 self._below.resume_reading()
             self._turn(granted=True)
@@ -157,8 +188,9 @@ class TlsConnection:
             if not (self._stream.over or self._closing):
                 self.failure = self.failure or "cut"
             self._closing = True
-            self._waiting.clear()
-            self._receiver.disconnected()
+            self._waiting = None
+            receiver, self._receiver, self._on_secured = self._receiver, _NOBODY, _NOBODY.secured
+            receiver.disconnected()
 
     def _fail(self, why: str) -> None:
         """Ends the connection; the peer hears why if TLS has a word for it, and if that arrives."""
@@ -219,7 +251,12 @@ class TlsConnection:
         """As Connection's. What is pushed before the handshake is over waits for that."""
         if not self.open:
             return False
+        if not self.backlog_size and len(data) <= SLICE and self._stream.secured:  # nearly always: it goes at once
+            self._encrypt(data)
+            return not self.backlog_size and self.open
         over = self.backlog_size > self._limit
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(data)
         self.backlog_size += len(data)
         self._seal()
@@ -231,32 +268,34 @@ class TlsConnection:
         """Encrypts and sends what waits, as far as the kernel takes it."""
         while self._waiting and self._stream.secured and not self._sealed and self._below.open:
             plain = self._slice()
-            self._in_line = not plain.endswith(b"\n")
-            try:
-                self._stream.write(plain)
-            except ssl.SSLError as error:
-                self._fail(error.reason or str(error))
-                return
+            self.backlog_size -= len(plain)
+            self._encrypt(plain)
+
+    def _encrypt(self, plain: bytes) -> None:
+        """One record, which is a backlog until the kernel has taken it. Legal while there is no other."""
+        self._in_line = not plain.endswith(b"\n")
+        try:
+            self._stream.write(plain)
+        except ssl.SSLError as error:
+            self._fail(error.reason or str(error))
+            return
+        if not self._give_out():
             self._sealed = len(plain)
-            if self._give_out():
-                self._taken()
+            self.backlog_size += len(plain)
 
     def _slice(self) -> bytes:
         """The next bytes that make one record."""
-        pieces, room = [], SLICE
-        while self._waiting and room:
-            piece = self._waiting.popleft()
+        pieces, room, waiting = [], SLICE, self._waiting
+        while waiting and room:
+            piece = waiting.popleft()
             if len(piece) > room:
                 piece = memoryview(piece)
-                self._waiting.appendleft(piece[room:])
+                waiting.appendleft(piece[room:])
                 piece = piece[:room]
             pieces.append(piece)
             room -= len(piece)
+        self._waiting = waiting or None
         return b"".join(pieces)
-
-    def _taken(self) -> None:
-        self.backlog_size -= self._sealed
-        self._sealed = 0
 
     def _give_out(self) -> bool:
         """Sends the records that are there. True: the kernel has all."""
@@ -265,7 +304,8 @@ class TlsConnection:
 
     def drained(self) -> None:
         before = self.backlog_size
-        self._taken()
+        self.backlog_size -= self._sealed
+        self._sealed = 0
         self._seal()
         self.sent += before - self.backlog_size
         if before and not self.backlog_size and self._below.open:
@@ -280,9 +320,9 @@ class TlsConnection:
 
     def drop_backlog(self) -> None:
         """As Connection's: a line that is encrypted in part goes out whole."""
-        waiting = b"".join(self._waiting)
+        waiting = b"".join(self._waiting or ())
         rest = waiting[: waiting.find(b"\n") + 1] if self._in_line else b""
-        self._waiting = deque([rest] if rest else ())
+        self._waiting = deque([rest]) if rest else None
         self.backlog_size = self._sealed + len(rest)
 
     # The end.
@@ -307,3 +347,13 @@ class TlsConnection:
         """As Connection's."""
         self._closing = True
         self._below.abort()
+
+    def detach(self) -> tuple[socket.socket, TlsStream, bytes]:
+        """Gives the socket away, and what TLS keeps: no more calls. The bytes are records that it has not sent yet.
+
+        Legal while no more than SLICE bytes are read at once.
+        """
+        unsent = b"".join(self._below._backlog or ())
+        self._closing = self._over = True
+        self._receiver, self._on_secured = _NOBODY, _NOBODY.secured
+        return self._below.detach(), self._stream, unsent

@@ -55,6 +55,8 @@ def _try(listener: ssl.SSLContext, caller: ssl.SSLContext) -> None:
 class TlsStream:
     """TLS without I/O: records in and out. Raises ssl.SSLError for what the peer may not do."""
 
+    __slots__ = ("_in", "_out", "_tls", "over", "secured")
+
     def __init__(self, context: ssl.SSLContext, *, server: bool, host: str | None = None) -> None:
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -71,8 +73,8 @@ class TlsStream:
 
     @property
     def certificate(self) -> bytes:
-        """The peer's (DER), once it has shown one."""
-        return self._tls.getpeercert(binary_form=True) or b""
+        """What the peer shows (DER); nothing before the handshake is over, or where it has none."""
+        return (self._tls.getpeercert(binary_form=True) or b"") if self.secured else b""
 
     def take_in(self, records: bytes) -> None:
         self._in.write(records)
@@ -109,6 +111,20 @@ class TlsStream:
         except ssl.SSLZeroReturnError:
             self.over = True
         return b"".join(pieces)
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Puts the plain bytes of all whole records there; how many. They need less room than the records."""
+        count = 0
+        try:
+            while not self.over:
+                got: int = self._tls.read(RECEIVE, buffer[count:])  # type: ignore[assignment]
+                count += got
+                self.over = not got
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.over = True
+        return count
 
     def write(self, plain: bytes | memoryview) -> None:
         self._tls.write(plain)

@@ -25,9 +25,10 @@ _UNUSABLE = 0x01 | 0x08 | 0x20 | 0x40  # of IPv6: temporary, a duplicate, deprec
 _IPV6 = Path("/proc/net/if_inet6")
 
 
-def invitations(listener: socket.socket, program: str) -> list[str]:
-    """What is said at the start about how to get here, a line each. `program`: how the server was started."""
-    port = listener.getsockname()[1]
+def invitations(listener: socket.socket, program: str, *, tls: bool = False) -> list[str]:
+    """What is said at the start about how to get here, a line each. `program`: how the server was started. `tls`: it
+    offers that."""
+    port = f"{listener.getsockname()[1]}{' --tls' if tls else ''}"
     client = client_of(program)
     found = reachable(listener)
     others = [each for each in found if not ipaddress.ip_address(each).is_loopback]

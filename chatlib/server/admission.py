@@ -17,6 +17,7 @@ from chatlib.protocol.commands import State
 from chatlib.reactor.loop import Loop
 from chatlib.server.session import Session
 from chatlib.server.strangers import Strangers
+from chatlib.server.tlsdoor import TlsDoor
 
 SERVER = "chatlib/1"
 OFFER = 30.0  # seconds that a seat is held for an admitted connection
@@ -27,12 +28,19 @@ _FULL = "All seats are taken; try again later."
 class Reception:
     """Answers each connection's first request."""
 
-    def __init__(self, world: World, loop: Loop, seats: Seats, epoch: str, clients: Collection[str]) -> None:
+    def __init__(
+        self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Collection[str]
+    ) -> None:
         """`clients`: what the client programs of those online call themselves, as it is at any time."""
-        self._world, self._loop, self._seats, self._epoch, self._clients = world, loop, seats, epoch, clients
+        self._world, self._loop, self._seats, self._tls = world, loop, seats, tls
+        self._epoch, self._clients = epoch, clients
 
     def hello(self, session: Session, request: dict[str, Any]) -> Reply:
         """In, into the queue, or out."""
+        refused = self._tls.refusal(session)
+        if refused:
+            self._loop.call_later(0.0, lambda: session.end("TLS_REQUIRED", refused["text"]))  # behind the reply
+            return refused
         session.client = request.get("client")
         session.heartbeat = self._world.parameters["HEARTBEAT"]
         welcome: Reply = {
@@ -46,6 +54,8 @@ class Reception:
         }
         if self._world.parameters["DUPLICATE_LOGIN"] == "share":
             welcome["sessions"] = self._world.parameters["SESSIONS"]
+        if self._tls.offered and not session.binding:
+            welcome["tls"] = True
         # A client that has a seat already comes back: its connection broke, and the server has not noticed.
         # Whoever comes for the administrator's console needs none.
         if self._seats.free() or session.client in self._clients or request.get("console"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from chatlib.core.feature import DownloadGrant, UploadGrant
 from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import encode
-from chatlib.reactor.connection import Connection
+from chatlib.reactor.bulk import SLACK, Bulk
 from chatlib.reactor.loop import READ, WRITE, Loop
 from chatlib.server.checks import BEHIND, Checks
 from chatlib.server.people import People
@@ -48,6 +47,7 @@ class Ticket:
     carrier: Carrier | None = None  # once it is used
     key: str = ""  # of an upload's part
     left: int = 0  # bytes of an upload that have not come yet
+    inside_tls: bool = False  # asked for over TLS: it is good over TLS only
 
     @property
     def action(self) -> str:
@@ -60,7 +60,7 @@ class Share:
 
     def __init__(self, loop: Loop) -> None:
         self.active = 0
-        self.buffer = memoryview(bytearray(ALONE))  # for all uploads, one after the other
+        self.buffer = memoryview(bytearray(ALONE + SLACK))  # for all uploads, one after the other
         self._loop = loop
         self._tick = -1
         self._left = 0
@@ -108,16 +108,16 @@ class Means:
 
 
 class Carrier:
-    """What both directions share: one socket, one ticket, and the watch over its progress."""
+    """What both directions share: one socket (plain, or inside TLS), one ticket, and the watch over its progress."""
 
     events = READ
 
-    def __init__(self, means: Means, sock: socket.socket, ticket: Ticket, request: dict[str, Any]) -> None:
+    def __init__(self, means: Means, bulk: Bulk, ticket: Ticket, request: dict[str, Any]) -> None:
         self.ticket = ticket
         self.position: int = request["offset"]
         self.finishing = False  # all is here: it goes on, whatever becomes of the session and the peer
         self._means, self._loop, self._blobs = means, means.loop, means.blobs
-        self._socket, self._fd = sock, sock.fileno()
+        self._bulk, self._fd = bulk, bulk.fileno()
         self._request = request
         self._served = -1  # the tick in which it had its turn
         self._timer = self._loop.call_later(STALLED, self._look)
@@ -152,7 +152,7 @@ class Carrier:
     def end(self) -> None:
         """Closes everything; what has arrived stays."""
         if self._release():
-            self._socket.close()
+            self._bulk.close()
 
     def _release(self) -> bool:
         """Leaves the loop, keeps the socket. False when it had done so before."""
@@ -172,16 +172,17 @@ class Carrier:
     def _say_and_close(self, reply: Reply) -> None:
         if not self._release():
             return
-        try:
-            connection = Connection(self._loop, self._socket, self.ticket.address, 1 << 16)
-        except OSError:  # it cost this peer its answer, and must cost nobody else anything
-            self._socket.close()
-            return
         message: dict[str, object] = {"action": self.ticket.action}
         if "id" in self._request:
             message["id"] = self._request["id"]
-        connection.push(encode({**message, **reply}))
-        connection.close()
+        self._finish(encode({**message, **reply}))
+
+    def _finish(self, last: bytes = b"") -> None:
+        """The peer gets what is on its way to it, and `last`."""
+        try:
+            self._bulk.finish(self._loop, self.ticket.address, last)
+        except OSError:  # it cost this peer its answer, and must cost nobody else anything
+            self._bulk.close()
 
     def readable(self) -> None: ...
 
@@ -206,9 +207,9 @@ class Upload(Carrier):
     """
 
     def __init__(
-        self, means: Means, sock: socket.socket, ticket: Ticket, grant: UploadGrant, request: dict[str, Any]
+        self, means: Means, bulk: Bulk, ticket: Ticket, grant: UploadGrant, request: dict[str, Any]
     ) -> None:
-        super().__init__(means, sock, ticket, request)
+        super().__init__(means, bulk, ticket, request)
         self._grant = grant
         self._digest = means.checks.digest(ticket.key, self)
         self._room_seen = -1
@@ -227,9 +228,9 @@ class Upload(Carrier):
         allowed = min(self._my_turn(), self._grant.size - self.position)
         if allowed <= 0:
             return
-        buffer = self._means.share.buffer[:allowed]
+        buffer = self._means.share.buffer
         try:
-            count = self._socket.recv_into(buffer)
+            count = self._bulk.take(buffer, allowed)
         except BlockingIOError:
             return
         except OSError:
@@ -238,7 +239,7 @@ class Upload(Carrier):
             self.end()
             return
         self._moved(count)
-        self._write(buffer[:count])
+        self._write(buffer[: min(count, self._grant.size - self.position)])
 
     def _write(self, piece: memoryview) -> None:
         try:
@@ -327,9 +328,9 @@ class Download(Carrier):
     events = WRITE
 
     def __init__(
-        self, means: Means, sock: socket.socket, ticket: Ticket, grant: DownloadGrant, request: dict[str, Any]
+        self, means: Means, bulk: Bulk, ticket: Ticket, grant: DownloadGrant, request: dict[str, Any]
     ) -> None:
-        super().__init__(means, sock, ticket, request)
+        super().__init__(means, bulk, ticket, request)
         self._grant = grant
         head = {"action": "download", "status": "OK", "size": grant.size, "offset": self.position}
         self._head = encode(head | ({"id": request["id"]} if "id" in request else {}))
@@ -353,9 +354,9 @@ class Download(Carrier):
             return
         try:
             if self._head:
-                self._head = self._head[self._socket.send(self._head) :]
+                self._head = self._head[self._bulk.say(self._head) :]
                 return
-            count = os.sendfile(self._fd, self._file, self.position, allowed) if left else 0
+            count = self._bulk.give(self._file, self.position, min(allowed, left))
         except BlockingIOError:
             return
         except OSError:
@@ -364,7 +365,7 @@ class Download(Carrier):
         self.position += count
         self._moved(count)
         if not count and self._release():  # the kernel still holds bytes: wait for the peer to close
-            Connection(self._loop, self._socket, self.ticket.address, 1).close()
+            self._finish()
 
     def again(self) -> None:
         self.writable()

@@ -55,6 +55,7 @@ class Console(Operator):
         log: ServerLog,
         delivery: Delivery,
         saver: Saver,
+        reload: Callable[[Callable[[str], None]], None],
         auditor: Auditor,
         backups: Backups,
         pipeline: Pipeline,
@@ -67,7 +68,7 @@ class Console(Operator):
         self._write, self._columns = write, columns
         self._world, self._loop, self._log, self._delivery, self._saver = world, loop, log, delivery, saver
         self._auditor, self._pipeline, self._stats_lines, self._where = auditor, pipeline, stats, where
-        self._end, self._stopping, self._name = stop, stopping, name
+        self._end, self._stopping, self._name, self._take_in = stop, stopping, name, reload
         self._submitted = 0  # commands that are on their way
         self._saves = False  # it has asked for a save, or a reload,
         self._audits = False  # or for an audit,
@@ -290,7 +291,7 @@ class Console(Operator):
 
     def _reload(self, _fields: Fields) -> None:
         self._saves = True
-        self._saver.reload(self.say)
+        self._take_in(self.say)
 
     def _help(self, fields: Fields) -> None:
         shown = commands.typed_by(Role.ADMIN)

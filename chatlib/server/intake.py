@@ -33,6 +33,7 @@ from chatlib.protocol.framing import MAX_LINE, Dialect
 from chatlib.reactor.connection import RECEIVE, Connection
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
+from chatlib.reactor.tls import TlsConnection
 from chatlib.server.limits import PER_CONNECTION, STRANGERS_LINE, Bucket, Budgets
 from chatlib.server.pipeline import Later, Pipeline
 
@@ -91,12 +92,14 @@ _NOBODY = _Nobody()
 class Intake:
     """One connection's. `heard`: when it last said anything; `pending`: requests submitted and not answered.
 
+    Another `connection` may take its place in the owner's `begin`, behind ``rest``: the first bytes were TLS.
+
     A command that asks for more than its reply must be submitted as a barrier.
     """
 
     __slots__ = (
-        "_budget", "_budgets", "_connection", "_handle", "_late", "_longest", "_loop", "_opening", "_owner",
-        "_parameters", "_paused", "_pipeline", "_reply", "_timer", "_wire", "bucket", "heard", "held", "pending",
+        "_budget", "_budgets", "_handle", "_late", "_longest", "_loop", "_opening", "_owner", "_parameters", "_paused",
+        "_pipeline", "_reply", "_timer", "_wire", "bucket", "connection", "heard", "held", "pending",
     )  # fmt: skip
 
     def __init__(
@@ -106,7 +109,7 @@ class Intake:
         """`handle` is the owner's, found once."""
         self._owner: Owner = owner
         self._handle = handle
-        self._connection = connection
+        self.connection: Connection | TlsConnection = connection
         self._loop, self._pipeline, self._parameters = loop, pipeline, parameters
         self._budgets, self._budget = budgets, budgets.strangers
         self._opening = b""  # the first bytes, until it shows what the peer speaks;
@@ -131,7 +134,7 @@ class Intake:
         """The peer has logged in: longer messages, the users' budget, and what was left of its bucket."""
         self._budget = self._budgets.lines
         self._longest = MAX_LINE
-        self._connection.receive = RECEIVE
+        self.connection.receive = RECEIVE
         self.bucket = bucket or self.bucket
 
     # Bytes.
@@ -178,7 +181,7 @@ class Intake:
             self._finish()
         elif self._paused:
             self._paused = False
-            self._connection.resume_reading()
+            self.connection.resume_reading()
 
     def _open(self) -> Dialect | None:
         """What the peer speaks, if it shows by now."""
@@ -238,7 +241,7 @@ class Intake:
 
     def _pause(self) -> None:
         self._paused = True
-        self._connection.pause_reading()
+        self.connection.pause_reading()
 
     def _lift(self, flag: int) -> None:
         self.held &= ~flag

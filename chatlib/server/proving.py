@@ -15,13 +15,14 @@ from typing import Any
 from chatlib.core import admin, entry
 from chatlib.core.replies import no_such_user, refusal
 from chatlib.core.world import Reply, World
-from chatlib.protocol.scram import ScramError, ServerExchange, new_nonce, parse_verifier
+from chatlib.protocol.scram import OtherChannel, ScramError, ServerExchange, new_nonce, parse_verifier
 from chatlib.protocol.text import ADMIN, fold, is_name
 from chatlib.reactor.loop import Loop
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Seats
 from chatlib.server.proof import ProofUnderWay
 from chatlib.server.session import Session
+from chatlib.server.tlsdoor import TlsDoor
 
 _AS_ADMIN = ("sht", "admin")  # what takes the administrator's password
 _ANYONE = ("password", "sht")  # whoever sits at a client that is logged in may be somebody else by now
@@ -33,11 +34,11 @@ class Proving:
 
     def __init__(
         self, world: World, loop: Loop, seats: Seats, sessions_of: Callable[[str], Sequence[Session]],
-        acknowledged: Acknowledged,
+        acknowledged: Acknowledged, tls: TlsDoor,
     ) -> None:  # fmt: skip
         """`sessions_of`: those of a user that are open."""
         self._world, self._loop, self._seats = world, loop, seats
-        self._sessions_of, self._acknowledged = sessions_of, acknowledged
+        self._sessions_of, self._acknowledged, self._tls = sessions_of, acknowledged, tls
 
     def step(self, session: Session, action: str, echo: Any, request_id: Any, request: dict[str, Any]) -> Reply:
         """One request of a proof. An empty reply: a command is on its way, which will be answered."""
@@ -53,7 +54,7 @@ class Proving:
             answer = proof.exchange.verify(scram)
         except ScramError as wrong:
             session.proof = None
-            return refusal("BAD_REQUEST", f'Field "scram": {wrong}')
+            return self._malformed(wrong)
         if answer is None:
             session.proof = None
             return self._submit(session, echo, request_id, proof, "wrong_password", user=proof.user)
@@ -81,7 +82,7 @@ class Proving:
         try:
             name = ServerExchange.user_of(scram)
         except ScramError as wrong:
-            return refusal("BAD_REQUEST", f'Field "scram": {wrong}')
+            return self._malformed(wrong)
         if not is_name(name):
             return refusal("BAD_REQUEST", 'Field "scram": the user\'s name must be 1 to 32 of A-Z a-z 0-9 _ . -')
         user = fold(name)
@@ -97,11 +98,18 @@ class Proving:
         if refused:
             return refused
         try:
-            exchange = ServerExchange.begin(scram, parse_verifier(account.verifier), new_nonce())
+            exchange = ServerExchange.begin(
+                scram, parse_verifier(account.verifier), new_nonce(), session.binding, offers_tls=self._tls.offered
+            )
         except ScramError as wrong:
-            return refusal("BAD_REQUEST", f'Field "scram": {wrong}')
+            return self._malformed(wrong)
         session.proof = ProofUnderWay(action, user, entry.proof_of(account), exchange)
         return {"status": "CONTINUE", "scram": exchange.challenge}
+
+    def _malformed(self, wrong: ScramError) -> Reply:
+        if isinstance(wrong, OtherChannel):
+            self._tls.somebody_in_between()
+        return refusal("BAD_REQUEST", f'Field "scram": {wrong}')
 
     def _login(
         self, session: Session, echo: Any, request_id: Any, proof: ProofUnderWay, request: dict[str, Any]

@@ -50,6 +50,7 @@ from chatlib.server.stats import Stats
 from chatlib.server.stored import Stored
 from chatlib.server.strangers import Strangers
 from chatlib.server.ticks import Ticks
+from chatlib.server.tlsdoor import TlsDoor
 from chatlib.server.transfers import Transfers
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.checker import Checker
@@ -126,6 +127,7 @@ class Server:
         """What stands between the world and its connections."""
         world, loop = self.world, self.loop
         self.budgets, self.buckets, self.strangers = Budgets(loop), Buckets(), Strangers()
+        self.tls = TlsDoor(loop, world.parameters, self.home.tls, OUTPUT_LIMIT, self.tell, self.figures.count)
         self.acknowledged = Acknowledged(world, self.delivery, self.submit)
         self.seats = Seats(world, loop, self.strangers, lambda: self.sessions)
         checks = Checks(loop, self._checker, self.tell)
@@ -146,13 +148,13 @@ class Server:
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note, figures=self.figures,
         )  # fmt: skip
-        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged)
-        reception = Reception(world, loop, self.seats, epoch, self.delivery.clients)
+        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls)
+        reception = Reception(world, loop, self.seats, self.tls, epoch, self.delivery.clients)
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
         self.requests = Requests(
-            openings=[carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log, seats=self.seats,
-            proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
+            openings=[self.tls.opening, carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log,
+            seats=self.seats, proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
             administrators=self.administrators, searches=self.searches, figures=self.figures,
             edge={
                 "hello": reception.hello, "sessions": self.sessions.listed, "console": self.administrators.line,
@@ -190,7 +192,7 @@ class Server:
             saver=self.saver, figures=self.figures, ticks=self.ticks, notices=self.notices, connected={
                 "connections": self.sessions, "strangers": self.strangers, "transfers": self.transfers,
                 "consoles from afar": self.administrators,
-            },
+            }, tls=self.tls,
         )  # fmt: skip
 
     def parameters_changed(self) -> None:
@@ -202,6 +204,7 @@ class Server:
             session.watch_time()
         self.introductions.policy_changed()
         self.administrators.password_changed()
+        self.tls.policy_changed()
 
     # Life.
 
@@ -238,6 +241,7 @@ class Server:
         self.saver.end()
         self.auditor.end()
         self.backups.end()
+        self.tls.end()
         self.transfers.end_all()
         for session in self.sessions:
             session.end("SHUTTING_DOWN", "The server is shutting down.")
@@ -306,9 +310,15 @@ class Server:
         """A console, whose lines go to `write`; the server log calls it `name`."""
         return Console(
             write, columns, world=self.world, loop=self.loop, log=self.log, delivery=self.delivery, saver=self.saver,
-            auditor=self.auditor, backups=self.backups, pipeline=self.pipeline, stats=self.stats.lines,
-            where=self.introductions.where, stop=self.stop, stopping=lambda: self.stopping, name=name,
+            reload=self.reload, auditor=self.auditor, backups=self.backups, pipeline=self.pipeline,
+            stats=self.stats.lines, where=self.introductions.where, stop=self.stop, stopping=lambda: self.stopping,
+            name=name,
         )  # fmt: skip
+
+    def reload(self, tell: Callable[[str], None]) -> None:
+        """Takes in what was changed by hand: the certificate, and the two files that people edit."""
+        self.tls.reload(tell)
+        self.saver.reload(tell)
 
     # What the parts ask of each other.
 

@@ -16,7 +16,6 @@ Must not know the world, how a command is carried out, nor when bytes are sent. 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -26,9 +25,11 @@ from chatlib.core.world import Command, Reply
 from chatlib.protocol.commands import ACTIONS, IN_STATE, State
 from chatlib.protocol.framing import Dialect, dumps, encode
 from chatlib.protocol.text import duration
+from chatlib.reactor.bulk import Bulk, detached
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
+from chatlib.reactor.tls import TlsConnection
 from chatlib.server.intake import Intake
 from chatlib.server.limits import Budgets
 from chatlib.server.pipeline import Pipeline
@@ -84,7 +85,7 @@ class Session:
 
     __slots__ = (
         "_desk", "_farewell", "_keeper", "_loop", "_mistakes", "_parameters", "_sent", "_timer", "_voice", "actions",
-        "address", "born", "catching_up", "client", "connection", "departed", "ended", "heartbeat", "intake",
+        "address", "binding", "born", "catching_up", "client", "connection", "departed", "ended", "heartbeat", "intake",
         "idle_limit", "last_command", "listening", "login", "mark", "over", "pieces", "position", "proof", "push",
         "reader", "received", "stamp", "state", "translate", "user", "wire",
     )  # fmt: skip
@@ -93,7 +94,10 @@ class Session:
         self, connection: Connection, *, loop: Loop, pipeline: Pipeline, budgets: Budgets,
         parameters: Mapping[str, Any], desk: Desk, keeper: Keeper, voice: Voice,
     ) -> None:  # fmt: skip
-        self.connection, self.push, self.address = connection, connection.push, connection.address
+        self.address = connection.address
+        self.connection: Connection | TlsConnection = connection
+        self.push = connection.push
+        self.binding = b""  # over TLS: what proofs of passwords must be bound to
         self._loop, self._parameters, self._desk, self._keeper, self._voice = loop, parameters, desk, keeper, voice
         self.state, self.actions = State.NEW, IN_STATE[State.NEW]
         self.client: str | None = None
@@ -168,13 +172,18 @@ class Session:
         """A fault of ours while reading requests."""
         self.connection.abort()
 
-    def hand_over(self) -> tuple[socket.socket, bytes]:
+    def goes_on_inside(self, tls: TlsConnection, binding: bytes) -> None:
+        """The first bytes were TLS: what is inside is this session's from now on."""
+        self.connection, self.push, self.binding = tls, tls.push, binding
+        self.intake.connection = tls
+
+    def hand_over(self) -> tuple[Bulk, bytes]:
         """The connection is another protocol's from now on: its socket, and every byte that it has said."""
         said = self.intake.rest()
         self._stop()
         self._keeper.closed(self)
         self.intake.let_go()
-        return self.connection.detach(), said
+        return detached(self.connection), said
 
     # Saying something.
 

@@ -24,6 +24,7 @@ from chatlib.server.notices import Notices
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
 from chatlib.server.ticks import Ticks
+from chatlib.server.tlsdoor import TlsDoor
 from chatlib.storage.journal import Journal
 
 Data = dict[str, Any]
@@ -35,11 +36,11 @@ class Stats:
 
     def __init__(
         self, *, loop: Loop, world: World, journal: Journal, pipeline: Pipeline, delivery: Delivery, saver: Saver,
-        figures: Figures, ticks: Ticks, notices: Notices, connected: dict[str, Sized],
+        figures: Figures, ticks: Ticks, notices: Notices, connected: dict[str, Sized], tls: TlsDoor,
     ) -> None:  # fmt: skip
         self._loop, self._world, self._journal, self._pipeline = loop, world, journal, pipeline
         self._delivery, self._saver, self._figures, self._ticks = delivery, saver, figures, ticks
-        self._notices, self._connected = notices, connected
+        self._notices, self._connected, self._tls = notices, connected, tls
         self._started, self._clock_at_start = loop.wall, loop.now
 
     def lines(self, json: bool) -> list[str]:
@@ -55,7 +56,7 @@ class Stats:
                 "time": self._loop.wall, "started": self._started,
                 "up": round(self._loop.now - self._clock_at_start, 3),
                 "cpu": round(usage.ru_utime + usage.ru_stime, 2),
-                "memory": _memory(usage), "descriptors": _descriptors(),
+                "memory": _memory(usage), "descriptors": _descriptors(), "certificate": self._tls.fingerprint or None,
             },
             "people": {
                 "registered": len(self._world.accounts), "online": len(self._world.online),
@@ -143,6 +144,7 @@ def _lines(data: Data) -> Iterator[str]:
     yield f"  CPU: {server['cpu']:.2f} s"
     yield f"  memory: {_size(server['memory']['now'])}, at most {_size(server['memory']['peak'])}"
     yield f"  descriptors: {_known(server['descriptors']['used'])} of {_known(server['descriptors']['limit'])}"
+    yield f"  certificate: {server['certificate'] or 'none, since TLS is not offered'}"
     for group in ("people", "work"):
         yield group.capitalize()
         yield from (f"  {name}: {value}" for name, value in data[group].items())
@@ -155,7 +157,7 @@ def _lines(data: Data) -> Iterator[str]:
     for group, counters in data["counted"].items():
         lately = data["counted_lately"].get(group, {})
         new = f", {sum(lately.values())} of them in the last minute" if lately else ""
-        yield f"{group.capitalize()} ({sum(counters.values())}{new})"
+        yield f"{group[:1].upper()}{group[1:]} ({sum(counters.values())}{new})"
         for name, count in counters.items():
             yield f"  {name}: {count}" + (f" ({lately[name]})" if name in lately else "")
     yield "Latest errors and warnings" if data["errors"] else "No errors and no warnings"

@@ -128,7 +128,7 @@ class Transfers:
             token = secrets.token_urlsafe(18)
         ticket = Ticket(
             row, request, grant, token, session.user, session.login, session.address, self._loop.now + TICKET_LIFE,
-            key=key, left=left,
+            key=key, left=left, inside_tls=bool(session.binding),
         )  # fmt: skip
         self._tickets[token[:_NAMED]] = ticket
         self._of_user.setdefault(ticket.user, []).append(ticket)
@@ -195,7 +195,7 @@ class Transfers:
         """The connection is a transfer, or is refused."""
         request = _transfer_request(data.partition(b"\n")[0])
         assert request is not None
-        ticket = self._find(request, session.address)
+        ticket = self._find(request, session)
         refused = _BAD_TICKET
         if ticket is not None:
             refused = self._refuses(ticket, request["offset"])
@@ -206,11 +206,13 @@ class Transfers:
         session.reply(request["action"], request.get("id"), refused)
         session.end("PROTOCOL_ERROR", refused["text"])
 
-    def _find(self, request: dict[str, Any], address: str) -> Ticket | None:
+    def _find(self, request: dict[str, Any], session: Session) -> Ticket | None:
         ticket = self._tickets.get(request["ticket"][:_NAMED])
         if ticket is None or not compare_digest(ticket.token.encode(), request["ticket"].encode()):
             return None
-        right = ticket.action == request["action"] and ticket.address == address
+        right = ticket.action == request["action"] and ticket.address == session.address
+        if ticket.inside_tls and not session.binding:
+            return None  # the bytes of who came over TLS are not for others to read
         return ticket if right and ticket.until > self._loop.now else None
 
     def _refuses(self, ticket: Ticket, offset: int) -> Reply:
@@ -228,13 +230,13 @@ class Transfers:
 
     def _begin(self, ticket: Ticket, session: Session, request: dict[str, Any]) -> None:
         del self._tickets[ticket.token[:_NAMED]]
-        sock, said = session.hand_over()
+        bulk, said = session.hand_over()
         grant = ticket.grant
         carrier: Upload | Download
         if isinstance(grant, UploadGrant):
-            carrier = Upload(self._means, sock, ticket, grant, request)
+            carrier = Upload(self._means, bulk, ticket, grant, request)
         else:
-            carrier = Download(self._means, sock, ticket, grant, request)
+            carrier = Download(self._means, bulk, ticket, grant, request)
         ticket.carrier = carrier
         self._active[carrier] = None
         self._share.active = len(self._active)

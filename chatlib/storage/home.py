@@ -37,6 +37,7 @@ class Home:
         self.credentials = path / "credentials.txt"
         self.messages = self.data / "message_rep.txt"
         self.logs = self.data / "logs"
+        self.tls = self.data / "tls.pem"
         if not path.is_dir():
             raise FileError(f"{path}: there is no such folder; --home must name one")
         try:

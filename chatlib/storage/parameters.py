@@ -97,6 +97,8 @@ _ALL = (
               86_400),
     Parameter("ADDRESS_POLICY", "consent", "who is told a user's address for a private chat: those whom the user lets "
               "have it, all who ask, or nobody", "choice", choices=("consent", "open", "never")),
+    Parameter("REQUIRE_TLS", "no", "whether whoever comes without TLS is turned away; yes offers TLS as --tls does",
+              "choice", choices=("no", "yes")),
     Parameter("REGISTRATION", "open", "whether new users may register", "choice", choices=("open", "closed")),
     Parameter("SCRAM_ITERATIONS", 600_000, "cost of a new password verifier (the client pays)", "int", 4_096,
               10_000_000),

@@ -200,8 +200,9 @@ class House:
             os.close(job._fd)
         server.world.parameters["MaxCon"] = 0
         for session in list(server.sessions):
-            session.connection._open = False
-            session.connection._socket.close()
+            connection: Any = getattr(session.connection, "_below", session.connection)  # that below TLS
+            connection._open = False
+            connection._socket.close()
         if server._listener:
             server._listener._socket.close()
         for peer in self.peers:

@@ -35,6 +35,7 @@ class Peer:
 
     def __init__(self, house: House, name: str, address: str = "10.0.0.1") -> None:
         self.house, self.name, self.user = house, name, ""
+        self.binding: bytes | None = None  # over TLS: of proofs
         self.heard: list[Message] = []  # everything, in order
         self._closed = False
         self._rest = b""
@@ -146,7 +147,7 @@ class Peer:
 
     def challenge(self, action: str, user: str) -> tuple[ClientExchange, Message]:
         """The first half of a proof."""
-        exchange = ClientExchange(user, "the-nonce-of-the-client")
+        exchange = ClientExchange(user, "the-nonce-of-the-client", self.binding)
         return exchange, self.ask(action, scram=exchange.first)
 
     def final(self, exchange: ClientExchange, challenge: Message, password: str) -> str:
