@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check fuzz crash soak sim bench attack readme dist help
+.PHONY: run test check fuzz crash soak sim scorecard bench attack readme dist help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -41,11 +41,14 @@ soak: ## 200 people use a server for a while: its memory, descriptors and latenc
 sim: ## run stories on a simulated machine, whose disk, network and power fail: SEED=random, SCHEDULES=10000 (a minute)
 	$(PYTHON) -m tests.proofs.sim --schedules $(or $(SCHEDULES),0)
 
-bench: ## measure speed and size against the aims (a few minutes; needs gcc)
-	$(PYTHON) tests/bench/bench.py
+scorecard: ## run all proofs short, and the bench, and write the figures into README.md (seven minutes; Linux, gcc)
+	$(PYTHON) -m tests.proofs.scorecard
+
+bench: ## measure speed and size against the aims (a few minutes; needs gcc); ROWS="latency logins"
+	$(PYTHON) tests/bench/bench.py $(if $(ROWS),--only $(ROWS))
 
 attack: ## attack a server in every known way, and measure what the others notice (five minutes; Linux)
-	$(PYTHON) tests/bench/attack.py
+	$(PYTHON) tests/bench/attack.py $(if $(ROWS),--only $(ROWS))
 
 readme: ## write README's generated parts and para.txt anew
 	$(PYTHON) tests/readme.py

@@ -11,9 +11,11 @@ it says why, the others go on, and the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from figures import Aim, Figure, Row, Scale
 from machine import describe
@@ -34,7 +36,7 @@ def _verdict(aim: Aim, reached: float) -> str:
     return "ok" if missing <= 0 else f"missed by {missing:.0%}" if missing < 10 else f"missed {missing + 1:.0f}-fold"
 
 
-def _print_figure(aim: Aim, figure: Figure) -> None:
+def _print_figure(_name: str, aim: Aim, figure: Figure) -> None:
     show = aim.unit.show
     wall = "" if figure.wall is None else show(figure.wall)
     goal = ("< " if aim.unit.at_most else "") + show(aim.goal)
@@ -42,16 +44,30 @@ def _print_figure(aim: Aim, figure: Figure) -> None:
     _print_line(aim.work, aim.servers, aim.relay, goal, show(figure.reached), wall, verdict, note=figure.note)
 
 
-def _run(row: Row, bed: Testbed, scale: Scale) -> bool:
-    """Measures and prints a row; whether that went well."""
+def _print_object(name: str, aim: Aim, figure: Figure) -> None:
+    reached, goal = aim.unit.show(figure.reached), ("< " if aim.unit.at_most else "") + aim.unit.show(aim.goal)
+    verdict = _verdict(aim, figure.reached)
+    row = {"row": name, "work": aim.work, "aim": goal, "reached": reached, "verdict": verdict}
+    print(json.dumps(row), flush=True)
+
+
+def _run(row: Row, bed: Testbed, scale: Scale, show: Callable[[str, Aim, Figure], None]) -> bool:
+    """Measures a row and shows it; whether that went well."""
     try:
         figures = row.measure(bed, scale)
     except Failure as failure:
         print(f"{row.aims[0].work}: FAILED: {failure}", flush=True)
         return False
     for aim, figure in zip(row.aims, figures, strict=True):
-        _print_figure(aim, figure)
+        show(row.name, aim, figure)
     return True
+
+
+def _print_head(bed: Testbed, quick: bool) -> None:
+    print(describe(bed.folder), end="\n\n")
+    if quick:
+        print("--quick: fewer users, less history, 1 second a row; not to be compared.", end="\n\n")
+    _print_line(*_HEADS)
 
 
 def main() -> int:
@@ -59,21 +75,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measures the chat server.", epilog=f"The rows: {', '.join(names)}.")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, default=names, help="these rows alone")
     parser.add_argument("--quick", action="store_true", help="scaled down: shows that it works, measures little")
+    parser.add_argument("--json", action="store_true", help="an object a line, for programs")
     arguments = parser.parse_args()
+    show = _print_object if arguments.json else _print_figure
     if sys.platform != "linux":
         parser.error("the benchmark needs Linux (epoll, /proc)")
     begun = time.perf_counter()
     try:
         with Testbed() as bed:
-            print(describe(bed.folder), end="\n\n")
-            if arguments.quick:
-                print("--quick: fewer users, less history, 1 second a row; not to be compared.", end="\n\n")
-            _print_line(*_HEADS)
-            went_well = [_run(row, bed, Scale(arguments.quick)) for row in ROWS if row.name in arguments.only]
+            if not arguments.json:
+                _print_head(bed, arguments.quick)
+            went_well = [_run(row, bed, Scale(arguments.quick), show) for row in ROWS if row.name in arguments.only]
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"The benchmark could not run: {error}", file=sys.stderr)
         return 1
-    print(f"\n{time.perf_counter() - begun:.0f} seconds; reached: per second of the server's CPU, or the value itself")
+    if not arguments.json:
+        taken = time.perf_counter() - begun
+        print(f"\n{taken:.0f} seconds; reached: per second of the server's CPU, or the value itself")
     return 0 if all(went_well) else 1
 
 

@@ -30,6 +30,7 @@ from tests.proofs import crash_checks
 from tests.proofs.crash_forked import Forked, Manner, children, kill_child
 from tests.proofs.crash_guests import Guests
 from tests.proofs.crash_town import THREADS, USERS, Town, Wrong
+from tests.proofs.scores import note
 
 CYCLES = 10  # of a life
 LOAD = 0.25  # seconds until the kill, at most
@@ -272,6 +273,8 @@ def main() -> int:
     shutil.rmtree(folder)
     print(f"killed: {', '.join(f'{way} {count}' for way, count in ways.most_common())}")
     taken = time.monotonic() - begun
+    note("kill -9 under load", f"{done} cycles, {sum(ways.values())} kills, {asked + files:,} acknowledged requests",
+         "all there, once; the books balance")  # fmt: skip
     print(f"crash: ok: {done} cycles in {taken:.0f} s, {sum(ways.values())} kills; "
           f"{asked:,} requests and {files:,} files acknowledged, all there, once")  # fmt: skip
     return 0

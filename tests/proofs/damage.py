@@ -43,6 +43,7 @@ from chatlib.storage.textfile import FileError
 from tests.chance import SEED, examples, new_chance
 from tests.core.stage import picture
 from tests.places import MEMORY
+from tests.proofs.scores import note
 from tests.server.house import PASSWORD, House
 
 DAMAGED = "damaged"  # in place of a message whose reader is told so
@@ -266,6 +267,8 @@ def main() -> int:
             print(f"repeat it: CHAT_SEED={SEED} python3 -m tests.proofs.damage --only '{file}'")
             print(f"damage: FAILED: {wrong}")
             return 1
+    note("damage to every byte of a home", f"{trial.outcomes.total():,} starts",
+         "refused, or nothing is missing")  # fmt: skip
     outcomes = ", ".join(f"{what} {count:,}" for what, count in trial.outcomes.most_common())
     taken = time.monotonic() - begun
     print(f"damage: ok: {trial.outcomes.total():,} damaged homes started in {taken:.0f} s: {outcomes}")

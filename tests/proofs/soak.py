@@ -33,6 +33,7 @@ from tests.chance import SEED, new_chance
 from tests.places import MEMORY
 from tests.program.peer import Program, make_home
 from tests.proofs.chart import Panel, draw
+from tests.proofs.scores import note
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 2
@@ -228,6 +229,16 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _note(soak: Soak, leak: float, p99: float) -> None:
+    what, before, after = f"{soak.people} people, {soak.seconds} s", soak.before.descriptors, soak.after.descriptors
+    note(f"{what}: memory", f"{leak / 1e3:+.1f} KB/s unexplained", f"< {LEAK / 1e3:.0f} KB/s",
+         "ok" if leak <= LEAK else "FAILED")  # fmt: skip
+    note(f"{what}: descriptors", f"{before} before, {after} after", "as before", "ok" if after <= before else "FAILED")
+    note(f"{what}: latency", f"p99 {p99:.1f} ms", f"< {LATENCY:.0f} ms", "ok" if p99 < LATENCY else "missed")
+    done = sum((second.done for second in soak.seen), Counter[str]())
+    note(f"{what}: requests", f"{done.total():,}", "none goes wrong", "FAILED" if soak.wrong else "ok")
+
+
 def main() -> int:
     """Exit status 1: a promise is broken."""
     options = _options()
@@ -255,6 +266,7 @@ def report(soak: Soak, options: argparse.Namespace) -> int:
     print(f"memory: {soak.before.memory / MIB:.1f} MiB before, {soak.seen[-1].memory / MIB:.1f} at the end; "
           f"slope {plain / 1e3:.1f} KB/s, of which {(plain - leak) / 1e3:.1f} are kept on purpose")
     print(f"the chart: {options.chart}")
+    _note(soak, leak, p99)
     if broken := soak.broken():
         print(f"repeat it: make soak SEED={SEED} SECONDS={options.seconds}")
         print(f"soak: FAILED: {'; '.join(broken)}")
