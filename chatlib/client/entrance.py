@@ -20,6 +20,7 @@ from chatlib.client.proof import ClientProof, Salt, Signature
 from chatlib.client.trust import Certificate
 from chatlib.protocol.commands import State
 from chatlib.protocol.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramError, salted_password, verifier_of
+from chatlib.protocol.text import is_name
 
 
 class EntranceHost(Protocol):
@@ -203,8 +204,8 @@ class Entrance:
         elif proof.new_salt:
             self._keys.pop(proof.new_salt, None)
         self._proof = None
-        if self.certificate and proof.proving and status_of(reply) == "BAD_REQUEST":
-            self._host.end("NOT_TRUSTED", relayed(self.certificate.fingerprint))
+        if self.certificate and is_name(proof.user) and status_of(reply) == "BAD_REQUEST":
+            self._host.end("NOT_TRUSTED", relayed(self.certificate.fingerprint, proof.proving))
         elif again:
             self._host.shut_out(reply, now)
         else:

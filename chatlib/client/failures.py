@@ -36,12 +36,12 @@ def no_tls(host: str, port: int, why: str) -> str:
     return f"The server {host} port {port} cannot be reached over TLS: {why}. {hint}"
 
 
-def relayed(fingerprint: str) -> str:
-    """The server says that a proof was bound to another certificate than its own."""
+def relayed(fingerprint: str, proving: bool) -> str:
+    """The server has refused a proof that is bound to this certificate; `proving`: when all of it was said."""
+    guesses = "; but whoever stands there can try guesses at it now: change a weak one" if proving else ""
     return (
         f"Somebody stands between you and the server: the certificate that you were shown ({fingerprint}) is not the "
-        "server's. So the server has refused, and your password was not told; but whoever stands there can try "
-        "guesses at it now: change a weak one."
+        f"server's. So the server has refused, and your password was not told{guesses}."
     )
 
 

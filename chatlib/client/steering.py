@@ -244,7 +244,7 @@ class Steering:
             if not self.is_over:
                 self._begin(now)
         elif self._certificate and status == "BAD_REQUEST":
-            self.end("NOT_TRUSTED", relayed(self._certificate.fingerprint))
+            self.end("NOT_TRUSTED", relayed(self._certificate.fingerprint, proof.proving))
         else:
             self.end(status, text_of(reply))
 

@@ -40,10 +40,11 @@ class Server:
     """A process that can be killed and started again on the same port and home."""
 
     def __init__(
-        self, home: Path, users: dict[str, str] = USERS, *, hasty: float = 0, **parameters: object
-    ) -> None:
+        self, home: Path, users: dict[str, str] = USERS, *, hasty: float = 0, flags: tuple[str, ...] = (),
+        **parameters: object,
+    ) -> None:  # fmt: skip
         """`hasty`: whoever is asked for an address has that many seconds to answer."""
-        self.home, self._hasty = home, hasty
+        self.home, self._hasty, self._flags = home, hasty, flags
         home.mkdir()
         parameters = {"SCRAM_ITERATIONS": 4096, "RATE_LIMIT": 0, **parameters}
         (home / "para.txt").write_text("".join(f"{name} {value}\n" for name, value in parameters.items()))
@@ -55,7 +56,7 @@ class Server:
     def start(self) -> None:
         hasty = [str(ROOT / "tests" / "client" / "hasty.py"), str(self._hasty)] if self._hasty else []
         self.process = subprocess.Popen(
-            [sys.executable, *hasty, str(ROOT / "server.py"), str(self.port), "--home", str(self.home)],
+            [sys.executable, *hasty, str(ROOT / "server.py"), str(self.port), "--home", str(self.home), *self._flags],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert self.process.stdout is not None
