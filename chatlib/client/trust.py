@@ -24,6 +24,11 @@ from chatlib.reactor.tlsstream import TlsStream
 _FINGERPRINT = re.compile("SHA256:[0-9a-f]{64}")
 
 
+def place_of(host: str, port: int) -> str:
+    """What the list of servers calls one."""
+    return f"[{host}]:{port}".lower() if ":" in host else f"{host}:{port}".lower()
+
+
 class NotTrusted(Exception):
     """Whoever answers is not the server, or may not be; the message is for people."""
 
@@ -92,7 +97,7 @@ class Trust:
         """Raises ValueError, with a sentence, for a `cafile` that is none."""
         self._host, self._cafile, self._known, self._complain = host, cafile, known, complain
         self._server = f"The server {host} port {port}"
-        self._place = f"[{host}]:{port}".lower() if ":" in host else f"{host}:{port}".lower()
+        self._place = place_of(host, port)
         self._context = context_of(cafile)
         self._met = ""  # its fingerprint, in this run
 

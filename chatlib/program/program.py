@@ -57,7 +57,7 @@ class Program(Operator):
         self._conversation = Conversation(self._memory, reconnect=options.reconnect, attended=person)
         trust = trust_of(options, environ, self._complain)
         self._link = Link(self._loop, options.host, options.port, self._conversation, trust=trust)
-        self._secrecy = Secrecy(self._link)
+        self._secrecy = Secrecy(self._link, options, environ)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._files = FileTalk(
             self._conversation, self._transfers, teletype.print, options.downloads, bars=teletype.drawn

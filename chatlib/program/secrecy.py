@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from chatlib.client.link import Link
 from chatlib.client.memory import default_folder
-from chatlib.client.trust import FILE, KnownServers, Trust
+from chatlib.client.trust import FILE, KnownServers, Trust, place_of
 from chatlib.program.options import Options
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences.book import Line
@@ -19,15 +19,19 @@ def trust_of(options: Options, environ: Mapping[str, str], complain: Callable[[s
     """Whom the program is to believe; None: it talks without TLS."""
     if not options.tls:
         return None
-    known = KnownServers(default_folder(environ) / FILE)
-    return Trust(options.host, options.port, cafile=options.cafile, known=known, complain=complain)
+    return Trust(options.host, options.port, cafile=options.cafile, known=_known(environ), complain=complain)
+
+
+def _known(environ: Mapping[str, str]) -> KnownServers:
+    return KnownServers(default_folder(environ) / FILE)
 
 
 class Secrecy:
     """What is said once: that others can read along, or which certificate was met for the first time."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, options: Options, environ: Mapping[str, str]) -> None:
         self._link = link
+        self._known, self._place = _known(environ), place_of(options.host, options.port)
         self._said = False
 
     def lines(self, offers_tls: bool) -> list[Line]:
@@ -38,4 +42,10 @@ class Secrecy:
         certificate = self._link.certificate
         if certificate is not None:
             return say.first_contact(certificate.fingerprint) if certificate.is_new else []
-        return [] if self._link.peer.is_loopback else [say.readable(offers_tls)]
+        return [] if self._link.peer.is_loopback else [say.readable(offers_tls, self._was_met())]
+
+    def _was_met(self) -> bool:
+        try:
+            return bool(self._known.of(self._place))
+        except OSError:
+            return False

@@ -55,7 +55,7 @@ class ConsoleProgram(Operator):
         self._steering = Steering(self)
         trust = trust_of(options, environ, self._teletype.print)
         self._link = Link(loop, options.host, options.port, self._steering, trust=trust)
-        self._secrecy = Secrecy(self._link)
+        self._secrecy = Secrecy(self._link, options, environ)
         self._teletype.attach(self)
         self._asked = self._opened = self._refused = False
         self._prompt = _SECRET

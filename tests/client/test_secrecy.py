@@ -47,8 +47,8 @@ class Line:
         self.certificate = found
 
 
-def said(line: Line, offers_tls: bool = False) -> list[str]:
-    secrecy = Secrecy(line)  # type: ignore[arg-type]
+def said(line: Line, offers_tls: bool = False, state: str = "/nowhere") -> list[str]:
+    secrecy = Secrecy(line, Options("Host", 1), {"XDG_STATE_HOME": state})  # type: ignore[arg-type]
     lines = secrecy.lines(offers_tls)
     assert secrecy.lines(offers_tls) == [], "it is said once"
     return ["".join(str(part if isinstance(part, str) else part.text) for part in each) for each in lines]
@@ -59,6 +59,14 @@ def test_without_tls_a_person_is_told_that_others_can_read_along(address: str) -
     assert said(Line(address)) == ["Others on this network can read along: the server offers no TLS."]
     why = "start the client with --tls, and they cannot"
     assert said(Line(address), offers_tls=True) == [f"Others on this network can read along: {why}."]
+
+
+def test_a_server_that_was_met_over_tls_and_offers_none_now(tmp_path: Path) -> None:
+    (tmp_path / "chatlib").mkdir()
+    (tmp_path / "chatlib" / "known_servers.txt").write_text(f"host:1 {fingerprint(DER)}\n")
+    assert said(Line("192.168.1.5"), state=str(tmp_path)) == [
+        "Others on this network can read along: the server offers no TLS, and you have met it over TLS before."
+    ]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])

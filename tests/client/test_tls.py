@@ -14,7 +14,7 @@ import pytest
 
 from chatlib.client import news as n
 from chatlib.client.link import PATIENCE
-from chatlib.client.sockets import HANDSHAKE
+from chatlib.client.sockets import HANDSHAKE, TlsSocket
 from chatlib.client.trust import KnownServers, NotTrusted, Trust, context_of
 from chatlib.protocol.certificate import fingerprint
 from chatlib.protocol.commands import State
@@ -426,6 +426,19 @@ def test_a_handshake_has_so_many_bytes(bench: Bench, monkeypatch: pytest.MonkeyP
     bench.dial(raw.port)
     assert "it never comes to an end" in bench.over().text
     assert HANDSHAKE < 1 << 20
+
+
+def test_who_asks_and_never_listens_is_let_go(bench: Bench) -> None:
+    """What TLS has to answer would wait here for ever."""
+    server = bench.server()
+    bench.dial(server.port).log_in()
+    guest, connection = server.guests[0], bench.link._socket
+    assert isinstance(connection, TlsSocket)
+    guest.wire.pause_reading()
+    connection._records = bytes(1 << 24)  # more than the kernel takes
+    server.fake.post("x")
+    server.say()
+    assert bench.comes(n.Lost).text == "The connection was lost: the server asks, and does not listen."
 
 
 def test_old_tls_is_not_spoken(bench: Bench) -> None:

@@ -32,8 +32,11 @@ def remove_user(user: str) -> str:
 # Who else can read along.
 
 
-def readable(offers_tls: bool) -> Line:
-    why = "start the client with --tls, and they cannot" if offers_tls else "the server offers no TLS"
+def readable(offers_tls: bool, met: bool) -> Line:
+    """`met`: there was TLS with this server before."""
+    why = "the server offers no TLS, and you have met it over TLS before" if met else "the server offers no TLS"
+    if offers_tls:
+        why = "start the client with --tls, and they cannot"
     return (style(f"Others on this network can read along: {why}.", "yellow"),)
 
 
