@@ -75,6 +75,7 @@ UPKEEP = (
     ("--verify", "", "read everything, say what is there and whether it is whole; change nothing, start no server"),
     ("--backup", "FILE", "write one archive of everything, also while a server runs; start no server"),
     ("--restore", "FILE", "unpack such an archive into the empty folder of --home; start no server"),
+    ("--repair", "", "of a damaged home, keep what can be proven and move the rest aside; asks first; start no server"),
 )
 NO_SERVER = ("--set-admin-password", *(name for name, _, _ in UPKEEP))
 
@@ -96,18 +97,24 @@ def home_folder(named: Path | None) -> Path:
     where = f"There is no server's home in {Path.cwd()}."
     if not (os.isatty(0) and os.isatty(1)):
         raise NotStarted(f"{where} Go to the folder that holds it, or name one with --home FOLDER.")
-    question = f"{where} Make one here? (yes/no) "
+    if not agreed(f"{where} Make one here? (yes/no) "):
+        raise NotStarted("No home was made.")
+    return folder
+
+
+def agreed(question: str) -> bool:
+    """Whether somebody says yes to a question: at a terminal, or through a pipe. Nothing is a no."""
     while True:
         try:
             print(question, end="", flush=True)
             answer = sys.stdin.readline().strip().lower()
         except KeyboardInterrupt:
             print()
-            answer = ""
+            return False
         if answer in ("yes", "y"):
-            return folder
+            return True
         if answer in ("no", "n", ""):
-            raise NotStarted("No home was made.")
+            return False
         question = 'Please type "yes" or "no": '
 
 
@@ -164,6 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
             return upkeep.restore_home(options.restore, options.home, print_at_once)
         if options.verify:
             return upkeep.verify_home(options.home or Path(), print_at_once)
+        if options.repair:
+            return upkeep.repair_home(options.home or Path(), print_at_once, agreed)
         if options.backup:
             return upkeep.back_up_home(options.home or Path(), options.backup, print_at_once)
         return serve(options)

@@ -45,6 +45,8 @@ class FlatFolder(NamedTuple):
     names: Callable[[World], Iterable[tuple[str, int]]]  # of each file, and the LSN of the last change of its lines
     dump: Callable[[World, str], Iterator[str]]  # of a name
     load: Callable[[World, str], Callable[[str], None]]  # of a name, when world.lsn is that of its set: takes a line
+    # Of a name, the first line where it is damaged, made again of the others. Raises ValueError.
+    begin: Callable[[World, str, Iterable[str]], str] | None = None
 
 
 class Coming(NamedTuple):

@@ -203,7 +203,7 @@ FEATURE = Feature(
     files={
         "threads/": FlatFolder(
             "who created a thread; its messages, and files that were uploaded; behind a tab, what the server needs",
-            threads.names, threads.dump, threads.load,
+            threads.names, threads.dump, threads.load, threads.first_line,
         ),
     },
     blobs=attachments.blobs,

@@ -17,7 +17,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -226,6 +226,20 @@ def load(world: World, name: str) -> Callable[[str], None]:
             thread.attach(file)
 
     return read
+
+
+def first_line(world: World, name: str, lines: Iterable[str]) -> str:
+    """The first line of a thread's file whose own is damaged, from what else is known. Raises ValueError."""
+    title = _folded(name)
+    streams = [stream.rpartition("/") for stream in world.streams if stream.startswith("#")]
+    created = max((int(lsn) for folded, _, lsn in streams if folded == f"#{title}"), default=0)
+    for line in lines:
+        said, _, kept = line.partition("\t")
+        words, numbers = said.split(" "), kept.split(" ")
+        if len(words) > 1 and len(numbers) > 2:
+            author = words[1].removesuffix(":") if words[0].isdecimal() else words[0]
+            return f"{author}\t{int(numbers[0])} {created or int(numbers[1]) - 1} {title}"
+    raise ValueError("nothing of the thread is left")
 
 
 def _begun(world: World, name: str, creator: str, joined: str, created: str, title: str) -> Thread:

@@ -56,7 +56,7 @@ def recover(
                             for name, file in snapshot.appends().items()})  # fmt: skip
     world.archive = Stored(store, appended, time.time, say)
     replay = Replayed(store, appended, gone)
-    replay.carry_out(_seal(world))
+    replay.carry_out(seal(world))
     begun, replayed = time.monotonic(), 0
     gc.disable()  # what is read stays: there is no garbage to find
     for lsn, body in journal.replay(held):
@@ -86,7 +86,7 @@ def recover(
     return world, store, appended
 
 
-def _seal(world: World) -> list[Effect]:
+def seal(world: World) -> list[Effect]:
     """An earlier version kept all positions in memory. What must be stored now, each time until a checkpoint holds."""
     for name, stream in world.streams.items():
         world.seal(stream, name)

@@ -1,13 +1,14 @@
 """What the flat files of a home say, also where some of them are damaged: line by line, as far as they can be read.
 
-Of a damaged file no single line can be proven. So whatever another file proves is taken from there: who has an account,
-and with which verifier, from the base of credentials.txt, which has a checksum of its own. Lines that cannot be read
-are told. Changes nothing on the disk. Must not know the journal, nor what stands in the message store and the ledger.
+Of a damaged file no single line can be proven. So whatever another file proves is taken from there: who has an account
+from accounts.txt, and the verifiers from the base of credentials.txt, which has a checksum of its own. Lines that
+cannot be read are told. Changes nothing on the disk. Must not know the journal, the message store and the ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,9 @@ from pathlib import Path
 from chatlib.core import snapshot
 from chatlib.core.accounts import Account, folded
 from chatlib.core.feature import FlatFile
+from chatlib.core.ledger import BANK
 from chatlib.core.world import World
+from chatlib.protocol.scram import MIN_ITERATIONS, make_verifier
 from chatlib.protocol.text import ADMIN, fold, is_name
 from chatlib.storage import checkpoint, messagefiles
 from chatlib.storage.checkpoint import MANIFEST, Flat
@@ -23,6 +26,7 @@ from chatlib.storage.edited import Base
 from chatlib.storage.parameters import defaults
 from chatlib.storage.textfile import FileError
 
+Begin = Callable[[Iterable[str]], str]
 _UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, IndexError, AttributeError, AssertionError)
 
 
@@ -77,31 +81,47 @@ def _read_lines(found: Salvage, data: Path) -> None:
             _read_file(found, name, partial(file.load, world))
         else:
             for full in [full for full in found.flat.paths if full.startswith(name)]:
-                _read_file(found, full, file.load(world, full.removeprefix(name)))
+                inner = full.removeprefix(name)
+                begin = partial(file.begin, world, inner) if file.begin else None
+                _read_file(found, full, file.load(world, inner), begin)
         if name == "users.txt":
             _mend_accounts(found, data)
         if name == "mailboxes.txt":
             _drop_strangers(world)
 
 
-def _read_file(found: Salvage, name: str, load_line: Callable[[str], None]) -> None:
-    path = found.flat.paths.get(name)
-    if path is None:
-        return
+def _read_file(found: Salvage, name: str, load_line: Callable[[str], None], begin: Begin | None = None) -> None:
+    """`begin` makes a first line again on which all others stand."""
     try:
-        lines = list(_lines(path))
-    except FileNotFoundError:
-        found.lost.append(f"{name}: all of it")
+        lines = list(_lines(found.flat.paths[name]))
+    except (FileNotFoundError, KeyError):
+        if name in found.damage:
+            found.lost.append(f"{name}: all of it")
         return
-    for number, line in lines:
+    if begin and lines and not _loads(load_line, lines[0][1]):
+        found.lost.append(f"{name}, line {lines[0][0]}: {_shown(lines[0][1])}")
         try:
-            if line is None:
-                raise ValueError("it is no text")
-            load_line(line)
-            if name == "mailboxes.txt":
-                found.boxes.add(line[2:].partition('"')[0])
+            load_line(begin([line for _, line in lines if line is not None]))
         except _UNREADABLE:
+            found.lost.append(f"{name}: all of it")
+            return
+        _loads(load_line, lines[0][1])  # if the line before it is what was lost
+    for number, line in lines[1:] if begin else lines:
+        if not _loads(load_line, line):
             found.lost.append(f"{name}, line {number}: {_shown(line)}")
+        elif name == "mailboxes.txt" and line:
+            stream = line[2:].partition('"')[0]
+            (found.boxes.discard if stream in found.boxes else found.boxes.add)(stream)  # two cannot be
+
+
+def _loads(load_line: Callable[[str], None], line: str | None) -> bool:
+    """Whether a line can be read."""
+    try:
+        if line is not None:
+            load_line(line)
+    except _UNREADABLE:
+        return False
+    return line is not None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str | None]]:
@@ -122,25 +142,38 @@ def _shown(line: str | None) -> str:
 
 
 def _mend_accounts(found: Salvage, data: Path) -> None:
-    """Accounts as the base of credentials.txt has them, where users.txt is damaged, and the base is as old."""
+    """Where users.txt is damaged: accounts.txt says who has an account, the base of credentials.txt the verifiers."""
     if not found.is_broken("users.txt"):
         return
-    world, known = found.world, verifiers(data)
-    for user in [user for user in world.accounts if not is_name(world.accounts[user].name)]:
-        _forget(world, user)
+    world, (written, proven) = found.world, verifiers(data)
+    known = _holders(found)
+    if known is None and written == found.lsn and proven:
+        known = set(proven)
     if known is None:
-        found.lost.append("users.txt: nothing else says who has an account: names and verifiers could not be checked")
+        found.lost.append("users.txt: no other file says who has an account: names and passwords could not be checked")
         return
     for user in [user for user in world.accounts if user not in known]:
-        found.lost.append(f'users.txt: "{world.accounts[user].name}", which is no user\'s name')
+        found.lost.append(f'users.txt: "{world.accounts[user].name}", who has no account')
         _forget(world, user)
-    for user, (name, verifier) in known.items():
+    for user in sorted(known):
         account = world.accounts.get(user)
+        name, verifier = proven.get(user, (user, ""))
         if account is None:
+            if not verifier:
+                verifier = str(make_verifier(secrets.token_hex(16), MIN_ITERATIONS))
+                found.lost.append(f"users.txt: the password of {name}: give another one in credentials.txt")
             world.accounts.load(user, Account(name, folded(name), verifier, 0))
             found.rebuilt.append(user)
-        else:
+        elif verifier:
             account.name, account.verifier = name, verifier
+
+
+def _holders(found: Salvage) -> set[str] | None:
+    """Who holds credits, which everybody does, even none; None: that cannot be trusted."""
+    path = found.flat.paths.get("accounts.txt")
+    if path is None or found.is_broken("accounts.txt"):
+        return None
+    return {user for _, line in _lines(path) if line and (user := line.partition(" ")[0]) != BANK}
 
 
 def _forget(world: World, user: str) -> None:
@@ -152,16 +185,17 @@ def _forget(world: World, user: str) -> None:
     del world.accounts[user]
 
 
-def verifiers(data: Path) -> Mapping[str, tuple[str, str]] | None:
-    """By folded name, the name and verifier of each account, as credentials.txt was last written by the server; None
-    when nothing says so."""
+def verifiers(data: Path) -> tuple[int, dict[str, tuple[str, str]]]:
+    """By folded name, the name and verifier of each account, as credentials.txt was last written by the server; and
+    the last command by then."""
     try:
-        base = Base.load(data / "credentials.base").lines
+        base = Base.load(data / "credentials.base")
         text = (data.parent / "credentials.txt").read_text(encoding="utf-8-sig", errors="replace")
     except (FileError, OSError):
-        return None
+        return -1, {}
     names = {fold(words[0]): words[0] for line in text.split("\n") if (words := line.split(None, 1))}
-    return {key: (names.get(key, key), verifier) for key, verifier in base.items() if key != ADMIN and is_name(key)}
+    known = {key: (names.get(key, key), value) for key, value in base.lines.items() if key != ADMIN and is_name(key)}
+    return base.lsn, known
 
 
 def _drop_strangers(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What ``server.py`` does for a home instead of serving it: ``--verify``, ``--backup`` and ``--restore``.
+"""What ``server.py`` does for a home instead of serving it: ``--verify``, ``--backup``, ``--restore``, ``--repair``.
 
 Here is what the administrator is told, and asked; the work is in modules of these names. None of them starts a server.
 """
@@ -12,9 +12,13 @@ from pathlib import Path
 from chatlib.core.threads import forum_of
 from chatlib.protocol.text import counted
 from chatlib.server import backup
+from chatlib.server.repairing import FOLDER, Repair
 from chatlib.server.restoring import restore
 from chatlib.server.verifying import Report, verify
+from chatlib.storage.home import Home
+from chatlib.storage.textfile import OLD_FORMAT, FileError
 
+ROUNDS = 3  # repairs: what was damaged may have hidden something else
 Say = Callable[[str], None]
 
 
@@ -43,7 +47,7 @@ def restore_home(file: Path, folder: Path, say: Say) -> int:
     for _, sentence in report.damage:
         say(f"Damage! {sentence}")
     if not report.is_whole:
-        say("That was so already when it was backed up.")
+        say("That was so already when it was backed up. See --repair.")
     return 0 if report.is_whole else 1
 
 
@@ -69,5 +73,40 @@ def damaged(report: Report) -> str:
     """What to do about it."""
     return (
         f"{counted(len(report.damage), 'damage')} found. A server with this home would not start, or lack something. "
-        "Restore a backup with --restore."
+        "Restore a backup with --restore, or keep what can be proven with --repair."
     )
+
+
+def repair_home(folder: Path, say: Say, ask: Callable[[str], bool]) -> int:
+    """Looks, asks, repairs, looks again; the exit status. Raises FileError, OSError."""
+    report = verify(folder)
+    say(summary(report))
+    if report.server:
+        raise FileError(f"{folder}: a server (process {report.server}) uses this home: stop it first")
+    if report.is_whole:
+        say("All of it is whole: there is nothing to repair.")
+        return 0
+    for _, sentence in report.damage:
+        say(f"Damage! {sentence}")
+    if report.salvage and report.salvage.flat.format == OLD_FORMAT:
+        raise FileError(f"{folder} is of an earlier version: nothing but a start of it undamaged can make it a new one")
+    say(f"What can be proven is kept, and a copy of each damaged file comes into {folder / 'data' / FOLDER}.")
+    if not ask("Repair it? (yes/no) "):
+        say("Nothing was changed.")
+        return 1
+    home = Home(folder, say)
+    for _ in range(ROUNDS):
+        repair = Repair(home, report)
+        with home.writer.alone():
+            repair.carry_out()
+        for sentence in repair.done:
+            say(f"Mended: {sentence}.")
+        for sentence in repair.lost:
+            say(f"Lost: {sentence}.")
+        say(f"The damaged files, as they were: {repair.aside}")
+        report = verify(folder)
+        if report.is_whole:
+            break
+    say(summary(report))
+    say("All of it is whole now." if report.is_whole else damaged(report))
+    return 0 if report.is_whole else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import ssl
 import time
 from collections import Counter
@@ -36,7 +37,7 @@ from chatlib.storage.blobs import part_of
 from chatlib.storage.home import read_epoch, used_by
 from chatlib.storage.messagescan import Gap
 from chatlib.storage.replay import Found
-from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError
+from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError, is_whole
 
 _TRIES = 50  # readings of text files and journal, while a server saves again and again
 _AGAIN = 0.1  # seconds between two of them
@@ -149,12 +150,30 @@ def _text_files(report: Report, data: Path) -> None:
     except FileError as error:
         report.wrong(data / "journal.txt", error)
         return
+    _left_behind(report, data, world)
     if report.found.torn and not report.server:
         report.notes.append(
             f"{report.found.torn[0]}: the last record was cut short, as a power cut may leave it. It was not "
             "acknowledged; the next start puts it aside."
         )
     _replay(report, world)
+
+
+def _left_behind(report: Report, data: Path, world: World) -> None:
+    """What the journal must have had: nothing is stored before its command is durable there."""
+    assert report.found is not None
+    if report.server or world.parameters["FSYNC"] != "always":
+        return
+    first, last = data / messagefiles.NAME, 0
+    there = messagefiles.listing(first)
+    if there and report.salvage and not report.salvage.is_broken("state.txt"):
+        end = there[-1].base + there[-1].path.stat().st_size - there[-1].head
+        for found in messagescan.scan(first, messagefiles.place(first, world.store_end).base, end):
+            if not isinstance(found, Gap) and found.offset >= world.store_end and is_whole(found.line):
+                last = max(last, seq_of(found.line))
+    if last > report.found.given:
+        report.wrong(data / "journal.txt", f"{data / 'journal.txt'} ends at LSN {report.found.given}, but there is a "
+                     f"message of LSN {last}: what was acknowledged in between is lost.")  # fmt: skip
 
 
 def _replay(report: Report, world: World) -> None:
@@ -296,9 +315,7 @@ def _others(report: Report) -> None:
     try:
         changes = EditedFiles(report.folder).check()
     except FileError as wrong:
-        name = next((name for name in ("credentials", "para") if name in str(wrong)), "para")
-        folder = data if f"data/{name}." in str(wrong) else report.folder
-        report.wrong(folder / f"{name}{'.base' if folder == data else '.txt'}", wrong)
+        report.wrong(Path(re.split(", line |: ", str(wrong))[0]), wrong)
         return
     report.notes += changes.unknown
     for name, lines in zip(("para.txt", "credentials.txt"), changes.lines, strict=True):

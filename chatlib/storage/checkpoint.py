@@ -71,17 +71,18 @@ def _is_part(part: str) -> bool:
 
 def write(
     folder: Path, lsn: int, files: Files, still_wanted: Callable[[], bool] = lambda: True, moved_along: Files = (),
-    changed: Mapping[str, int] = MappingProxyType({}),
+    changed: Mapping[str, int] = MappingProxyType({}), anew: bool = False,
 ) -> None:  # fmt: skip
     """Replaces the flat files in `folder`, unless `still_wanted` denies it when all are written. Raises OSError.
 
     `lsn` is the last command in them. `moved_along`: files that are replaced with them, but are not part of the set.
     `changed`: for each name, the last command that changed its lines. If the last set has that command already, the
-    lines are not even made. Raises ValueError for names that no file may have.
+    lines are not even made. `anew`: nothing of the last set is trusted. Raises ValueError for names that no file may
+    have.
     """
     if (folder / ".next").exists():  # whoever was to move an earlier set was killed
         _move(folder)
-    earlier = _earlier(folder)
+    earlier = _Earlier(folder) if anew else _earlier(folder)
     beside = folder / f".next.{os.getpid()}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(mode=0o700)

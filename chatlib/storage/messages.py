@@ -116,7 +116,7 @@ class MessageStore:
                 continue  # it has gone already, with its segment
             line = self._line(offset)
             fd, shift = self._opened(offset)
-            os.pwrite(fd, b" " * (_length(line) - 1), offset + shift)
+            os.pwrite(fd, b" " * (own_length(line) - 1), offset + shift)
             self._dirty.add(self._segment_of(offset).base)
 
     def erase_last(self, offsets: Iterable[int]) -> None:
@@ -320,7 +320,7 @@ def _run(offsets: Sequence[int], start: int, end: int) -> int:
     return stop
 
 
-def _length(line: bytes) -> int:
+def own_length(line: bytes) -> int:
     """Of a line to be erased. Where its own end is damaged, the next line's beginning is looked for: that one stays."""
     if not is_whole(line):
         for found in _BEGINS.finditer(line, 1):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 FORMAT = 2
 OLD_FORMAT = 1  # without checksums; still read
-REMEDY = "server.py --verify says what else is damaged, and --restore makes a home of a backup."
+REMEDY = "server.py --verify says what else is damaged, --restore makes a home of a backup, --repair mends this one."
 _AT_ONCE = 1 << 20  # bytes
 slow = 0.0  # seconds that each change of a name takes longer, for tests with a disk that is not there
 

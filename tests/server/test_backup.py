@@ -308,7 +308,7 @@ def test_what_was_damaged_before_is_restored_and_said(house: House, dial: Dial, 
     said: list[str] = []
     assert upkeep.restore_home(tmp_path / "b.tar.gz", tmp_path / "again", said.append) == 1
     assert said[1].startswith(f"Damage! {tmp_path / 'again' / 'data' / 'message_rep.txt'}: the line at byte ")
-    assert said[-1] == "That was so already when it was backed up."
+    assert said[-1] == "That was so already when it was backed up. See --repair."
 
 
 # The console's.
