@@ -19,7 +19,7 @@ Fields = dict[str, object]
 # Why a server ends a connection, or refuses to let one in again, that make coming back pointless.
 FINAL = frozenset({
     "LOGGED_OUT", "REPLACED", "KICKED", "PROTOCOL_ERROR", "NO_SUCH_USER", "WRONG_PASSWORD",
-    "ALREADY_ONLINE", "TOO_MANY_SESSIONS", "NOT_TRUSTED", "TLS_REQUIRED",
+    "ALREADY_ONLINE", "TOO_MANY_SESSIONS", "NOT_TRUSTED", "TLS_REQUIRED", "BANNED",
 })  # fmt: skip
 # Replies to a second login that mean: later. All others are final.
 LATER = frozenset({"SERVER_FULL", "LOCKED_OUT", "INTERNAL"})

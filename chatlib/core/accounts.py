@@ -52,12 +52,13 @@ class Account:
     mail: Stream = NO_MAIL
     sent: Stream = NO_MAIL  # where the lines stand that this user sent to one other: the very same lines
     known: tuple[tuple[str, str], ...] = ()  # addresses of logins, with the client that was there last; newest first
-    # These six are None until there is something in them: most users never need them, and there may be many.
+    # These seven are None until there is something in them: most users never need them, and there may be many.
     refused: dict[str, array[int]] | None = None  # by sender: when a block of that name began, ended, began, ...
     follows: dict[str, int] | None = None  # shared streams besides the broadcasts: by name, since which LSN
     blocks: list[str] | None = None  # whom this user blocks, in order: names, which outlive their accounts
     blocked_by: set[str] | None = None
     files: WaitingFiles | None = None  # waiting for this user
+    waiting: dict[str, list[list[int]]] | None = None  # by sender: what came while this user was away, see quota.py
     replies: OrderedDict[str, str] | None = None  # key → fingerprint of the request + reply, oldest first
 
     @property

@@ -14,6 +14,7 @@ from chatlib.core.effects import ADOPT, UNLINK
 from chatlib.core.feature import Coming, Command, DownloadGrant, Pools, Request, UploadGrant
 from chatlib.core.following import head, join, no_such_thread, publish
 from chatlib.core.replies import Reply, no_such_user, refusal
+from chatlib.core.rulings import muted
 from chatlib.core.threads import Attachment, Author, Thread, forum_of
 from chatlib.protocol.framing import quote
 
@@ -82,7 +83,7 @@ def attached(world: World, lsn: int, command: Command) -> Reply:
         return no_such_thread(command["title"])
     if account is None or account.joined != command["joined"]:
         return no_such_user(command["user"])
-    refused = _refuses(world, thread, command["name"], command["size"])
+    refused = _refuses(world, thread, command["name"], command["size"]) or muted(world, account.user)
     if refused:
         return refused
     author = Author(account.name, account.joined)

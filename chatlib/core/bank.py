@@ -342,4 +342,5 @@ FEATURE = Feature(
     forget=forget,
     wrong=_wrong,
     state=Bank,
+    speaks={"pay": "memo"},
 )  # fmt: skip

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
-from chatlib.core import sessions
+from chatlib.core import quota, sessions
 from chatlib.core.accounts import Account, Presence, folded
 from chatlib.core.effects import ANNOUNCE, END, PARAMETERS
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.lockouts import Failures
 from chatlib.core.replies import Reply, no_such_user, refusal
+from chatlib.core.rulings import banned
 from chatlib.protocol.framing import dumps, encode
 from chatlib.protocol.scram import fingerprint
 from chatlib.protocol.text import ADMIN, RESERVED, counted, fold
@@ -48,6 +49,11 @@ def register_refusal(world: World, name: str) -> Reply | None:
         return refusal("USER_EXISTS", f'The name "{name}" is reserved.')
     if user in world.accounts:
         return refusal("USER_EXISTS", f'There is a user "{world.accounts[user].name}" already.')
+    if world.bans.names.of(user, world.at):
+        return refusal("BANNED", f'The name "{name}" is banned. Ask the administrator.')
+    limit = world.parameters["MAX_USERS"] if world.limited else 0
+    if limit and len(world.accounts) >= limit:
+        return refusal("TOO_MANY_USERS", f"This server has all of its {limit:,} users. Ask the administrator.")
     return None
 
 
@@ -114,6 +120,12 @@ def forget_failures(world: World, account: Account, command: Command) -> None:
         world.lockouts.clear(account.user, origin)
 
 
+def _banned(world: World, account: Account) -> Reply | None:
+    """Why the user of this name may not come in, or None. It is said only behind the right password."""
+    ruling = world.bans.names.of(account.user, world.at)
+    return banned(account.name, ruling, world.at) if ruling else None
+
+
 def _no_room(world: World, account: Account, earlier: Sequence[Presence], same: Presence | None) -> Reply | None:
     """Why no session may begin beside the `earlier` ones, or None. `same`: the one that the same client takes over."""
     rule, most = world.parameters["DUPLICATE_LOGIN"], world.parameters["SESSIONS"]
@@ -138,10 +150,11 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     if account is None:
         return no_such_user(user)
     same = sessions.of_client(earlier, client)
-    refused = unproven(world, account, command) or _no_room(world, account, earlier, same)
+    refused = unproven(world, account, command) or _banned(world, account) or _no_room(world, account, earlier, same)
     if refused:
         return refused
     account.seen = max(account.seen, command.get("seen", 0))
+    quota.seen(account)
     account.came_from(address, client)
     forget_failures(world, account, command)
     since = min(command.get("resume", account.seen), account.seen)
@@ -196,6 +209,7 @@ def depart(world: World, lsn: int, command: Command) -> Reply:
         return refusal("NOT_ALLOWED", "That session has ended already.")
     account = world.accounts[user]
     account.seen = max(account.seen, command.get("seen", 0))
+    quota.seen(account)
     end_session(world, account, session, command["at"])
     return {"status": "OK"}
 
@@ -269,6 +283,7 @@ def start(world: World, _lsn: int, command: Command) -> Reply:
     for user in list(world.online):
         world.leave(world.accounts[user], command["left"])
     world.lockouts.expire(command["at"])
+    world.limited |= command.get("limited", False)
     world.by_hand.forget(command.get("written", (0, 0)))
     world.meet()
     return {"status": "OK"}

@@ -135,3 +135,5 @@ class Feature:
     # An account is there: a new one or, at each start, any: it may have been there before the feature was.
     opened: Callable[[World, Account], None] | None = None
     blocked: Callable[[World, Account, str], None] = _does_not_mind  # an account blocks a name from now on
+    # What speaks to others, by the name of the row: which field of it does ("": the whole). Who is muted may not.
+    speaks: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatlib.core import admin, bank, entry, files, forum, history, peers, talk
+from chatlib.core import admin, bank, door, entry, files, forum, history, peers, talk
 from chatlib.core.feature import (
     Answer,
     DownloadGrant,
@@ -23,6 +23,7 @@ from chatlib.core.feature import (
     UploadRule,
 )
 from chatlib.core.replies import Reply
+from chatlib.core.rulings import muted
 from chatlib.protocol.commands import ACTIONS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ HANDLERS: dict[str, Handler] = {}  # by action: a command keeps the name it came
 ANSWERS: dict[str, Answer] = {}
 UPLOADS: dict[str, UploadRule] = {}
 DOWNLOADS: dict[str, DownloadRule] = {}
+SPEAKS: dict[str, str] = {}  # by action: the field that speaks to others ("": the whole command does)
 # What a request's fingerprint is made of: a text with places, and what finds the fields for them in a command.
 Recipe = tuple[str, Callable[[Mapping[str, Any]], Any]]
 
@@ -62,6 +64,7 @@ def add(feature: Feature) -> None:
     ANSWERS.update(feature.answers)
     UPLOADS.update(feature.uploads)
     DOWNLOADS.update(feature.downloads)
+    SPEAKS.update((action, spoken) for name, spoken in feature.speaks.items() for action in _names(name))
     for name, handler in feature.handlers.items():
         for action in _names(name):
             HANDLERS[action] = handler
@@ -74,15 +77,20 @@ def remove(feature: Feature) -> None:
     for table, names in ((ANSWERS, feature.answers), (UPLOADS, feature.uploads), (DOWNLOADS, feature.downloads)):
         for name in names:
             del table[name]
+    for action in (action for name in feature.speaks for action in _names(name)):
+        del SPEAKS[action]
     for name in feature.handlers:
         for action in _names(name):
             del HANDLERS[action], RECIPES[action]
 
 
-def grant(world: World, row: str, user: str, request: Request, coming: Pools) -> UploadGrant | DownloadGrant | Reply:
-    """What the feature of this row says to a request for a ticket."""
+def grant(
+    world: World, now: Callable[[], float], row: str, user: str, request: Request, coming: Pools
+) -> UploadGrant | DownloadGrant | Reply:
+    """What the feature of this row says to a request for a ticket. `now`: what time it is."""
     rule: UploadRule | DownloadRule = UPLOADS[row] if row in UPLOADS else DOWNLOADS[row]
-    return rule(world, user, request, coming)
+    refused = muted(world, user, now()) if row in SPEAKS else None
+    return refused or rule(world, user, request, coming)
 
 
 def parties(world: World) -> Iterator[str]:
@@ -112,6 +120,6 @@ def _recipe(kept_as: str, names: Iterable[str]) -> Recipe | None:
 
 for _feature in (
     entry.FEATURE, admin.FEATURE, talk.FEATURE, files.FEATURE, forum.FEATURE, bank.FEATURE, peers.FEATURE,
-    history.FEATURE,
+    history.FEATURE, door.FEATURE,
 ):  # fmt: skip
     add(_feature)

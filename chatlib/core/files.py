@@ -16,6 +16,7 @@ from chatlib.core.accounts import Account
 from chatlib.core.effects import ADOPT, UNLINK
 from chatlib.core.feature import Coming, Command, DownloadGrant, Feature, FlatFile, Pools, Request, UploadGrant
 from chatlib.core.replies import Reply, no_such_user, page, refusal
+from chatlib.core.rulings import muted
 from chatlib.core.talk import post
 from chatlib.protocol.framing import dumps
 from chatlib.protocol.text import fold
@@ -137,6 +138,7 @@ def no_such_file(sender: str, name: str) -> Reply:
 def stored(world: World, lsn: int, command: Command) -> Reply:
     """A file's bytes are on disk: it becomes visible, unless a rule refuses it by now."""
     receiver, refused = file_refusal(world, command["user"], command["to"], command["name"], command["size"])
+    refused = refused or muted(world, command["user"]) or {}
     if refused or receiver is None:
         return refused
     sender = world.accounts[command["user"]]
@@ -283,4 +285,5 @@ FEATURE = Feature(
     forget=forget,
     parties=lambda world: (account.party for account in world.accounts.values()),
     kept_as={"filedecline": "decline"},
+    speaks={"file": ""},
 )

@@ -209,4 +209,5 @@ FEATURE = Feature(
     blobs=attachments.blobs,
     parties=lambda world: (thread.stream for thread in forum_of(world).values()),
     state=Forum,
+    speaks={"crt": "", "msg": "", "edt": "", "upd": ""},
 )  # fmt: skip

@@ -28,6 +28,8 @@ def _dump_state(world: World) -> Iterator[str]:
     yield f"lsn {world.lsn}"
     yield f"at {world.at!r}"
     yield f"store_end {world.store_end}"
+    if world.limited:
+        yield "limited true"
     if world.floor:
         yield f"floor {dumps([world.floor, world.floor_offset])}"
     if world.expiring:
@@ -42,7 +44,7 @@ def _load_state(world: World, line: str) -> None:
     name, value = line.split(" ", 1)
     if name == "at":
         world.move_to(json.loads(value))
-    elif name in ("lsn", "store_end"):
+    elif name in ("lsn", "store_end", "limited"):
         setattr(world, name, json.loads(value))
     elif name == "floor":
         world.floor, world.floor_offset = map(int, json.loads(value))

@@ -8,7 +8,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from chatlib.core import refused
+from chatlib.core import quota, refused
 from chatlib.core.effects import BROADCAST, ERASE, ERASE_LAST, POST, SENT
 from chatlib.core.feature import Command, Feature, FlatFile, Request
 from chatlib.core.mailboxes import MAILBOXES, expire
@@ -34,6 +34,8 @@ def message(world: World, lsn: int, command: Command) -> Reply:
     account = world.accounts[sender]
     if account.blocked_by and user in account.blocked_by:
         return refusal("BLOCKED", f'"{receiver.name}" has blocked you: your message was not delivered.')
+    if user not in world.online and (full := quota.refusal_of(world, sender, receiver)):
+        return full
     event = (
         f'{{"event":"message","seq":{lsn},"time":{world.at_text},"from":"{account.name}",'
         f'"text":{quote(command["text"])}}}'
@@ -158,6 +160,7 @@ def seen(world: World, _lsn: int, command: Command) -> Reply:
         account = world.accounts.get(user)
         if account is not None and seq > account.seen:
             account.seen = seq
+            quota.seen(account)
     return {"status": "OK"}
 
 
@@ -238,4 +241,5 @@ FEATURE = Feature(
         "block_rep.txt": FlatFile("who blocks whom", _dump_blocks, _load_block),
     },
     forget=forget,
+    speaks={"message": "", "broadcast": ""},
 )  # fmt: skip

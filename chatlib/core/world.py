@@ -24,10 +24,11 @@ from chatlib.core.accounts import Account, Presence
 from chatlib.core.byhand import ByHand
 from chatlib.core.effects import FORGET, STORE, Effect
 from chatlib.core.feature import Command, Handler
-from chatlib.core.features import FEATURES, HANDLERS, RECIPES
+from chatlib.core.features import FEATURES, HANDLERS, RECIPES, SPEAKS
 from chatlib.core.lockouts import Lockouts
 from chatlib.core.ordered import Directory, Ordered
 from chatlib.core.replies import INTERNAL, Encoded, Reply, encoded, refusal, text_of
+from chatlib.core.rulings import Bans, Rulings, muted
 from chatlib.core.streams import CHECKSUM, COUNTED, MORE, Chunks, Position, SharedStream, Stream
 
 _LAST = "\x7f"  # behind every name
@@ -66,7 +67,8 @@ class World:
         self.online: Directory[Presence] = Directory()  # the oldest session of each user who is,
         self.further: dict[str, Sequence[Presence]] = {}  # and the others of those who have several
         self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one
-        self.lockouts = Lockouts()
+        self.lockouts, self.bans, self.muted = Lockouts(), Bans(), Rulings()
+        self.limited = False  # MAX_USERS and MAIL_QUOTA hold: not yet, while an earlier version's commands are replayed
         self.streams = {"all": SharedStream()}  # by name, which is no user's: the broadcasts, and what else is followed
         self.said: dict[str, int] = {}  # by sender: the seq of the last thing said in a shared stream
         self.by_hand = ByHand()
@@ -92,6 +94,8 @@ class World:
                 return handler(self, lsn, command), effects, None
             if user not in self.online:
                 return refusal("NOT_ALLOWED", "You are no longer logged in."), effects, None
+            if self.muted and user in self.muted:
+                handler = _unless_muted(handler)
             if "key" not in command:
                 return handler(self, lsn, command), effects, None
             return self._execute_once(lsn, command, handler, self.accounts[user]), effects, None
@@ -271,6 +275,17 @@ class World:
         """How many more users may log in."""
         limit: int = self.parameters["MaxCon"]
         return max(0, limit - len(self.online))
+
+
+def _unless_muted(handler: Handler) -> Handler:
+    """`handler`, but for what speaks to others."""
+
+    def carry_out(world: World, lsn: int, command: Command) -> Reply:
+        spoken = SPEAKS.get(command["action"])
+        speaks = spoken is not None and (not spoken or spoken in command)
+        return (muted(world, command["by"]) if speaks else None) or handler(world, lsn, command)
+
+    return carry_out
 
 
 def _fingerprint(command: Command) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from chatlib.protocol import text as words
 from chatlib.protocol.cheque import MAX_AMOUNT
 from chatlib.protocol.cheque import MAX_LINE as MAX_CHEQUE
+from chatlib.protocol.network import network
 from chatlib.protocol.scram import ScramError, parse_verifier
 
 MAX_KEY = 64
@@ -21,6 +22,8 @@ MAX_WORDS, MANY_WORDS = 200, 16  # characters that are looked for at once, and w
 MAX_FILE_NAME = 255  # bytes
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+MAX_DURATION = 10_000 * 86_400.0
 _NUMBER = re.compile("[-+]?[0-9.]+", re.ASCII)
 _CREDITS = re.compile("[0-9]+|[0-9]{1,3}(,[0-9]{3})+", re.ASCII)
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
@@ -164,6 +167,13 @@ def _place(word: str) -> str:
     return word[1:] if word[:1] == "@" and words.is_name(word[1:]) else word
 
 
+def _duration(word: str) -> float:
+    number, unit = word[:-1], word[-1:].lower()
+    if unit not in _UNITS or not (number.isascii() and number.isdigit()):
+        raise ValueError(word)
+    return float(number) * _UNITS[unit]
+
+
 def _minutes(word: str) -> float:
     return int(word) if word.isdigit() else float(word)
 
@@ -202,6 +212,19 @@ WORDS = Kind(
     _is_words,
     rest_of_line=True,
 )
+WHO = Kind(
+    "who",
+    'a user\'s name, "@" and a user\'s name, an address such as 10.0.0.1, or a network such as 10.0.0.0/24',
+    lambda value: type(value) is str and (words.is_name(value.removeprefix("@")) or network(value) is not None),
+)
+DURATION = Kind(
+    "duration",
+    "a whole number with a unit: 30s, 10m, 2h or 3d",
+    lambda value: type(value) in (int, float) and 0 < value <= MAX_DURATION,  # type: ignore[operator]
+    _duration,
+)
+REASON = Kind("reason", f"a text of 1 to {words.MAX_MEMO} characters without control characters", _is_memo,
+              rest_of_line=True)  # fmt: skip
 NUMBER = Kind("number", "a whole number from 1", _is_number, int)
 AMOUNT = Kind(
     "amount",

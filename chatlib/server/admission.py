@@ -42,6 +42,7 @@ class Reception:
             self._loop.call_later(0.0, lambda: session.end("TLS_REQUIRED", refused["text"]))  # behind the reply
             return refused
         session.client = request.get("client")
+        self._seats.greeted(session)
         session.heartbeat = self._world.parameters["HEARTBEAT"]
         welcome: Reply = {
             "status": "OK",
@@ -130,6 +131,10 @@ class Seats:
         session.position = len(self._queue)
         return session.position
 
+    def greeted(self, session: Session) -> None:
+        """`session` has said hello."""
+        self._strangers.heard(session)
+
     def leave(self, session: Session) -> None:
         """`session` is gone, or logged in: it needs neither place nor offer."""
         self._offered.pop(session, None)
@@ -155,7 +160,7 @@ class Seats:
         self.leave(session)
         self._offered[session] = until
         session.become(State.GREETED)
-        self._strangers.come(session)
+        self._strangers.come(session, at_once=True)
         session.start_login_time()
         session.event({"event": "admitted"})
 

@@ -39,7 +39,8 @@ class AtRest:
         world, at = self._world, self._loop.wall
         self._edited.recall(world.by_hand)
         taken = self._edited.read(world.parameters["SCRAM_ITERATIONS"], self._notices.say)
-        self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written})
+        self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
+                      "limited": True})  # fmt: skip
         if taken:
             self._submit(taken.command(at))
         self._pipeline.settle()

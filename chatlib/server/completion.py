@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from chatlib.core.threads import forum_of
 from chatlib.core.world import World
 from chatlib.protocol.commands import Role, find, typed_by
@@ -27,8 +29,12 @@ def _words(command: str, rest: str, world: World, now: float) -> list[str]:
     match command:
         case "help":
             return [command.name for command in typed_by(Role.ADMIN)]
-        case "kick":
+        case "kick" | "ban" | "mute":
             return sorted(world.accounts[user].name for user in world.online)
+        case "unban":
+            return [who for who, _ in chain(world.bans.networks.items(), world.bans.names.items())]
+        case "unmute":
+            return [who for who, _ in world.muted.items()]
         case "unlock":
             entries = world.lockouts.entries.items()
             return sorted({world.name_of(user) for (user, _), entry in entries if entry.seconds_left(now)})

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chatlib.core import rulings
 from chatlib.core.world import Reply, World
 from chatlib.protocol import commands
 from chatlib.protocol.commands import Role, UsageError
@@ -242,6 +243,12 @@ class Console(Operator):
     def _unlock(self, fields: Fields) -> None:
         self._submit("unlock", user=fields["user"])
 
+    def _rule(self, action: str, fields: Fields) -> None:
+        self._submit(action, **rulings.typed(fields))
+
+    def _bans(self, _fields: Fields) -> None:
+        self._list(listings.rulings(self._world, self._loop.wall))
+
     def _say(self, fields: Fields) -> None:
         notice = {"event": "notice", "time": self._loop.wall, "text": fields["text"]}
         self._delivery.fan_out(encode(notice))
@@ -322,6 +329,10 @@ class Console(Operator):
 # What is said when a command has been carried out, with the fields of command and reply.
 _DONE = {
     "kick": "{user} has been logged off.",
+    "ban": "{who} is banned{lasts}.",
+    "unban": "{who} is not banned any more.",
+    "mute": "{who} is muted{lasts}.",
+    "unmute": "{who} is not muted any more.",
     "unlock": "{user} is not locked out any more.",
     "drop": 'The file "{file}" for {user} has been removed.',
     "remove_thread": 'The thread "{thread}" has been removed, with its files.',
@@ -335,6 +346,11 @@ _CARRY_OUT: dict[str, Callable[[Console, Fields], None]] = {
     "change": Console._ask_change,
     "kick": Console._kick,
     "unlock": Console._unlock,
+    "ban": lambda console, fields: console._rule("ban", fields),
+    "unban": lambda console, fields: console._rule("unban", fields),
+    "mute": lambda console, fields: console._rule("mute", fields),
+    "unmute": lambda console, fields: console._rule("unmute", fields),
+    "bans": Console._bans,
     "say": Console._say,
     "files": Console._files,
     "drop": Console._drop,

@@ -5,7 +5,7 @@ Messages wait in the wire, and are cut off when their turn has come. What may ho
 
 - BARRIER: an earlier request must be answered first, since it may change who this is;
 - LATE: a dear answer waits for the next ticks' budget; what is answered behind it waits with it, in order;
-- BLOCKED: the peer does not read what it was told;
+- BLOCKED: the peer does not read what it was told, or its turn to be heard has not come;
 - THROTTLED: the rate limit; a timer lifts it;
 - QUEUED: this tick's budget of messages is used up; the next ticks' have a queue;
 - ENDED: the peer will send no more; what it had sent is still handled;

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from chatlib.core.bank import bank_of
 from chatlib.core.peers import allowances, self_address, you_block
 from chatlib.core.replies import Reply, no_such_user, page_of_names, refusal
+from chatlib.core.rulings import muted
 from chatlib.core.world import Account, World
 from chatlib.protocol.text import counted, fold
 from chatlib.reactor.loop import Loop
@@ -193,7 +194,12 @@ class Introductions:
             return refusal("NOT_ONLINE", f'"{name}" is not online.')
         if person is None or not person.ports:
             return refusal("NO_LISTENER", f'"{name}" takes no direct connections.')
-        return None
+        return self._silenced(account.user, other.user)
+
+    def _silenced(self, user: str, other: str) -> Reply | None:
+        """Why `user` may not be introduced to `other` where one of them is muted, or None."""
+        there = muted(self._world, other, self._loop.wall) and refusal("MUTED", f'"{self._name(other)}" is muted.')
+        return muted(self._world, user, self._loop.wall) or there
 
     def _may_know(self, asker: str, user: str) -> bool:
         """Whether `user`, whom nothing hides from `asker`, need not be asked."""
@@ -245,6 +251,8 @@ class Introductions:
 
     def _introduce(self, asker: str, user: str, mine: int, theirs: int) -> Reply | None:
         """Both hear of each other, in the sessions with these logins; what was asked stands no more. Or why not."""
+        if silenced := self._silenced(user, asker):
+            return silenced
         one, other = self._people[asker], self._people[user]
         for name, person in ((asker, one), (user, other)):
             if len(person.keys) >= KNOWN and user not in one.keys:

@@ -155,6 +155,18 @@ def blocked(world: World, now: float) -> Lines:
                 yield f"  {account.name} blocks {world.name_of(other)}"
 
 
+def rulings(world: World, now: float) -> Lines:
+    """Who is banned and who is muted: since and until when, and why."""
+    banned = [*world.bans.networks.items(), *world.bans.names.items()]
+    for found, what in ((banned, "banned"), (list(world.muted.items()), "muted")):
+        held = [(who, ruling) for who, ruling in found if ruling.holds(now)]
+        yield f"{len(held)} {what}:" if held else f"Nobody is {what}."
+        for who, ruling in held:
+            until = f"until {_clock(ruling.until)}" if ruling.until else "for ever"
+            why = f": {ruling.reason}" if ruling.reason else ""
+            yield f"  {world.name_of(who)} {until}, since {_clock(ruling.since)}{why}"
+
+
 def files(world: World) -> Lines:
     """The files that wait, oldest first, with their numbers."""
     runs: list[list[tuple[int, Any, str]]] = [[]]  # each short enough to be sorted at once

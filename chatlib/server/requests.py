@@ -25,6 +25,7 @@ from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Seats
 from chatlib.server.dialects import Opening
+from chatlib.server.door import Door
 from chatlib.server.figures import Figures
 from chatlib.server.proving import Proving
 from chatlib.server.searches import Searches
@@ -36,6 +37,7 @@ EdgeAnswer = Callable[[Session, dict[str, Any]], Reply]
 After = Callable[[Session, Any, Any, Command, Reply], None]
 _CHEAP = frozenset({"alive", "hello"})  # what only reads, and never takes long
 _NO_REFUSALS = frozenset({"ASKED", "CONTINUE", "WAITING"})
+_TRIED = frozenset({"login", "deregister", "admin"})  # what a stranger proves a password for
 _CHANGES = Runs.CHANGES  # looked up once: an enum's member costs more than a global
 
 
@@ -44,13 +46,13 @@ class Requests:
 
     def __init__(
         self, *, openings: Sequence[Opening], world: World, loop: Loop, log: ServerLog, seats: Seats, proving: Proving,
-        sessions: Sessions, acknowledged: Acknowledged, administrators: Administrators, searches: Searches,
+        sessions: Sessions, acknowledged: Acknowledged, administrators: Administrators, searches: Searches, door: Door,
         edge: Mapping[str, EdgeAnswer], note: Callable[[str], None], figures: Figures,
     ) -> None:  # fmt: skip
         """`openings`: the dialects, in the order in which they are asked."""
         self._openings, self._world, self._loop, self._log, self._seats = openings, world, loop, log, seats
         self._proving, self._sessions, self._acknowledged, self._note = proving, sessions, acknowledged, note
-        self._administrators, self._searches = administrators, searches
+        self._administrators, self._searches, self._door = administrators, searches, door
         self._heard, self._figures = log.heard.append, figures
         self.debugs = False  # each request stands in the log
         self._edge = {"alive": self._alive, **edge}
@@ -109,7 +111,11 @@ class Requests:
         self._heard((session.user if name != "alive" else "", name))
         if runs is Runs.PROVES:
             step = partial(self._proving.step, session, name, echo, request_id, request)
-            intake.read(echo, request_id, step, barrier=True)
+            if session.user or request.get("scram", "").startswith("c=") or self._door.may_try(session):
+                intake.read(echo, request_id, step, barrier=True)
+            else:
+                wait = partial(self._door.wait, session, step, partial(intake.answered, echo, request_id, {}))
+                intake.read(echo, request_id, wait, barrier=True, later=True)
         elif runs is Runs.CARRIES:
             self._refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
         elif runs is Runs.SEARCHES:
@@ -130,7 +136,10 @@ class Requests:
             intake.submit(echo, request_id, self._sessions.departure(session), None, barrier=True)
         elif "verifier" not in request:  # register: the question whether the name is free
             intake.read(echo, request_id, partial(self._answer, session, name, request))
+        elif refused := self._door.registration(session):
+            intake.read(echo, request_id, lambda: refused)
         else:  # register: before login, so nobody's key
+            self._door.registers(session)
             changes = {field: value for field, value in request.items() if field not in ("id", "key")}
             intake.submit(echo, request_id, {**changes, "at": self._loop.wall}, None, barrier=True)
 
@@ -187,10 +196,19 @@ class Requests:
     def carried_out(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         """A request was carried out; for one that only read, `command` is empty."""
         after = self._after.get(command["action"]) if command else None
+        if after is not None and not session.user:
+            self._tell_door(session, command["action"], reply["status"] == "OK")
         if after is not None:
             after(session, echo, request_id, command, reply)
         elif reply:
             session.reply(echo, request_id, reply)
+
+    def _tell_door(self, session: Session, action: str, done: bool) -> None:
+        """What came of a stranger's attempt."""
+        if action == "register" and not done:
+            self._door.not_registered(session)
+        elif action in _TRIED and done:
+            self._door.proven(session)
 
     def _after_login(self, session: Session, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
         proof, session.proof = session.proof, None

@@ -28,6 +28,7 @@ from chatlib.server.checks import Checks
 from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
+from chatlib.server.door import Door
 from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Effects
 from chatlib.server.erasure import Erasure
@@ -48,7 +49,6 @@ from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
 from chatlib.server.stats import Stats
 from chatlib.server.stored import Stored
-from chatlib.server.strangers import Strangers
 from chatlib.server.ticks import Ticks
 from chatlib.server.tlsdoor import TlsDoor
 from chatlib.server.transfers import Transfers
@@ -113,10 +113,12 @@ class Server:
         self.delivery = Delivery(lambda user: self.world.accounts[user].follows or (), lambda: self.world.lsn)
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
         self.introductions = Introductions(self.world, self.loop, self.delivery)
+        self.door = Door(world=self.world, loop=self.loop, sessions=lambda: self.sessions, count=self.figures.count,
+                         on_fault=self.fault)  # fmt: skip
         self.effects = Effects(
             self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
             self.introductions.look_again, self.parameters_changed, lambda: self.world.lsn, self.fault,
-            self.erasure.gone,
+            self.erasure.gone, self.door.bar,
         )  # fmt: skip
         self.pipeline = Pipeline(
             self.world, self.journal, self.messages, self.appended, self.effects, self.fault
@@ -126,14 +128,14 @@ class Server:
     def _build_edge(self, epoch: str) -> None:
         """What stands between the world and its connections."""
         world, loop = self.world, self.loop
-        self.budgets, self.buckets, self.strangers = Budgets(loop), Buckets(), Strangers()
+        self.budgets, self.buckets = Budgets(loop), Buckets()
         self.tls = TlsDoor(loop, world.parameters, self.home.tls, OUTPUT_LIMIT, self.tell, self.figures.count)
         self.acknowledged = Acknowledged(world, self.delivery, self.submit)
-        self.seats = Seats(world, loop, self.strangers, lambda: self.sessions)
+        self.seats = Seats(world, loop, self.door.strangers, lambda: self.sessions)
         checks = Checks(loop, self._checker, self.tell)
         self.blobs.part_gone = checks.drop
         self.transfers = Transfers(
-            loop=loop, grants=partial(features.grant, world), blobs=self.blobs, checks=checks,
+            loop=loop, grants=partial(features.grant, world, lambda: loop.wall), blobs=self.blobs, checks=checks,
             submit=self.pipeline.submit, people=People(loop, self.delivery), log=self.log, tell=self.tell,
             idle_bytes=lambda: world.parameters["FILE_QUOTA"],
         )  # fmt: skip
@@ -142,7 +144,7 @@ class Server:
         )
         self.notices.afar = self.administrators.happened
         self.sessions = Sessions(
-            loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, strangers=self.strangers,
+            loop=loop, world=world, log=self.log, delivery=self.delivery, seats=self.seats, door=self.door,
             buckets=self.buckets, acknowledged=self.acknowledged, transfers=self.transfers,
             introductions=self.introductions, consoles=self.administrators,
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
@@ -155,9 +157,10 @@ class Server:
         self.requests = Requests(
             openings=[self.tls.opening, carriers, *dialects.OPENINGS], world=world, loop=loop, log=self.log,
             seats=self.seats, proving=proving, sessions=self.sessions, acknowledged=self.acknowledged, note=self.note,
-            administrators=self.administrators, searches=self.searches, figures=self.figures,
+            administrators=self.administrators, searches=self.searches, figures=self.figures, door=self.door,
             edge={
-                "hello": reception.hello, "sessions": self.sessions.listed, "console": self.administrators.line,
+                "hello": reception.hello, "register": self.door.registration, "sessions": self.sessions.listed,
+                "console": self.administrators.line,
                 "complete": self.administrators.complete, "interrupt": self.administrators.interrupt,
                 "leave": self.administrators.leave, **self.introductions.answers,
                 **self.transfers.asked_by((*features.UPLOADS, *features.DOWNLOADS)),
@@ -190,7 +193,7 @@ class Server:
         self.stats = Stats(
             loop=self.loop, world=self.world, journal=self.journal, pipeline=self.pipeline, delivery=self.delivery,
             saver=self.saver, figures=self.figures, ticks=self.ticks, notices=self.notices, connected={
-                "connections": self.sessions, "strangers": self.strangers, "transfers": self.transfers,
+                "connections": self.sessions, "strangers": self.door.strangers, "transfers": self.transfers,
                 "consoles from afar": self.administrators,
             }, tls=self.tls,
         )  # fmt: skip
@@ -203,6 +206,7 @@ class Server:
         for session in self.delivery.everyone():
             session.watch_time()
         self.introductions.policy_changed()
+        self.door.parameters_changed()
         self.administrators.password_changed()
         self.tls.policy_changed()
 
@@ -327,6 +331,8 @@ class Server:
         self.pipeline.submit(None, "", None, command)
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
+        if self.door.turns_away(sock, address):
+            return
         connection = Connection(self.loop, sock, address, OUTPUT_LIMIT)
         session = Session(
             connection, loop=self.loop, pipeline=self.pipeline, budgets=self.budgets, parameters=self.world.parameters,

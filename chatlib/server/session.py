@@ -314,7 +314,16 @@ class Session:
         if self.state is not State.WAITING:
             self.end("TIME_OUT", f"You did not log in within {LOGIN_TIME:g} seconds.")
 
+    def wait(self) -> None:
+        """Its turn to be heard has not come: nothing is read."""
+        self.intake.block()
+
+    def wait_no_longer(self) -> None:
+        """It has."""
+        self.start_login_time()
+        self.intake.unblock()
+
     def start_login_time(self) -> None:
-        """Begins anew to count the time to log in: a seat has become free."""
+        """Begins anew to count the time to log in: a seat has become free, or its turn has come."""
         self._timer.cancel()
         self._timer = self._loop.call_later(LOGIN_TIME, self._login_time_over)

@@ -21,13 +21,12 @@ from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.admission import Seats
 from chatlib.server.catchup import CatchUp
 from chatlib.server.delivery import Delivery
+from chatlib.server.door import Door
 from chatlib.server.figures import Figures
 from chatlib.server.limits import Buckets
 from chatlib.server.session import Session
-from chatlib.server.strangers import Strangers
 from chatlib.storage.serverlog import ServerLog
 
-BEFORE_LOGIN = 4_096  # connections that have not logged in; more are turned away
 RESERVE = 64  # descriptors kept back for files, transfers and jobs
 
 
@@ -62,13 +61,14 @@ class Sessions:
     """Those that are connected, in the order in which they came."""
 
     def __init__(
-        self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, strangers: Strangers,
+        self, *, loop: Loop, world: World, log: ServerLog, delivery: Delivery, seats: Seats, door: Door,
         buckets: Buckets, acknowledged: Acknowledged, catch_up: CatchUp, transfers: Transferring,
         introductions: Introducing, consoles: ConsolesAfar, submit: Callable[[Command], None],
         note: Callable[[str], None], figures: Figures,
     ) -> None:  # fmt: skip
         self._loop, self._world, self._log, self._delivery = loop, world, log, delivery
-        self._seats, self._strangers, self._buckets, self._acknowledged = seats, strangers, buckets, acknowledged
+        self._seats, self._door, self._strangers = seats, door, door.strangers
+        self._buckets, self._acknowledged = buckets, acknowledged
         self._catch_up, self._transfers, self._submit, self._note = catch_up, transfers, submit, note
         self._introductions, self._consoles, self._figures = introductions, consoles, figures
         self._all: dict[Session, None] = {}
@@ -93,8 +93,9 @@ class Sessions:
         """One more. When there are too many, one of them goes."""
         self._all[session] = None
         self._strangers.come(session)
-        if len(self._strangers) > BEFORE_LOGIN:
-            self._strangers.superfluous().end("SERVER_FULL", "Too many connections that have not logged in.")
+        most = self._world.parameters["STRANGERS"]
+        if most and len(self._strangers) > most:
+            self._door.crowded(self._strangers.superfluous().end)
         if len(self._all) + 2 * len(self._transfers) > self._descriptors:
             self._save_descriptors()
 
@@ -181,6 +182,7 @@ class Sessions:
     def closed(self, session: Session) -> None:
         """The connection is gone."""
         self._strangers.leave(session)
+        self._door.gone(session)
         self._lingering.pop(session, None)
         if session in self._all:
             del self._all[session]

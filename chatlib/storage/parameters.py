@@ -100,6 +100,16 @@ _ALL = (
     Parameter("REQUIRE_TLS", "no", "whether whoever comes without TLS is turned away; yes offers TLS as --tls does",
               "choice", choices=("no", "yes")),
     Parameter("REGISTRATION", "open", "whether new users may register", "choice", choices=("open", "closed")),
+    Parameter("MAX_USERS", 10_000, "accounts at most (0: no limit); credentials.txt is the administrator's own", "int",
+              0, 1_000_000_000),
+    Parameter("REGISTRATIONS", 20, "new accounts from one address in an hour (0: no limit)", "int", 0, 1_000_000),
+    Parameter("LOGINS", 30, "logins tried from one address in a minute, but for those that succeed; more are slowed "
+              "down (0: no limit)", "int", 0, 1_000_000),
+    Parameter("STRANGERS", 512, "connections at once that have not logged in (0: no limit)", "int", 0, 1_000_000),
+    Parameter("STRANGERS_PER_ADDRESS", 32, "of these, how many of one address are heard at once; some more wait "
+              "(0: no limit)", "int", 0, 1_000_000),
+    Parameter("MAIL_QUOTA", 10_000, "messages from one user that may wait for one other (0: no limit)", "int", 0,
+              1_000_000_000),
     Parameter("SCRAM_ITERATIONS", 600_000, "cost of a new password verifier (the client pays)", "int", 4_096,
               10_000_000),
     Parameter("RATE_LIMIT", 20, "requests a second and user, in bursts of five times that (0: no limit)", "int", 0,

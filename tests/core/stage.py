@@ -34,7 +34,7 @@ from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
 _JSON_FIELDS = ("session", "number", "resume", "amount", "count", "seq", "seen", "left", "before", "since", "id",
-                "parameters", "accounts")  # fmt: skip
+                "parameters", "accounts", "seconds", "limited")  # fmt: skip
 
 
 def all_waiting(world: World, user: str, after: int) -> list[Position]:
@@ -99,6 +99,9 @@ class Recorder:
 
     def _between(self, user: str, other: str) -> None:
         assert self.world is not None and {user, other} <= self.world.accounts.keys()
+
+    def _bar(self, network: str, _: None) -> None:
+        self.said.append(("barred", network))
 
     def _sent(self, user: str, line: bytes) -> None:
         assert self.world is not None and user in self.world.further
@@ -198,7 +201,7 @@ def picture(world: World) -> dict[str, Any]:
         "order": list(world.accounts),
         "accounts": {
             user: (a.name, a.user, a.verifier, a.joined, a.seen, a.left, _box(a.mail), _box(a.sent), a.refused,
-                   a.follows, a.blocks, a.blocked_by, a.files, a.known,
+                   a.waiting, a.follows, a.blocks, a.blocked_by, a.files, a.known,
                    None if a.replies is None else list(a.replies.items()))
             for user, a in world.accounts.items()
         },
@@ -209,6 +212,7 @@ def picture(world: World) -> dict[str, Any]:
             for user, oldest in world.online.items()
         },
         "further": {user: len(sessions) for user, sessions in world.further.items()},
+        "rulings": (world.bans, world.bans._by_prefix, world.muted, world.limited),
         "lockouts": {key: (f.count, f.last, f.until) for key, f in world.lockouts.entries.items()},
         "streams": {name: (_box(stream), stream.senders) for name, stream in world.streams.items()},
         "said": world.said,
@@ -337,6 +341,8 @@ class Stage:
             return f"  {', '.join(said[1]) or 'nobody'} <- {self._event(said[2])}"
         if said[0] == "ends":
             return f"  {said[1]} (login {said[2]}) ends: {said[3]}: {said[4]}"
+        if said[0] == "barred":
+            return f"  {said[1]} is barred"
         if said[0] == "unlinked":
             return f"  unlinked {said[1]}"
         return f"  erased {self._event(said[1])}"

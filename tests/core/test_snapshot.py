@@ -42,6 +42,12 @@ def lively() -> Stage:
     stage.do("crt", "alice", title="%Plans")
     stage.do("msg", "bob", title="%plans", text="hi")
     stage.do("allow", "bob", user="alice")
+    stage.do("start", left=30.0, limited=True)
+    stage.do("login", user="alice", address="10.0.0.1")
+    stage.do("message", "alice", to="bob", text="counted")
+    for who in ({"user": "bob"}, {"network": "10.0.0.0/8"}, {"network": "2001:db8::/32"}, {"network": "10.0.0.1"}):
+        stage.do("ban", **who, seconds=0.3, reason="über")
+    stage.do("mute", user="alice")
     return stage
 
 

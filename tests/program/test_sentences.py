@@ -132,6 +132,7 @@ def test_what_happens_is_said_in_a_sentence(kind: str) -> None:
 EXAMPLES = {
     "change": "change RATE_LIMIT 7", "kick": "kick columbia", "unlock": "unlock seas", "say": "say Tea is ready.",
     "drop": "drop 99", "remove thread": "remove thread plans", "grant": "grant seas 5", "help": "help kick",
+    "ban": "ban 10.0.0.9 2h spam", "unban": "unban 10.0.0.9", "mute": "mute columbia 10m", "unmute": "unmute columbia",
 }  # fmt: skip
 
 
@@ -160,6 +161,9 @@ PLAIN = re.compile("|".join(PARAMETERS))
     ("grant seas 5000", "SEAS has been given 5,000, and has 15,000 now."),
     ("change rate_limit 7", "RATE_LIMIT is now 7."),
     ("say hello", "Told 1 user."),
+    ("ban seas 2h spam", "SEAS is banned for 2 hours (spam)."),
+    ("mute columbia", "Columbia is muted for ever."),
+    ("unban 10.0.0.1", 'Error! "10.0.0.1" is not banned.'),
     ("kick nobody", 'Error! There is no user "nobody".'),
     ("kick seas", 'Error! "SEAS" is not online.'),
     ("files", "No files wait."),
@@ -172,7 +176,7 @@ def test_what_the_administrator_reads(house: House, line: str, said: str) -> Non
 
 
 def test_every_change_at_the_console_has_its_own_words() -> None:
-    changing = {"kick", "unlock", "drop", "remove_thread", "grant"}
+    changing = {"kick", "unlock", "drop", "remove_thread", "grant", "ban", "unban", "mute", "unmute"}
     assert console._DONE.keys() == changing <= {row.name.replace(" ", "_") for row in typed_by(Role.ADMIN)}
     assert all(sentence.endswith(".") for sentence in console._DONE.values())
     assert all(kinds.WORD.accepts(row.name) and commands.usage(row) for row in typed_by(Role.ADMIN))

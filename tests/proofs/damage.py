@@ -49,10 +49,10 @@ from tests.server.house import PASSWORD, House
 DAMAGED = "damaged"  # in place of a message whose reader is told so
 ERASED = "erased"  # in place of what went with its receiver
 LATER = "message_rep.*.txt"  # the second segment; the damaged one is not the last, which the journal brings back
-FILES = ("accounts.txt", "addresses.txt", "admin.txt", "allow_rep.txt", "block_rep.txt", "cheques.txt",
+FILES = ("accounts.txt", "addresses.txt", "admin.txt", "allow_rep.txt", "bans.txt", "block_rep.txt", "cheques.txt",
          "credentials.base", "epoch.txt", "file_rep.txt", "journal.txt", "ledger.txt", "list_block.txt",
          "mailboxes.txt", "manifest.txt", "message_rep.txt", LATER, "para.base", "replies.txt", "state.txt",
-         "users.txt", "threads/plans")  # fmt: skip
+         "users.txt", "waiting.txt", "threads/plans")  # fmt: skip
 NOT_COVERED = {"lock", "writer.lock"}  # nothing in them is read by a start that gets them
 _MARK = re.compile(rb"^# durable (\d+)", re.MULTILINE)
 
@@ -88,6 +88,7 @@ def live(house: House) -> None:
     ):  # fmt: skip
         assert ann.ask(**action)["status"] == "OK"
     house.greet().prove("login", "Bob", "wrong")
+    house.admin("ban 192.0.2.0/24 2h spam", "ban Dan", "mute Bob 3d")
     house.server.submit({"action": "file_stored", "at": 1.0, "user": "ann", "to": "Bob", "name": "a", "size": 1,
                          "sha256": "0" * 64, "blob": "blob"})  # fmt: skip
     assert house.greet().prove("deregister", "Cyd", PASSWORD)["status"] == "OK"

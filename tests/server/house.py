@@ -147,7 +147,8 @@ class House:
         self._told = 0
         self.running = False
         if not (folder / "para.txt").exists():
-            chosen = {"SCRAM_ITERATIONS": ITERATIONS, "RATE_LIMIT": 0, **parameters}
+            unlimited = dict.fromkeys(("RATE_LIMIT", "LOGINS", "REGISTRATIONS", "STRANGERS_PER_ADDRESS"), 0)
+            chosen = {"SCRAM_ITERATIONS": ITERATIONS, **unlimited, **parameters}
             self.write("para.txt", "".join(f"{name} {value}\n" for name, value in chosen.items()))
             self.write("credentials.txt", "".join(f"{user} {VERIFIER}\n" for user in users))
         self.start()

@@ -253,7 +253,7 @@ LINES = [
     "online users", "blocked users", "all users", "MaxCon", "change MaxCon 7", "change MaxCon 0", "change nothing 1",
     "kick SEAS", "kick nobody", "unlock SEAS", "say  hello ", "say", "files", "drop 7", "save", "reload", "help",
     "help change", "help no", "no such command", "", "   ", "kick a/b", "threads", "remove thread plans",
-    "accounts", "grant SEAS 5",
+    "accounts", "grant SEAS 5", "ban 10.9.9.9 2h spam", "bans", "unban eve", "mute SEAS", "unmute SEAS",
 ]  # fmt: skip
 
 

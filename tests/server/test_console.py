@@ -338,7 +338,7 @@ def test_help_is_readable_however_wide_the_terminal_is(house: House, columns: in
     ("o", ["online users"]),
     ("ON", ["online users"]),
     ("block", ["blocked users", "BLOCK_TIME", "BLOCK_SCOPE"]),
-    ("st", ["stats ", "stop"]),
+    ("st", ["stats ", "stop", "STRANGERS", "STRANGERS_PER_ADDRESS"]),
     ("stats ", ["stats --json"]),
     ("kick ", ["kick Columbia", "kick facebook"]),
     ("kick F", ["kick facebook"]),

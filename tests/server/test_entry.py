@@ -327,8 +327,8 @@ def test_more_seats_by_the_administrator(build: Callable[..., House]) -> None:
                                                      {"event": "waiting", "position": 1}]  # fmt: skip
 
 
-def test_too_many_who_do_not_log_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatlib.server.sessions.BEFORE_LOGIN", 3)
+def test_too_many_who_do_not_log_in(build: Callable[..., House]) -> None:
+    house = build(STRANGERS=3)
     columbia = house.login("Columbia")
     typing = house.greet("typing a password", address="10.0.0.2")
     greedy = [house.connect(address="10.0.0.3") for _ in range(3)]

@@ -22,7 +22,7 @@ class Stranger:
 
 
 def test_the_newest_of_the_greediest_address_goes() -> None:
-    strangers = Strangers()
+    strangers = Strangers(lambda place: 0, lambda: 0.0)
     modest, *greedy = [cast(Session, Stranger(address)) for address in ("10.0.0.1", *["10.0.0.2"] * 3)]
     for one in (greedy[0], modest, greedy[1], greedy[2]):
         strangers.come(one)
@@ -35,7 +35,7 @@ def test_the_newest_of_the_greediest_address_goes() -> None:
 
 def test_it_is_as_a_plain_count_says() -> None:
     random = new_chance()
-    strangers, there = Strangers(), list[Session]()
+    strangers, there = Strangers(lambda place: 0, lambda: 0.0), list[Session]()
     for _ in range(500):
         if there and random.random() < 0.45:
             one = random.choice(there)
@@ -118,7 +118,7 @@ def test_the_last_seat_goes_to_one_of_two_who_log_in_at_once(build: Build) -> No
 
 
 def test_a_crowd_that_leaves_the_waiting_room_costs_its_size(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = build(MaxCon=1, WAITING_ROOM=800)
+    house = build(MaxCon=1, WAITING_ROOM=800, STRANGERS=0)
     house.login("Columbia")
     crowd = [house.connect() for _ in range(600)]
     for peer in crowd:

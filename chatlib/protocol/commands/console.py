@@ -5,6 +5,10 @@ from __future__ import annotations
 from chatlib.protocol import kinds
 from chatlib.protocol.commands.table import USER, Field, Role, Row
 
+_WHO = Field("who", kinds.WHO)
+_FOR = Field("for", kinds.DURATION, required=False)
+_WHY = Field("why", kinds.REASON, required=False)
+
 ROWS = tuple(
     Row(name, about, fields, role=Role.ADMIN)
     for name, about, fields in (
@@ -16,6 +20,13 @@ ROWS = tuple(
          (Field("name", kinds.WORD), Field("value", kinds.VALUE, required=False))),
         ("kick", "log a user off", (USER,)),
         ("unlock", "lift a user's lockout, from every address", (USER,)),
+        ("ban", "keep out a user, an address or a network, for ever or for 30s, 10m, 2h or 3d",
+         (_WHO, _FOR, _WHY)),
+        ("unban", "undo that", (_WHO,)),
+        ("mute", "let a user read, and say nothing to others, for ever or for 10m, 2h or 3d",
+         (USER, _FOR, _WHY)),
+        ("unmute", "undo that", (USER,)),
+        ("bans", "who is banned or muted, until when, since when, and why", ()),
         ("say", "tell everyone online something", (Field("text", kinds.TEXT),)),
         ("files", "the files that wait for someone, with their numbers", ()),
         ("drop", "remove a waiting file", (Field("number", kinds.SEQ),)),
