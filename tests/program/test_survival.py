@@ -96,7 +96,7 @@ def test_a_bad_network(house: House, tmp_path: Path) -> None:
     server = house.server(tmp_path / "home", names(20))
     server.start()
     proxy = house.proxy(house.rng, upstream=server.port)
-    crowd = Crowd(house, server, proxy, tmp_path, 120)
+    crowd = Crowd(house, server, proxy, tmp_path, 40)
     house.each_tick.append(crowd.talk)
     house.until(lambda: crowd.said == crowd.to_say, crowd.state)
     proxy.calm()
@@ -105,12 +105,12 @@ def test_a_bad_network(house: House, tmp_path: Path) -> None:
     print(f"{proxy.accepted} connections, {dict(proxy.struck)}")
 
 
-def test_a_bad_network_and_a_server_killed_ten_times(house: House, tmp_path: Path) -> None:
+def test_a_bad_network_and_a_server_killed_six_times(house: House, tmp_path: Path) -> None:
     server = house.server(tmp_path / "home", names(20), JOURNAL_LIMIT="64 KiB")
     server.start()
     proxy = house.proxy(house.rng, upstream=server.port)
-    crowd = Crowd(house, server, proxy, tmp_path, 120)
-    kills = sorted(house.rng.sample(range(20, crowd.to_say - 20), 10))
+    crowd = Crowd(house, server, proxy, tmp_path, 60)
+    kills = sorted(house.rng.sample(range(20, crowd.to_say - 20), 6))
     house.each_tick.append(crowd.talk)
     for number, when in enumerate(kills):
         house.until(lambda when=when: crowd.said >= when, crowd.state)

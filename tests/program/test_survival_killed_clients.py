@@ -19,8 +19,8 @@ from tests.program.cutting_proxy import Plan as Cut
 from tests.program.survival_house import ROOT, Server, check_stored, names
 from tests.program.survival_plan import Plan, check_shown, for_whom
 
-COUNT = 40  # texts of each
-MURDERS = 15  # besides those that the clients do themselves: see the driver
+COUNT = 25  # texts of each
+MURDERS = 10  # besides those that the clients do themselves: see the driver
 
 
 def gentle(rng: random.Random) -> Cut:

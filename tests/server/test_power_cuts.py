@@ -275,8 +275,8 @@ def live(small: Small, story: Story, chance: Any, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["always", "always, slow", "second", "always, expiring", "second, expiring"])
-def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    """One of the states that may be left of each step; up to twenty with CHAT_EXAMPLES."""
+def test_the_power_fails_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """At every third step one of the states that may be left of it; at each, and up to twenty, with CHAT_EXAMPLES."""
     chance = new_chance(mode)
     for name in ("fsync", "fdatasync"):  # the disk that matters is ours
         monkeypatch.setattr(os, name, lambda fd: None)
@@ -292,6 +292,8 @@ def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.Monke
 
     def fail() -> None:
         nonlocal starts
+        if disk.steps % 3 and not examples(0):
+            return
         if small is None:  # the first start: nobody was told anything yet
             story.kept = 0
         else:
@@ -309,7 +311,7 @@ def test_the_power_fails_at_every_step(tmp_path: Path, monkeypatch: pytest.Monke
         small = Small(home, story.note)
         live(small, story, chance, mode)
         fail()
-    assert disk.steps > 200 and starts >= disk.steps
+    assert disk.steps > 200 and starts >= disk.steps // 3
 
 
 def cut_in_a_start(folder: Path, again: Path, chance: Any) -> Path:
