@@ -18,6 +18,7 @@ from chatlib.reactor.loop import Signals
 from chatlib.server import upkeep
 from chatlib.server.addresses import invitations
 from chatlib.server.server import Server
+from chatlib.server.service import Service
 from chatlib.server.setpassword import NoPassword, set_password
 from chatlib.storage.checker import Checker
 from chatlib.storage.ephemeral import Ephemeral
@@ -188,15 +189,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """From recovery to the clean stop; returns the exit status."""
+    service = Service(os.environ, print_at_once)
     if not options.ephemeral:
-        return run(options, *begin(options, home_folder(options.home)), lambda: "Everything is saved. Goodbye!")
+        server, listener = begin(options, home_folder(options.home), service)
+        return run(options, server, listener, service, lambda: "Everything is saved. Goodbye!")
     ephemeral = ephemeral_home(options.home or Path())
     try:
-        server, listener = begin(options, ephemeral.path)
+        server, listener = begin(options, ephemeral.path, service)
     except BaseException:
         ephemeral.remove()  # nothing happened in it
         raise
-    status = run(options, server, listener, lambda: ephemeral.remove() or f"{ephemeral.path} is removed. Goodbye!")
+    removed = f"{ephemeral.path} is removed. Goodbye!"
+    status = run(options, server, listener, service, lambda: ephemeral.remove() or removed)
     if ephemeral.path.exists():
         print(f"Error! {ephemeral.path} was not removed.", file=sys.stderr)
         status = 1
@@ -213,7 +217,7 @@ def ephemeral_home(source: Path) -> Ephemeral:
     return ephemeral
 
 
-def begin(options: argparse.Namespace, folder: Path) -> tuple[Server, socket.socket]:
+def begin(options: argparse.Namespace, folder: Path, service: Service) -> tuple[Server, socket.socket]:
     """A server with the home at `folder`, recovered, and the socket that it is to listen on."""
     is_new = not is_home(folder)
     home = Home(folder, print_at_once)
@@ -222,12 +226,15 @@ def begin(options: argparse.Namespace, folder: Path) -> tuple[Server, socket.soc
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
     syncer, checker = Syncer(slow), Checker(slow)
-    server = Server(home, syncer, checker, print_at_once)
-    server.tls.begin(options.tls, options.cert, options.key)
+    with service.manager.patient():
+        server = Server(home, syncer, checker, service.say, record=service.record)
+        server.tls.begin(options.tls, options.cert, options.key)
     return server, listening_socket(options.bind, options.port)
 
 
-def run(options: argparse.Namespace, server: Server, listener: socket.socket, farewell: Callable[[], str]) -> int:
+def run(
+    options: argparse.Namespace, server: Server, listener: socket.socket, service: Service, farewell: Callable[[], str]
+) -> int:
     """Serves until the stop; returns the exit status. `farewell`: the last word of a clean one."""
     survives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
     teletype = Teletype(server.loop, os.environ, plain=options.plain)
@@ -238,9 +245,12 @@ def run(options: argparse.Namespace, server: Server, listener: socket.socket, fa
     server.notices.say = console.say
     if os.isatty(1):
         server.notices.say = server.notices.watch = console.happened
-    hear_signals(server, teletype, survives)
+    hear_signals(server, teletype, service, survives)
     server.open(listener)
     server.loop.phases.append(teletype.flush)
+    service.watch(
+        server.loop, lambda: len(server.world.online), lambda: server.stopping, lambda: server.saver.busy
+    )
     with teletype:
         console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
         for line in invitations(listener, sys.argv[0], tls=server.tls.offered):
@@ -249,12 +259,14 @@ def run(options: argparse.Namespace, server: Server, listener: socket.socket, fa
             console.say(f"The certificate, for people to compare: {server.tls.fingerprint}")
         teletype.flush()  # at once: the first tick may wait for a second
         server.run()
-        failure = server.close()
+        with service.manager.patient():
+            failure = server.close()
+        service.finish()
         console.say(f"Error! {failure}" if failure else farewell())
     return 1 if failure else 0
 
 
-def hear_signals(server: Server, teletype: Teletype, survives: bool) -> None:
+def hear_signals(server: Server, teletype: Teletype, service: Service, survives: bool) -> None:
     """From now on signals are heard by the loop. `survives`: SIGHUP was ignored when we came, and stays so."""
     stops = has_terminal()
 
@@ -264,7 +276,8 @@ def hear_signals(server: Server, teletype: Teletype, survives: bool) -> None:
         elif number == signal.SIGINT and teletype.at_terminal:
             teletype.interrupt()
         elif number == signal.SIGHUP and not stops:
-            server.reload(server.tell)
+            service.reload()
+            server.reload(server.notices.inform, server.tell)
         else:
             server.stop()
 

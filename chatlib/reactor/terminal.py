@@ -153,6 +153,11 @@ class Printer:
         """Whether all that was written has been taken."""
         return not self._waiting
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return len(self._waiting)
+
     def write(self, text: str) -> None:
         """Adds `text`; flush sends it."""
         self._waiting += text.encode(self._encoding, "backslashreplace")

@@ -30,8 +30,12 @@ class Notices:
     def tell(self, text: str) -> None:
         """Something for the administrator: to the console, and to the log."""
         self._keep(text, WARNING)
-        self.say(text)
-        self.afar(text)
+        self._show(text)
+
+    def inform(self, text: str) -> None:
+        """Likewise, and nothing is wrong."""
+        self._log.write(text)
+        self._show(text)
 
     def note(self, text: str) -> None:
         """Something that happened: to the log, and to whoever watches."""
@@ -43,13 +47,16 @@ class Notices:
         """A mistake of ours: its traceback goes to the log."""
         self._log.write("".join(traceback.format_exception(fault)).rstrip(), ERROR)
         self.latest.append((self._clock(), f"{type(fault).__name__}: {fault}"))
-        text = f"Internal error: {type(fault).__name__}; the log has the details."
-        self.say(text)
-        self.afar(text)
+        self._show(f"Internal error: {type(fault).__name__}; the log has the details.")
 
     def failed(self, text: str) -> None:
         """Why the server ends: to the log; the console is told at its end."""
         self._keep(text, ERROR)
+
+    def _show(self, text: str) -> None:
+        if not self._log.copy:  # else it was seen there
+            self.say(text)
+        self.afar(text)
 
     def _keep(self, text: str, weight: Weight) -> None:
         self._log.write(text, weight)

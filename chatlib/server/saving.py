@@ -88,9 +88,9 @@ class Saver:
         self.latest = Saved(checkpoint.written_at(home.data), None)
         self._limit_from = 0  # a failed checkpoint is tried again when the journal has grown by this much more
 
-    def reload(self, tell: Tell) -> None:
+    def reload(self, tell: Tell, warn: Tell | None = None) -> None:
         """Takes in what was changed by hand, and writes verifiers for plain passwords."""
-        self._wishes.append(Wish(What.RELOAD, tell, tell))
+        self._wishes.append(Wish(What.RELOAD, tell, warn or tell))
 
     def save(self, tell: Tell) -> None:
         """Takes in what was changed by hand, then writes all text files."""

@@ -57,7 +57,7 @@ from chatlib.storage.checker import Checker
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
 from chatlib.storage.log import CommitFailed
-from chatlib.storage.serverlog import LEVELS, ServerLog
+from chatlib.storage.serverlog import LEVELS, ServerLog, Weight
 from chatlib.storage.syncer import Syncer
 
 OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
@@ -75,14 +75,18 @@ class Server:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        record: Callable[[Weight, str], None] | None = None,
     ) -> None:
-        """Recovers what the home holds. Raises FileError, OSError, CommitFailed."""
+        """Recovers what the home holds. `record`: takes what goes to the server log, too.
+
+        Raises FileError, OSError, CommitFailed.
+        """
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
         self._sync_due = False  # a second is over
         self._syncer, self._checker, self._synced = syncer, checker, _Synced()
         self._listener: Listener | None = None
-        self.log = ServerLog(home.logs)
+        self.log = ServerLog(home.logs, record)
         self.notices = Notices(self.log, say, wall_clock)
         self.tell, self.note, self.fault = self.notices.tell, self.notices.note, self.notices.fault
         self.loop = Loop(self.fault, clock, wall_clock)
@@ -215,6 +219,7 @@ class Server:
     def open(self, sock: socket.socket) -> None:
         """Listens on `sock`, bound already, and puts the phases into the loop."""
         loop = self.loop
+        self.log.write(f"start: port {sock.getsockname()[1]}")
         self.sessions.count_descriptors(sock)
         loop.watch(self.journal.fileno(), READ, self._synced)
         self._listener = Listener(loop, sock, self._accepted, self.tell)
@@ -319,10 +324,10 @@ class Server:
             name=name,
         )  # fmt: skip
 
-    def reload(self, tell: Callable[[str], None]) -> None:
+    def reload(self, tell: Callable[[str], None], warn: Callable[[str], None] | None = None) -> None:
         """Takes in what was changed by hand: the certificate, and the two files that people edit."""
-        self.tls.reload(tell)
-        self.saver.reload(tell)
+        self.tls.reload(warn or tell)
+        self.saver.reload(tell, warn)
 
     # What the parts ask of each other.
 

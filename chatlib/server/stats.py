@@ -139,30 +139,30 @@ def _grouped(counters: Any) -> dict[str, dict[str, int]]:
 
 def _lines(data: Data) -> Iterator[str]:
     server, disk = data["server"], data["disk"]
-    yield "Server"
+    yield "Server:"
     yield f"  up: {_long(server['up'])}"
     yield f"  CPU: {server['cpu']:.2f} s"
     yield f"  memory: {_size(server['memory']['now'])}, at most {_size(server['memory']['peak'])}"
     yield f"  descriptors: {_known(server['descriptors']['used'])} of {_known(server['descriptors']['limit'])}"
     yield f"  certificate: {server['certificate'] or 'none, since TLS is not offered'}"
     for group in ("people", "work"):
-        yield group.capitalize()
+        yield f"{group.capitalize()}:"
         yield from (f"  {name}: {value}" for name, value in data[group].items())
-    yield "Times"
+    yield "Times:"
     yield from _times(data["times"])
-    yield "Disk"
+    yield "Disk:"
     yield f"  journal: {counted(disk['journal']['bytes'], 'byte')}, {counted(disk['journal']['records'], 'record')}"
     yield f"  messages: {_size(disk['messages'])}"
     yield f"  checkpoint: {_checkpoint(disk['checkpoint'])}"
     for group, counters in data["counted"].items():
         lately = data["counted_lately"].get(group, {})
         new = f", {sum(lately.values())} of them in the last minute" if lately else ""
-        yield f"{group[:1].upper()}{group[1:]} ({sum(counters.values())}{new})"
+        yield f"{group[:1].upper()}{group[1:]} ({sum(counters.values())}{new}):"
         for name, count in counters.items():
             yield f"  {name}: {count}" + (f" ({lately[name]})" if name in lately else "")
-    yield "Latest errors and warnings" if data["errors"] else "No errors and no warnings"
+    yield "Latest errors and warnings:" if data["errors"] else "No errors and no warnings."
     for error in data["errors"]:
-        yield f"  {_stamp(error['at'])} {error['text']}"
+        yield f"  {_stamp(error['at'])} {' '.join(error['text'].split())}"
 
 
 def _times(times: Data) -> Iterator[str]:

@@ -45,7 +45,8 @@ class ServerLog:
     Times are seconds since the epoch.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, copy: Callable[[Weight, str], None] | None = None) -> None:
+        """`copy` takes each record, too."""
         self._folder = folder
         self._path = folder / "current.log"
         if self._path.exists():  # the last server did not stop cleanly
@@ -54,7 +55,7 @@ class ServerLog:
         self._open()
         self._lines: list[str] = []
         self.level = COMMANDS.level
-        self.copy: Callable[[Weight, str], None] = lambda weight, text: None  # is told each record, too
+        self.copy = copy
         self.count: Callable[[str, int], None] = lambda name, by: None  # how often a command was given in a second
         # Which user gave which command in this tick; never what was in it. Whoever hears one adds it, with no user for
         # what is only counted in all.
@@ -71,7 +72,8 @@ class ServerLog:
         """Adds a record: a line, or several, of a traceback."""
         if weight.level <= self.level:
             self._lines.append(text)
-            self.copy(weight, text)
+            if self.copy:
+                self.copy(weight, text)
 
     def happened(self, text: str) -> None:
         """A record of PRESENCE."""
@@ -138,8 +140,9 @@ class ServerLog:
         if self.level < COMMANDS.level:
             return ""
         lines = [f"{user} {', '.join(shown)}" for user, shown in users.items()]
-        for line in lines:
-            self.copy(COMMANDS, line)
+        if self.copy:
+            for line in lines:
+                self.copy(COMMANDS, line)
         return "".join(f"{stamp} {line}\n" for line in lines)
 
     def _put(self, text: str, now: float) -> None:

@@ -48,6 +48,7 @@ class Program:
         home: Path,
         *flags: str,
         stdin: Any = subprocess.PIPE,
+        stderr: Any = subprocess.STDOUT,
         limit: tuple[int, int] | None = None,
         port: str = "0",
         before: Callable[[], None] | None = None,
@@ -73,7 +74,7 @@ class Program:
         self.home = home
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "server.py"), port, "--home", str(home), *flags],
-            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=ROOT,
+            stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=ROOT,
             preexec_fn=prepare if limit or before else None,
         )  # fmt: skip
         self.lines: list[str] = []

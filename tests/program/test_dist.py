@@ -44,7 +44,7 @@ def try_out(server: Sequence[str], client: Sequence[str], client_shown: str, fol
     """A first minute: a new home, somebody registers and talks, each leaves in peace."""
     around = environment(tmp_path)
     with subprocess.Popen([*server, "0", "--bind", "127.0.0.1", "--home", str(folder)], cwd=folder, env=around,
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                           ) as serves:  # fmt: skip
         assert serves.stdin is not None and serves.stdout is not None
         try:

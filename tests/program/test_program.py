@@ -331,7 +331,7 @@ def test_a_slow_disk_delays_acknowledgements_and_nothing_else(start: Start) -> N
 
 
 def test_a_background_checkpoint_by_the_limit(start: Start, tmp_path: Path) -> None:
-    server = start(at=make_home(tmp_path / "small", JOURNAL_LIMIT="64 KiB"))
+    server = start(at=make_home(tmp_path / "small", JOURNAL_LIMIT="64 KiB"), stderr=subprocess.DEVNULL)  # no log
     ann = server.login("ann")
     texts = [f"{number} " + "x" * 2_000 for number in range(300)]
     for text in texts:

@@ -111,4 +111,4 @@ def test_what_any_part_counts_is_shown_by_stats(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.server.figures.count("door: strangers turned away", by=12)
     said = house.admin("stats")
-    assert said[said.index("Door (12, 12 of them in the last minute)") + 1] == "  strangers turned away: 12 (12)"
+    assert said[said.index("Door (12, 12 of them in the last minute):") + 1] == "  strangers turned away: 12 (12)"
