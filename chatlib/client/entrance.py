@@ -81,15 +81,18 @@ class Entrance:
         return None if self.offers_tls else b""
 
     def give(self, password: str) -> None:
-        """Salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one."""
-        assert self._proof is not None, "Challenged comes first"
-        self._proof.give(password)
+        """Salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one.
+
+        What was to be proven may be over, though Challenged is still being read: then nothing happens.
+        """
+        if self._proof is not None and self._proof.salt is not None:
+            self._proof.give(password)
 
     def prove(self, now: float, new_password: str | None = None) -> None:
         """Sends the proof that ``give`` prepared. Raises ScramError for a new password that is bad."""
         proof = self._proof
-        if proof is None:
-            return
+        if proof is None or (new_password is not None and proof.action == "login"):
+            return  # the connection was lost: it is told that nothing was changed
         if new_password is not None:
             proof.new_salt, proof.verifier = self._new_password(new_password)
         proof.confirmed = self._host.wanted = True

@@ -7,9 +7,11 @@ at a time; its answer is for whoever owns the digest when it comes.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from chatlib.reactor.loop import READ, Loop
@@ -48,8 +50,11 @@ class Checking(Protocol):
 class Checks:
     """One channel of the loop."""
 
-    def __init__(self, loop: Loop, checker: Checker, tell: Callable[[str], None]) -> None:
-        self._loop, self._checker, self._tell = loop, checker, tell
+    def __init__(
+        self, loop: Loop, checker: Checker, tell: Callable[[str], None], folder: Path | None = None
+    ) -> None:
+        """`folder`: of the parts, whose names become durable with their bytes."""
+        self._loop, self._checker, self._tell, self._folder = loop, checker, tell, folder
         self._under_way: deque[tuple[PartDigest, Task, Checking]] = deque()  # and who started it
         self._waiting: dict[PartDigest, None] = {}  # for their turn to have a task,
         self._next: PartDigest | None = None  # which this one has now
@@ -106,7 +111,7 @@ class Checks:
         forgotten = self._forgotten[0] if self._forgotten else 0
         task = Task(digest.number, digest.upto, length, whole and digest.upto + length == size, forgotten)
         try:
-            self._checker.start(fd, task)
+            self._hand_over(fd, task)
         except ChildDied:
             self._die()
             owner.checked(None)
@@ -115,6 +120,16 @@ class Checks:
             self._forgotten.popleft()
         digest.busy = True
         self._under_way.append((digest, task, owner))
+
+    def _hand_over(self, fd: int, task: Task) -> None:
+        if not task.last or self._folder is None:
+            self._checker.start(fd, task)
+            return
+        folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._checker.start(fd, task, folder)
+        finally:
+            os.close(folder)
 
     def readable(self) -> None:
         try:

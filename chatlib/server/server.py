@@ -136,7 +136,7 @@ class Server:
         self.tls = TlsDoor(loop, world.parameters, self.home.tls, OUTPUT_LIMIT, self.tell, self.figures.count)
         self.acknowledged = Acknowledged(world, self.delivery, self.submit)
         self.seats = Seats(world, loop, self.door.strangers, lambda: self.sessions)
-        checks = Checks(loop, self._checker, self.tell)
+        checks = Checks(loop, self._checker, self.tell, self.blobs.folder)
         self.blobs.part_gone = checks.drop
         self.transfers = Transfers(
             loop=loop, grants=partial(features.grant, world, lambda: loop.wall), blobs=self.blobs, checks=checks,

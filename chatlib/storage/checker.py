@@ -49,7 +49,7 @@ class Checked(NamedTuple):
         return self.at_sync and not self.error
 
 
-def carry_out(hashers: dict[int, Any], fd: int, task: Task) -> Checked:
+def carry_out(hashers: dict[int, Any], fd: int, task: Task, folder: int = -1) -> Checked:
     """What the child does."""
     hashers.pop(task.forgotten, None)
     hasher = hashers.pop(task.number, None) if task.offset else hashlib.sha256()
@@ -66,12 +66,14 @@ def carry_out(hashers: dict[int, Any], fd: int, task: Task) -> Checked:
     except OSError as error:
         return Checked(error.errno or errno.EIO, False, b"")
     hashers[task.number] = hasher
-    return Checked(_sync(fd) if task.last else 0, task.last, hasher.digest())
+    return Checked(_sync(fd, folder) if task.last else 0, task.last, hasher.digest())
 
 
-def _sync(fd: int) -> int:
+def _sync(fd: int, folder: int) -> int:
     try:
         datasync(fd)
+        if folder >= 0:
+            os.fsync(folder)
     except OSError as error:
         return error.errno or errno.EIO
     return 0
@@ -87,9 +89,10 @@ class Checker(Child):
         """`slow`: seconds that each sync takes longer, for tests with a disk that is not there."""
         super().__init__("checking", partial(_serve, slow))
 
-    def start(self, fd: int, task: Task) -> None:
-        """`fd` may be closed at once. Raises OSError; ChildDied."""
-        self._send(_TASK.pack(*task), (fd,))
+    def start(self, fd: int, task: Task, folder: int = -1) -> None:
+        """`folder`: in which the file's name is to be durable, too, behind the last task. Both descriptors may be
+        closed at once. Raises OSError; ChildDied."""
+        self._send(_TASK.pack(*task), (fd,) if folder < 0 else (fd, folder))
 
     def ready(self) -> Checked:
         """The answer to the oldest task under way; waits for it where none has come. Raises ChildDied."""
@@ -100,12 +103,14 @@ def _serve(slow: float, pipe: socket.socket) -> None:
     hashers: dict[int, Any] = {}
     os.nice(19)  # whatever the loop has to do comes first
     while True:
-        record, fds, _, _ = socket.recv_fds(pipe, _TASK.size, 1)
+        record, fds, _, _ = socket.recv_fds(pipe, _TASK.size, 2)
         if not fds:
             return
         task = Task(*_TASK.unpack(record))
-        answer = carry_out(hashers, fds[0], task)
-        os.close(fds[0])
+        fd, *folder = fds
+        answer = carry_out(hashers, fd, task, *folder)
+        for each in fds:
+            os.close(each)
         if slow and task.last:
             time.sleep(slow)
         pipe.sendall(_ANSWER.pack(*answer))

@@ -410,6 +410,29 @@ def test_a_password_that_was_typed_for_another_salt_is_asked_for_again() -> None
     assert wire.news[-1] == n.Challenged("login", "bob") and not wire.server.online
 
 
+def test_a_challenge_and_the_end_may_come_in_one_packet() -> None:
+    """Whoever reads the news one by one answers a challenge that is over already."""
+    wire = online()
+    wire.conversation.change_password(wire.now)
+    wire.conversation.logout(wire.now)
+    assert [type(item) for item in wire.run()] == [n.Challenged, n.Ended]
+    wire.conversation.give_password("secret")
+    wire.conversation.prove(wire.now, "another")
+    assert wire.run() == []
+
+
+def test_a_new_password_that_comes_too_late_is_no_part_of_the_next_login() -> None:
+    wire = online()
+    wire.conversation.change_password(wire.now)
+    assert wire.run() == [n.Challenged("password", "bob")]
+    wire.cut()
+    wire.conversation.give_password("secret")
+    wire.conversation.prove(wire.now, "another")
+    wire.connect()
+    assert wire.conversation.state is State.ONLINE
+    assert not any("verifier" in request for request in wire.server.requests)
+
+
 @pytest.mark.parametrize("options", [{}, {"attended": True, "reconnect": False}])
 def test_others_end_when_the_server_is_lost_before_the_login(options: dict[str, bool]) -> None:
     wire = new_wire(**options)

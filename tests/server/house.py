@@ -97,7 +97,7 @@ class CheckingDisk:
     def fileno(self) -> int:
         return self._here.fileno()
 
-    def start(self, fd: int, task: Task) -> None:
+    def start(self, fd: int, task: Task, folder: int = -1) -> None:
         if self.died:
             raise ChildDied("killed")
         self.tasks.append((os.dup(fd), task))

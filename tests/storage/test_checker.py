@@ -49,6 +49,24 @@ def test_a_digest_in_any_pieces(fd: int) -> None:
         assert answer.synced
 
 
+def test_the_name_is_durable_behind_the_bytes(
+    fd: int, tmp_path: Path, checker: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut takes a file whose name was never synced, however durable its bytes are."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with monkeypatch.context() as patched:
+        synced: list[int] = []
+        patched.setattr(module, "datasync", synced.append)
+        patched.setattr(os, "fsync", synced.append)
+        assert carry_out({}, fd, Task(1, 0, 0, False), folder) == Checked(0, False, hashlib.sha256().digest())
+        assert synced == [], "there is more to come"
+        assert carry_out({}, fd, Task(1, 0, 0, True), folder).synced
+        assert synced == [fd, folder]
+    checker.start(fd, Task(1, 0, 0, True), folder)
+    os.close(folder)
+    assert checker.ready().synced, "the child has both"
+
+
 def test_two_files_in_turn_and_one_that_is_forgotten(fd: int) -> None:
     os.write(fd, b"12345678")
     hashers: dict[int, Any] = {}

@@ -25,7 +25,7 @@ from typing import Any
 
 from chatlib.protocol import scram
 from tests.proofs.sim.disk import Disk, walk
-from tests.proofs.sim.machine import Machine
+from tests.proofs.sim.machine import HOME, PEOPLE, Machine
 from tests.proofs.sim.nodes import FIRST, Folder, Open, Stat, failed
 from tests.proofs.sim.openfiles import Entries, Entry, Map, Reading, Writing
 
@@ -42,12 +42,14 @@ class Calls:
     # Whose is it?
 
     def disk_of(self, path: Any) -> Disk | None:
-        if isinstance(path, int) or self.machine.process is None:
+        if self.machine.process is None:
             return None
-        text = os.fspath(path)
+        text = path if type(path) is str else os.fspath(path)
         if type(text) is not str or not text.startswith("/sim/"):
+            if type(text) is str and text.startswith("/proc/"):
+                raise failed(errno.ENOENT, text)  # nothing of the real machine may have a say
             return None
-        return next(disk for root, disk in self.machine.disks.items() if text.startswith(root))
+        return self.machine.disk if text.startswith(HOME) else self.machine.disks[PEOPLE]
 
     def opened(self, fd: int) -> Open:
         assert self.machine.process is not None
@@ -58,7 +60,7 @@ class Calls:
         return one
 
     def disk_at(self, one: Open) -> Disk:
-        return next(disk for root, disk in self.machine.disks.items() if one.path.startswith(root))
+        return self.machine.disk if one.path.startswith(HOME) else self.machine.disks[PEOPLE]
 
     # By descriptor.
 
@@ -94,6 +96,15 @@ class Calls:
         piece = self.pread(fd, len(buffer), at)
         buffer[: len(piece)] = piece
         return len(piece)
+
+    def readv(self, fd: int, buffers: Any) -> int:
+        (buffer,) = buffers
+        piece = self.read(fd, len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def fstatvfs(self, fd: int) -> Any:
+        return types.SimpleNamespace(f_bavail=self.disk_at(self.opened(fd)).free, f_frsize=1)
 
     def lseek(self, fd: int, at: int, how: int) -> int:
         one = self.opened(fd)
@@ -246,8 +257,8 @@ def _by_path(
 def patched_os(calls: Calls) -> dict[str, Callable[..., Any]]:
     """The functions of ``os``."""
     found: dict[str, Callable[..., Any]] = {}
-    for name in ("close", "write", "pwrite", "read", "pread", "preadv", "lseek", "ftruncate", "fsync", "fstat", "dup",
-                 "sendfile"):  # fmt: skip
+    for name in ("close", "write", "pwrite", "read", "pread", "preadv", "readv", "lseek", "fstatvfs",
+                 "ftruncate", "fsync", "fstat", "dup", "sendfile"):  # fmt: skip
         found[name] = _by_fd(getattr(os, name), getattr(calls, name))
     found["fdatasync"] = _by_fd(os.fdatasync, calls.fsync)
     found["posix_fadvise"] = _by_fd(os.posix_fadvise, lambda *_: None)
@@ -259,6 +270,7 @@ def patched_os(calls: Calls) -> dict[str, Callable[..., Any]]:
     found["lstat"] = _by_path(os.lstat, calls.stat, calls)
     found["replace"] = _by_path(os.replace, calls.rename, calls)
     found["remove"] = _by_path(os.remove, calls.unlink, calls)
+    found["access"] = _by_path(os.access, lambda *_: True, calls)
     found["chmod"] = _by_path(os.chmod, lambda *_, **__: None, calls)
     found["pidfd_open"] = lambda number, *_: (
         os_pidfd_open(number) if calls.machine.process is None else calls.pidfd_open(number)

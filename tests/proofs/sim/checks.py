@@ -11,7 +11,7 @@ from chatlib.core.ledger import NAME
 from chatlib.core.threads import forum_of
 from chatlib.server.server import Server
 from tests import ledger
-from tests.proofs.sim.machine import HOME
+from tests.proofs.sim.machine import HOME, PEOPLE
 
 if TYPE_CHECKING:
     from tests.proofs.sim.house import House
@@ -35,6 +35,7 @@ def same(before: list[str], after: list[str]) -> None:
 def everything(schedule: Schedule, server: Server) -> None:
     """At the end, when everybody has said and heard all."""
     people = {person.name: person for person in schedule.people}
+    schedule.floor = server.world.floor  # what was said before is gone
     for person in schedule.people:
         _in_order(schedule, person)
         for asked in person.asked:
@@ -43,6 +44,8 @@ def everything(schedule: Schedule, server: Server) -> None:
     _seqs_mean_one_thing(schedule)
     _books(schedule, server)
     _threads(schedule, server)
+    _files(schedule, server)
+    _edits(schedule, server)
 
 
 def _in_order(schedule: Schedule, person: Person) -> None:
@@ -64,11 +67,10 @@ def _heard(schedule: Schedule, people: dict[str, Person], asked: Asked) -> None:
     blocks = {(one.by, one.fields["user"]) for one in everything if one.action == "block"}
     for person in people.values():
         count = sum(event.get("text") == text and event["seq"] not in schedule.forgiven for event in person.heard)
-        wanted = bool(asked.seq) and (
-            asked.fields.get("to") == person.name
-            or (asked.action == "broadcast" and person.name != asked.by and (person.name, asked.by) not in blocks)
-        )
-        if wanted and asked.seq not in schedule.forgiven:
+        hears = asked.action == "broadcast" and not person.late and (person.name, asked.by) not in blocks
+        wanted = asked.fields.get("to") == person.name or (hears and person.name != asked.by)
+        wanted = wanted and not person.gone and asked.seq not in schedule.forgiven
+        if wanted and asked.seq and asked.seq >= schedule.floor:
             assert count == 1, f"{person.name} has heard {asked} {count} times"
         assert count <= (asked.seq > 0), f"{person.name} has heard what was refused, or twice: {asked}"
 
@@ -94,6 +96,12 @@ def _books(schedule: Schedule, server: Server) -> None:
                 assert count <= 1, f"{asked} was paid {count} times"
                 assert count == bool(asked.seq) or asked.seq in schedule.forgiven, f"{asked} was paid {count} times"
     assert set(found.memos) <= set(paid), "somebody was paid what nobody has paid"
+    cashed = [asked for person in schedule.people for asked in person.asked if asked.action == "cash"]
+    numbers = Counter(number for _, number in found.cheques.elements())
+    for asked in cashed:
+        number = str(asked.fields["cheque"]).split()[4]
+        taken = sum(bool(one.seq) for one in cashed if one.fields == asked.fields)
+        assert numbers[number] == taken or asked.seq in schedule.forgiven, f"{asked} was cashed {numbers[number]} times"
 
 
 def _threads(schedule: Schedule, server: Server) -> None:
@@ -104,3 +112,34 @@ def _threads(schedule: Schedule, server: Server) -> None:
             if asked.action == "msg":
                 count = said[str(asked.fields["text"])]
                 assert count == bool(asked.seq) or (asked.seq in schedule.forgiven and not count), f"{asked}: {count}"
+
+
+def _files(schedule: Schedule, server: Server) -> None:
+    """What was heard of is there, whole: with its receiver, or still on the server."""
+    names = {person.name: person for person in schedule.people}
+    content = schedule.machine.disks[PEOPLE].content()
+    for person in schedule.people:
+        for event in person.heard:
+            if event["event"] != "file" or person.gone:
+                continue
+            name, sender = str(event["name"]), names[str(event["from"])]
+            sent = sender.sent[f"{sender.folder}/{name}"]
+            account = server.world.accounts[person.name.lower()]
+            waiting = account.files.find(sender.name.lower(), name) if account.files else None
+            if waiting is not None:
+                there = schedule.machine.disk.content().get(f"data/files/{waiting.blob}")
+                assert there == sent or event["seq"] in schedule.forgiven, f"{event} is not on the disk"
+            else:
+                there = content.get(f"{person.name}/{name}")
+                assert there == sent or event["seq"] in schedule.forgiven, f"{event} is gone"
+
+
+def _edits(schedule: Schedule, server: Server) -> None:
+    """No edit by hand is lost."""
+    if schedule.edited:
+        assert server.world.parameters["LAST_HOUR"] == schedule.edited, "an edit of para.txt is lost"
+    for name in schedule.added:
+        assert name in server.world.accounts, f"{name}, who was added by hand, is lost"
+    for person in schedule.people:
+        if person.gone and schedule.always:
+            assert person.name.lower() not in server.world.accounts, f"{person.name} is there again"

@@ -51,6 +51,7 @@ class _Child:
         self._machine.process = self._process
         self._answers.append(work())
         self._flag.count += 1
+        self._machine.wake_server()
 
     def _receive(self) -> Any:
         while not self._answers:
@@ -108,13 +109,14 @@ class SimulatedChecker(_Child):
         super().__init__(machine)
         self._hashers: dict[int, Any] = {}
 
-    def start(self, fd: int, task: Task) -> None:
-        inherited = self._process.give(self._server.open[fd])
-        self._later(partial(self._check, inherited, task))
+    def start(self, fd: int, task: Task, folder: int = -1) -> None:
+        fds = [self._process.give(self._server.open[each]) for each in (fd, folder) if each >= 0]
+        self._later(partial(self._check, fds, task))
 
-    def _check(self, fd: int, task: Task) -> Checked:
-        answer = carry_out(self._hashers, fd, task)
-        self._process.close(fd)
+    def _check(self, fds: list[int], task: Task) -> Checked:
+        answer = carry_out(self._hashers, fds[0], task, *fds[1:])
+        for fd in fds:
+            self._process.close(fd)
         return answer
 
     def ready(self) -> Checked:
@@ -163,6 +165,7 @@ class SimulatedJob:
             raise fiber.error
         machine.note("a child is done", self.failure)
         self._flag.count = 1
+        machine.wake_server()
 
     def readable(self) -> None:
         self._forget()
@@ -210,6 +213,7 @@ def _saver(saver: Saver, memo: dict[int, Any]) -> Saver:
     for name, value in vars(archive).items():
         if id(value) in memo:
             setattr(archive, name, memo[id(value)])
+    memo[id(saver._world.effects)] = []  # they are carried out
     child._world = copy.deepcopy(saver._world, memo)
     child._edited = copy.deepcopy(saver._edited, memo)
     child._journal = copy.copy(saver._journal)

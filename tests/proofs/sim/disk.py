@@ -88,7 +88,7 @@ class Disk:
         for name in path[len(self.root) + 1 :].split("/"):
             if not isinstance(at, Folder):
                 return None
-            if name:
+            if name not in ("", "."):
                 at = at.get(name)
         return at
 

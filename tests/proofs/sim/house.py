@@ -71,9 +71,9 @@ class House:
         machine.crashing = False
         SimulatedJob.machine = machine
         Watched.watcher, self.world, self.dumped = self, None, None
-        home = Home(Path(HOME), self._say)
+        home = Home(Path(HOME), self.say)
         server = Server(
-            home, SimulatedSyncer(machine), SimulatedChecker(machine), self._say, machine.monotonic, machine.wall  # type: ignore[arg-type]
+            home, SimulatedSyncer(machine), SimulatedChecker(machine), self.say, machine.monotonic, machine.wall  # type: ignore[arg-type]
         )
         self.world = server.world  # type: ignore[assignment]
         server.open(Listener(self.network, machine.process))  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ class House:
 
         return call
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self.machine.note("says", text)
         self.said.append(text)
 

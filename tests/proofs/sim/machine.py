@@ -39,6 +39,7 @@ class Machine:
     def __init__(self, seed: str, tracing: bool = False) -> None:
         self.chance = random.Random(seed)
         self.now = 1_000.0
+        self.skipped = 0.0  # seconds of the calendar, while nobody was there
         self.process: Process | None = None
         self.server: Process | None = None  # while it runs
         self.disks = {root: Disk(root, self.wall) for root in (HOME, PEOPLE)}
@@ -49,6 +50,7 @@ class Machine:
         self.woken: dict[int, Callable[[], None]] = {}  # by process: whom its sockets wake,
         self.addresses: dict[int, str] = {}  # and where it is
         self.steps = 0
+        self.server_woken = False
         self.crash_at = 0  # the step; 0: none
         self.crashing = False
         self.tracing, self.trace = tracing, list[str]()
@@ -58,13 +60,17 @@ class Machine:
         self._pids = 100
         self._drift = 0.0
 
+    def wake_server(self) -> None:
+        """Something may be ready for it."""
+        self.server_woken = True
+
     # Time.
 
     def monotonic(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return EPOCH + self.now
+        return EPOCH + self.now + self.skipped
 
     def perf_counter(self) -> float:
         """Work takes a while, by chance: budgets run out here and there."""

@@ -10,6 +10,7 @@ from typing import Any
 from chatlib.client.news import Fields, Request
 from chatlib.client.outbox import Outbox
 from chatlib.core.world import World
+from chatlib.server.checks import Checks
 from chatlib.server.reader import Reader
 from chatlib.storage import appendfile, checkpoint, journal, messages, records, replay, textfile
 from chatlib.storage.journal import Journal
@@ -88,6 +89,10 @@ def _trusts_what_a_failed_sync_left() -> list[Change]:
 
 def _leaves_a_torn_tail() -> list[Change]:
     return [(replay, "keep_and_cut", lambda path, at: path)]
+
+
+def _syncs_files_and_not_their_names() -> list[Change]:
+    return [(Checks, "_hand_over", lambda self, fd, task: self._checker.start(fd, task))]
 
 
 def _takes_for_seen_what_the_kernel_took() -> list[Change]:

@@ -97,10 +97,11 @@ class End:
         if listener is None:
             self._error = errno.ECONNREFUSED
         else:
-            self.other = End(self._network, listener.process, lambda: None, "10.0.0.254")
+            self.other = End(self._network, listener.process, self._machine.wake_server, "10.0.0.254")
             self.other.other = self
             self._network.connections.append((self, self.other))
             listener.pending.append(self.other)
+            self._machine.wake_server()
         self._machine.note("connects", self.address, self._error)
         self._woken()
 
@@ -321,7 +322,11 @@ class Selector:
         machine.pass_time(machine.chance.choice((2e-5, 1e-4, 1e-3)))  # a tick takes a while
         until = float("inf") if timeout is None else machine.now + timeout
         while not (ready := self._ready()):
-            if not machine.happen(until):
+            machine.server_woken = False
+            while machine.happen(until):
+                if machine.server_woken:
+                    break
+            else:
                 assert until < float("inf"), "nothing will ever happen"
                 break
         machine.chance.shuffle(ready)

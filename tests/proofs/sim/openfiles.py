@@ -62,7 +62,8 @@ class Writing(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             try:
-                if not self._calls.machine.crashing:
+                process = self._calls.machine.process
+                if process is not None and not process.over:
                     self.flush()
             finally:
                 self._buffer.clear()

@@ -5,6 +5,7 @@ Each asks what the story says, hears what comes, breaks off, is killed, and come
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any
 
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
+from chatlib.client.files import Fetching, Sending, UserFiles
 from chatlib.client.link import Link
+from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News, Request
+from chatlib.client.transfers import TransferQueue
 from chatlib.protocol.cheque import Cheque, expiry_of, write
 from chatlib.protocol.commands import State
 from chatlib.reactor.loop import Loop
 from tests.proofs.sim.machine import PEOPLE, Machine
 from tests.proofs.sim.net import PORT, Network
 from tests.proofs.sim.nodes import Process
+from tests.proofs.sim.words import PASSWORDS
 
 AGAIN = 3.0  # seconds after which a person whose conversation has ended begins another one
 
@@ -30,7 +35,6 @@ class Asked:
     """What an outbox has accepted."""
 
     by: str
-    account: int  # which of the accounts that this name had
     number: int
     action: str
     fields: Fields
@@ -56,18 +60,20 @@ class Person:
     asked: list[Asked] = field(default_factory=list)
     heard: list[Fields] = field(default_factory=list)  # events with a seq
     wants: list[Callable[[], None]] = field(default_factory=list)  # not asked yet
-    cheques: list[tuple[str, str]] = field(default_factory=list)  # written: for whom, and the line
+    sent: dict[str, bytes] = field(default_factory=dict)  # files, by path
     gone: bool = False  # the account is removed, and nobody wants another
-    accounts: int = 1
-    stays: bool = True
+    leaving: bool = False  # it is to be removed
+    late: bool = False  # registers, when everything has begun
 
     def __post_init__(self) -> None:
         self._woken = False
+        self.folder = f"{PEOPLE}/{self.name}"
         self._runs = 0  # which of its programs runs
         self.process: Process | None = None
         self.conversation: Conversation | None = None
         self._by_key: dict[str, Asked] = {}
-        self._other_passwords: list[str] = []  # that may be right, too: a change whose answer was lost
+        self._new_password = ""  # while it is being changed
+        self.comes_back = False
 
     # The program.
 
@@ -75,6 +81,7 @@ class Person:
         """A program is started."""
         machine, chance = self.machine, self.machine.chance
         self._runs += 1
+        self._new_password = ""
         self.process = machine.process = machine.new_process()
         machine.woken[self.process.number], machine.addresses[self.process.number] = self.wake, self.address
         self.loop = Loop(_raise, machine.monotonic, machine.wall)
@@ -82,9 +89,15 @@ class Person:
         self.conversation = Conversation(
             self.memory, token=lambda: chance.randbytes(6).hex(), salt=lambda: b"%016d" % chance.randrange(64)
         )
+        self.files = TransferQueue(
+            self.loop, self.conversation, lambda: self.link.peer, chance.random
+        )
         self.link = Link(self.loop, "server", PORT, self.conversation, chance.random)
         self.loop.phases = [self.link.turn, self._collect, self.link.flush]
-        self.conversation.login(self.name, self.loop.now)
+        if self.leaving:
+            self.conversation.deregister(self.name, self.loop.now)
+        else:
+            self.conversation.login(self.name, self.loop.now)
         machine.process = None
         self.wake()
 
@@ -107,16 +120,19 @@ class Person:
         assert self.process is not None
         self.machine.process = self.process
         self.link.close()
+        self.files.stop()
         self.memory.close()
         self.loop.close()
         self.machine.process = None
         self.process.end()
         self.process = self.conversation = None
-        if not self.gone:
+        if not self.gone and not self.comes_back:
+            self.comes_back = True
             self.machine.later(AGAIN, self.come_back)
 
     def come_back(self) -> None:
-        if self.process is None and self.stays and not self.gone:
+        self.comes_back = False
+        if self.process is None and not self.gone:
             self.begin()
 
     def wake(self) -> None:
@@ -157,23 +173,41 @@ class Person:
         assert self.conversation is not None
         request = self.conversation.request(action, fields, self.loop.now)
         if request.key:
-            asked = Asked(self.name, self.accounts, len(self.asked), action, fields, request.key)
+            asked = Asked(self.name, len(self.asked), action, fields, request.key)
             self.asked.append(asked)
             self._by_key[request.key] = asked
             self.machine.note(self.name, "asks", action, asked.number, request.key)
 
-    def write_cheque(self, to: str, amount: int, number: str) -> None:
-        """A cheque that somebody may cash."""
+    def write_cheque(self, to: str, amount: int, number: str) -> str:
+        """A line that somebody may cash; "": not now."""
         assert self.conversation is not None
         signature = self.conversation.signature
-        if signature is not None:
-            cheque = Cheque(self.name, to, amount, number, expiry_of(self.machine.wall()))
-            self.cheques.append((to, write(cheque, signature.key)))
+        if signature is None:
+            return ""
+        return write(Cheque(self.name, to, amount, number, expiry_of(self.machine.wall())), signature.key)
+
+    def send_file(self, to: str, content: bytes) -> None:
+        """Begins to."""
+        path = f"{self.folder}/{self.name}-{len(self.sent)}"
+        with open(path, "wb") as file:
+            file.write(content)
+        self.sent[path] = content
+        self.files.add(Sending(self.files, UserFiles(to), path))
+
+    def log_out(self) -> None:
+        assert self.conversation is not None
+        self.conversation.logout(self.loop.now)
+
+    def leave_for_good(self) -> None:
+        """The account is removed by the next program."""
+        self.leaving = True
+        self.log_out()
 
     def change_password(self, new: str) -> None:
         assert self.conversation is not None
-        self._other_passwords.append(new)
-        self.conversation.change_password(self.loop.now)
+        if not self._new_password:
+            self._new_password = new
+            self.conversation.change_password(self.loop.now)
 
     @property
     def waits(self) -> list[Asked]:
@@ -183,7 +217,7 @@ class Person:
     @property
     def content(self) -> bool:
         """Nothing is left to be said or heard."""
-        return self.gone or (self.online and not self.wants and not self.waits)
+        return self.gone or (self.online and not self.wants and not self.waits and not self.files.all)
 
     # What it hears.
 
@@ -192,7 +226,8 @@ class Person:
         assert conversation is not None
         while conversation.has_news:
             for item in conversation.take_news():
-                self._hear(conversation, item)
+                if not self.files.heard(item):
+                    self._hear(conversation, item)
 
     def _hear(self, conversation: Conversation, item: News) -> None:
         now = self.loop.now
@@ -202,7 +237,10 @@ class Person:
                 conversation.prove(now)
             case n.Challenged(action="password"):
                 conversation.give_password(self.password)
-                conversation.prove(now, self._other_passwords[-1])
+                conversation.prove(now, self._new_password)
+            case n.Challenged():  # of a deregistration
+                conversation.give_password(self.password)
+                conversation.prove(now)
             case n.LoggedIn():
                 self.machine.note(self.name, "is online", item.unread, item.again, conversation.seen)
                 if self.wants:
@@ -217,7 +255,13 @@ class Person:
         if isinstance(seq, int):
             self.machine.note(self.name, "hears", event.get("event"), seq)
             self.heard.append(event)
+        if event["event"] == "file":
+            self._fetch(str(event["from"]), str(event["name"]))
         conversation.shown(event, self.loop.now)
+
+    def _fetch(self, sender: str, name: str) -> None:
+        with contextlib.suppress(TransferError):  # it is on its way already
+            self.files.add(Fetching(self.files, UserFiles(sender), name, Path(self.folder)))
 
     def _answered(self, conversation: Conversation, request: Request, reply: Fields) -> None:
         status = reply.get("status")
@@ -225,18 +269,31 @@ class Person:
         if request.action == "login":
             if status == "NO_SUCH_USER":
                 conversation.register(self.name, self.password, self.loop.now)
-            elif status == "WRONG_PASSWORD" and self._other_passwords:
-                self.password, self._other_passwords = self._other_passwords[-1], [self.password]
+            elif status == "WRONG_PASSWORD":
+                self._try_another_password()
                 conversation.login(self.name, self.loop.now)
             else:  # later
                 conversation.end("LATER", "")
+        elif request.action == "deregister":
+            self._removed(conversation, str(status))
         elif request.action == "register":
             conversation.login(self.name, self.loop.now)
         elif request.action == "password":
             if status == "OK":
-                self.password = self._other_passwords[-1]
-        elif request.key:
+                self.password = self._new_password
+            self._new_password = ""
+        elif request.key in self._by_key:  # a receipt of a file is not among them
             self._hear_reply(self._by_key[request.key], reply)
+
+    def _removed(self, conversation: Conversation, status: str) -> None:
+        if status == "WRONG_PASSWORD":
+            self._try_another_password()
+        self.gone = status in ("OK", "NO_SUCH_USER")
+        conversation.end("LATER", "")
+
+    def _try_another_password(self) -> None:
+        """A change may have been taken, or be lost, with the word on it."""
+        self.password = PASSWORDS[(PASSWORDS.index(self.password) + 1) % len(PASSWORDS)]
 
     def _hear_reply(self, asked: Asked, reply: Fields) -> None:
         assert asked.reply is None, f"{asked} is answered twice"

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
+from chatlib.core import mailboxes, streams
 from chatlib.protocol.scram import make_verifier
 from chatlib.server.server import Server
-from tests.proofs.sim import checks
+from chatlib.storage import messages
+from tests.proofs.sim import checks, wishes
 from tests.proofs.sim.calls import Calls
+from tests.proofs.sim.children import SimulatedJob
 from tests.proofs.sim.house import House, dump
-from tests.proofs.sim.machine import HOME, Machine, Stuck
+from tests.proofs.sim.machine import HOME, PEOPLE, Machine, Stuck
 from tests.proofs.sim.net import Network
 from tests.proofs.sim.nodes import failed
 from tests.proofs.sim.people import Person
+from tests.proofs.sim.words import NAMES, PASSWORDS
 
-NAMES = ("Ann", "Bob", "Cyd", "Dan")
-PASSWORDS = ("open sesame", "barley")
 VERIFIER = make_verifier(PASSWORDS[0], 4_096, b"salt of the sims")
 PATIENCE = 600.0  # seconds until everything must have been said and heard
+
+
+def no_fault(_kind: str, _path: str, size: int) -> int:
+    """The disk is in order."""
+    return size
 
 
 class Schedule:
@@ -32,12 +41,16 @@ class Schedule:
         self.network = Network(self.machine)
         self.house = House(self.machine, self.network)
         self.people: list[Person] = []
+        self.floor = 0  # messages before this seq are too old
         self.forgiven: set[int] = set()  # seqs that FSYNC second may have lost
         self.must_hold = 0  # the LSN up to which everything must be there at the next start
         self.expected: list[str] | None = None  # a dump of the world at that LSN
         self.blamed = False  # a fault of the disk was made in this life
         self.always = True
         self.lives = 0
+        self.edited = 0.0  # LAST_HOUR, as it was last edited by hand
+        self.added: set[str] = set()  # users, by hand
+        self._undo: list[tuple[Any, str, int]] = []
 
     # The story.
 
@@ -47,25 +60,32 @@ class Schedule:
         parameters = {
             "SCRAM_ITERATIONS": 4_096, "RATE_LIMIT": chance.choice((0, 20)), "HEARTBEAT": 10,
             "JOURNAL_LIMIT": "64 KiB", "FSYNC": "always" if self.always else "second",
+            "TIME_OUT": 86_400, "MAX_FAILURES": 9, "BLOCK_TIME": 5,
             "DUPLICATE_LOGIN": chance.choice(("refuse", "replace")),
         }  # fmt: skip
+        if chance.random() < 0.3:
+            parameters["KEEP_MESSAGES"] = 1
+        self._make_small()
         names = NAMES[: chance.choice((2, 3, 3, 4))]
-        self._write("para.txt", "".join(f"{name} {value}\n" for name, value in parameters.items()))
-        self._write("credentials.txt", "".join(f"{name} {VERIFIER}\n" for name in names))
+        with self.by_hand():
+            for file, lines in (("para.txt", parameters), ("credentials.txt", dict.fromkeys(names, VERIFIER))):
+                with open(f"{HOME}/{file}", "w") as written:
+                    written.write("".join(f"{name} {value}\n" for name, value in lines.items()))
         machine.disk.settle()
         for number, name in enumerate(names):
             self.people.append(Person(machine, self.network, name, f"10.0.0.{number + 1}", PASSWORDS[0]))
-        machine.process = machine.new_process()
-        machine.disks["/sim/people"].mkdir("/sim/people/memory")
-        machine.process = None
+        if chance.random() < 0.3:
+            self.people.append(Person(machine, self.network, "Eve", "10.0.0.9", PASSWORDS[0], late=True))
+        for name in ("memory", *NAMES, "Eve"):
+            machine.disks[PEOPLE].mkdir(f"{PEOPLE}/{name}")
 
-    def _write(self, name: str, text: str) -> None:
-        """A person edits a file."""
-        machine = self.machine
-        mine, machine.process = machine.process, machine.new_process()
-        with open(f"{HOME}/{name}", "w") as file:
-            file.write(text)
-        machine.process = mine
+    def _make_small(self) -> None:
+        """Often, so little is much: what takes thousands of messages elsewhere happens here."""
+        if self.chance.random() < 0.6:
+            for module, name, value in ((streams, "CHUNK", 2), (streams, "TAIL", 4), (mailboxes, "AT_ONCE", 2),
+                                        (messages, "SEGMENT", self.chance.choice((1_500, 6_000)))):  # fmt: skip
+                self._undo.append((module, name, getattr(module, name)))
+                setattr(module, name, value)
 
     def _tell(self) -> None:
         """Who will do what, and when."""
@@ -73,43 +93,35 @@ class Schedule:
         for person in self.people:
             machine.later(chance.uniform(0, 1), person.come_back)
             for _ in range(chance.randint(2, 12)):
-                machine.later(chance.uniform(0, 12), partial(self._want, person, self._wish(person)))
+                machine.later(chance.uniform(0, 12), partial(self._want, person, wishes.of_a_person(self, person)))
             for _ in range(chance.choice((0, 0, 1, 2))):
                 machine.later(chance.uniform(1, 12), person.kill)
                 machine.later(chance.uniform(12, 14), person.come_back)
         for _ in range(chance.choice((0, 1, 2, 4))):
-            machine.later(chance.uniform(0, 12), partial(self._console, "save"))
+            machine.later(chance.uniform(0, 12), wishes.of_an_administrator(self))
 
-    def _want(self, person: Person, wish: Callable[[], None]) -> None:
+    def _want(self, person: Person, wish: Callable[[], object]) -> None:
         person.wants.append(wish)
         person.wake()
 
-    def _wish(self, person: Person) -> Callable[[], None]:
-        chance = self.chance
-        other = chance.choice([one for one in self.people if one is not person]).name
-
-        def text() -> str:
-            return f"{person.name}-{len(person.asked)} " + "x" * chance.choice((0, 5, 300, 1_500))
-
-        wishes: list[Callable[[], None]] = [
-            lambda: person.ask("message", to=other, text=text()),
-            lambda: [person.ask("message", to=other, text=text()) for _ in range(6)] and None,
-            lambda: person.ask("broadcast", text=text()),
-            lambda: person.ask("pay", to=other, amount=7, memo=text()[:100]),
-            lambda: person.ask("crt", title="plans"),
-            lambda: person.ask("follow", title="plans"),
-            lambda: person.ask("msg", title="plans", text=text()),
-            lambda: person.ask(chance.choice(("block", "unblock")), user=other),
-            lambda: person.ask("history", count=20),
-        ]
-        return chance.choices(wishes, (6, 3, 3, 4, 1, 1, 3, 1, 1))[0]
-
-    def _console(self, line: str) -> None:
+    def console(self, line: str) -> None:
+        """A line of the administrator's, if there is a server to hear it."""
         server, machine = self.house.server, self.machine
         if server is not None and machine.server is not None and not server.stopping:
             machine.process = machine.server
-            server.console(self.house._say).line(line)
+            server.console(self.house.say).line(line)
             machine.process = None
+
+    @contextlib.contextmanager
+    def by_hand(self) -> Iterator[None]:
+        """Somebody's editor."""
+        machine = self.machine
+        mine, machine.process = machine.process, machine.new_process()
+        fault, machine.fault = machine.fault, no_fault
+        try:
+            yield
+        finally:
+            machine.process, machine.fault = mine, fault
 
     # Faults.
 
@@ -120,10 +132,11 @@ class Schedule:
         self.network.trouble = chance.choice((0.0, 0.0, 0.01, 0.05))
         self.network.room = chance.choice((65_536, 65_536, 3_000))
         machine.crash_at = machine.steps + int(10 ** chance.uniform(0, 3.3))
+        SimulatedJob.killed = chance.choice((0.0, 0.0, 0.02))
         life = self.lives
         end = chance.choice((self._stop, self._crash))
         machine.later(chance.uniform(0.1, 8), lambda: end() if life == self.lives else None)
-        machine.fault = self._fault if chance.random() < 0.35 else lambda kind, path, size: size
+        machine.fault = self._fault if chance.random() < 0.35 else no_fault
         self._short = chance.random() < 0.3
         self._wrong = chance.choice((errno.EIO, errno.ENOSPC))
         kinds = ("write", "sync", "rename", "sync names") if self._wrong == errno.EIO else ("write", "create", "mkdir")
@@ -164,6 +177,7 @@ class Schedule:
             self._life_with_faults()
             self._live()
             self.machine.pass_time(self.chance.choice((0.01, 1.0, 7.0)))
+            self.machine.skipped += self.chance.choice((0.0, 0.0, 0.0, 90_000.0))
         self._live_happily()
         self._live_once_more()
 
@@ -210,13 +224,14 @@ class Schedule:
     def _live_happily(self) -> None:
         """No more faults: everybody comes, and all that was begun is done."""
         machine = self.machine
-        machine.fault = lambda kind, path, size: size
-        self.network.trouble, self.blamed = 0.0, False
+        machine.fault = no_fault
+        self.network.trouble, SimulatedJob.killed, self.blamed = 0.0, 0.0, False
         until = machine.now + PATIENCE
 
         def look(calm: int) -> None:
             for person in self.people:
-                person.come_back()
+                if not person.comes_back:
+                    person.come_back()
             # A connection that broke without a word is noticed behind HEARTBEAT and five seconds more.
             if calm == (14 if self.network.broke_silently else 3) or machine.now > until:
                 self._stop()
@@ -248,3 +263,5 @@ class Schedule:
         for fiber in self.machine.jobs:
             fiber.kill()
         self.machine.process = self.machine.server = None
+        for module, name, value in self._undo:
+            setattr(module, name, value)
