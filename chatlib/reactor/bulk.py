@@ -5,7 +5,7 @@ raises BlockingIOError, and is made again when the socket is ready; any other OS
 bytes mean. Legal order: ``take``, or ``say`` and ``give``, any number of times; ``finish`` once, or ``close``.
 
 Invariants: ``take`` leaves nothing with TLS but a part of a record, so that a socket that is not ready has nothing to
-take; inside TLS, PIECE plain bytes at most are encrypted and not sent.
+take; what is encrypted and not sent is what was given last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.tls import TlsConnection
 from chatlib.reactor.tlsstream import TlsStream
 
-PIECE = 64 << 10  # bytes inside TLS that are encrypted at once, or taken from the kernel
+PIECE = 64 << 10  # bytes of records that are taken from the kernel at once
+GIVEN = 64 << 10  # plain bytes that are encrypted at once
 _LEAST = 4_096  # bytes of records asked for, however few plain ones are wanted: they are longer
 SLACK = 32 << 10  # by which a buffer must be larger than what is wanted: the rest of a record may come with it
 _ANSWERS = 64 << 10  # bytes that TLS itself may have to say to a peer who does not read them
@@ -89,7 +90,7 @@ class TlsBulk:
                 records = self._socket.recv(asked)
             except BlockingIOError:
                 break
-            if not records:
+            if not records and not count:
                 raise ConnectionResetError("cut")  # nobody has announced the end
             stream.take_in(records)
             count += stream.read_into(buffer[count:])
@@ -119,18 +120,12 @@ class TlsBulk:
     def give(self, file: int, position: int, wanted: int) -> int:
         """See Bulk."""
         given = 0
-        try:
-            self._send()
-            while given < wanted:
-                piece = os.pread(file, min(PIECE, wanted - given), position + given)
-                if not piece:
-                    break
-                self._stream.write(piece)
-                given += len(piece)
-                self._send(self._stream.give_out())
-        except BlockingIOError:
-            if not given:
-                raise
+        self._send()
+        while given < wanted and not self._unsent:
+            piece = os.pread(file, min(GIVEN, wanted - given), position + given)
+            if not piece:
+                break
+            given += self.say(piece)
         return given
 
     def _send(self, records: bytes = b"") -> None:

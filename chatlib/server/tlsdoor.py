@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 from chatlib.core.replies import refusal
@@ -169,11 +170,19 @@ class TlsDoor:
             session.say(_NO_TLS_HERE)
             session.end_without_bye()
         else:
-            self._go_inside(session, self._shown)
+            go_inside = partial(self._go_inside, session, self._shown, session.intake.rest())
+            if self._shaking.free():
+                go_inside()
+            else:  # the first step of a handshake, and what it needs of memory, wait for their turn
+                session.connection.pause_reading()
+                self._shaking.wait(go_inside)
 
-    def _go_inside(self, session: Session, shown: Presented) -> None:
-        below, first = session.connection, session.intake.rest()
+    def _go_inside(self, session: Session, shown: Presented, first: bytes) -> None:
+        begun, below = perf_counter(), session.connection
+        if session.over or not below.open:
+            return
         assert isinstance(below, Connection)
+        below.resume_reading()
         tls = TlsConnection(
             self._loop, below, shown.context, session, server=True, limit=self._limit,
             shaking=self._shaking, on_secured=partial(self._secured, session), allowance=HELLO,
@@ -182,6 +191,7 @@ class TlsDoor:
         self._count("TLS: connections")
         if shown.remembers > REMEMBERED and shown is not self._exchanged:
             self._renew(shown)
+        self._shaking.spend(perf_counter() - begun)
         tls.begin(first)
 
     def _secured(self, session: Session) -> None:

@@ -83,7 +83,7 @@ def _server(bed: Testbed, attack: Attack, options: argparse.Namespace) -> Iterat
     parameters = {"RATE_LIMIT": "20", **attack.parameters}
     with bed.home(users + HONEST, **parameters) as home:
         attack.prepare(home, options.quick)
-        with Server(home, tree=options.tree) as server:
+        with Server(home, tree=options.tree, flags=attack.flags) as server:
             _favour(options, *server.processes())
             yield server, home, users
 

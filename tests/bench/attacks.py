@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from field import ADDRESS, Assault, Field, Readers, read_until, reset, user
+from handshakes import begun_and_left, half_done
 from peers import Login, Stranger
 from testbed import ITERATIONS, PASSWORD, Failure
 
@@ -36,6 +37,7 @@ class Attack:
     seconds: float = 10.0
     users: int = 0
     parameters: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()  # of the server
     prepare: Callable[[Path, bool], None] = lambda home, quick: None
 
 
@@ -328,6 +330,7 @@ def _coming_back(field: Field) -> Iterator[str]:
 
 
 _BACK = {"RATE_LIMIT": "0"}
+_TLS = ("--tls",)
 _DOOR = {"MaxCon": str(HONEST), "WAITING_ROOM": "2000"}
 
 ATTACKS: tuple[Attack, ...] = (
@@ -346,5 +349,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("presence", "one user logs in and out, 200 are online", _presence, users=201),
     Attack("leaving", "400 of 800 in the waiting room leave at once", _leaving, parameters=_DOOR),
     Attack("crowd", "6,000 strangers connect, a person types a password", _crowd, users=1),
+    Attack("handshakes", "1,000 TLS handshakes a second are begun and left", begun_and_left, flags=_TLS),
+    Attack("half-handshakes", "3,000 strangers say a part of a TLS hello", half_done, flags=_TLS),
     Attack("coming-back", "60 people come back to 1,000 messages each", _coming_back, users=61, parameters=_BACK),
 )

@@ -5,10 +5,12 @@ Of a transfer: ``Peer`` → a ticket from it, as a word → ``Mover`` with the w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 from array import array
 from dataclasses import dataclass
@@ -20,16 +22,22 @@ from typing import Any, Self
 from testbed import PASSWORD, Failure
 
 from chatlib.protocol import scram
+from chatlib.protocol.certificate import end_point
 
 _PERIOD = 1 << 20  # bytes, as in load.c
 _PATIENCE = 60.0  # seconds
 
 
 @cache
+def content() -> bytes:
+    """The period of load.c's content."""
+    return array("I", (number * 2654435761 & 0xFFFFFFFF for number in range(_PERIOD // 4))).tobytes()
+
+
+@cache
 def digest(size: int) -> str:
     """The SHA-256 of load.c's content of that size."""
-    words = (number * 2654435761 & 0xFFFFFFFF for number in range(_PERIOD // 4))
-    period = array("I", words).tobytes()
+    period = content()
     sha256 = hashlib.sha256()
     for _ in range(size // _PERIOD):
         sha256.update(period)
@@ -43,11 +51,32 @@ def salted(salt: bytes, iterations: int) -> bytes:
     return scram.salted_password(PASSWORD, salt, iterations)
 
 
-class Stranger:
-    """A connection that has said hello, as a context. `source`: the address that it comes from."""
+def open_context() -> ssl.SSLContext:
+    """TLS with whoever it is: proofs are bound to the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
-    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+
+def client_hello() -> bytes:
+    """With what a handshake begins. It may be said on any number of connections: nobody notices before the end."""
+    said = ssl.MemoryBIO()
+    client = open_context().wrap_bio(ssl.MemoryBIO(), said)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return said.read()
+
+
+class Stranger:
+    """A connection that has said hello, as a context. `source`: the address that it comes from. `context`: for TLS."""
+
+    def __init__(self, port: int, source: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE, source_address=(source, 0))
+        self.binding: bytes | None = None
+        if context:
+            self.socket = context.wrap_socket(self.socket)
+            self.binding = end_point(self.socket.getpeercert(binary_form=True) or b"")
         self.rest = b""  # what has come and was not looked at
         self.welcome = self.ask("hello", "", protocol=1)
 
@@ -93,7 +122,7 @@ class Login:
 
     def __init__(self, stranger: Stranger, user: str, action: str = "login") -> None:
         self._stranger, self._action = stranger, action
-        self._exchange = scram.ClientExchange(user, scram.new_nonce())
+        self._exchange = scram.ClientExchange(user, scram.new_nonce(), stranger.binding)
 
     def begin(self) -> None:
         """Asks for the challenge."""
@@ -115,8 +144,10 @@ class Login:
 class Peer(Stranger):
     """A user who is logged in, as a context."""
 
-    def __init__(self, port: int, user: str, source: str = "127.0.0.1") -> None:
-        super().__init__(port, source)
+    def __init__(
+        self, port: int, user: str, source: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(port, source, context)
         self.user = user
         login = Login(self, user)
         login.begin()

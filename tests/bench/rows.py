@@ -16,6 +16,7 @@ from figures import KILOBYTES, MILLISECONDS, PERCENT, RATE, SECONDS, Aim, Figure
 from files import FILES
 from forum import FORUM, POSTS
 from past import AT_REST, COME_BACK
+from sealed import TLS
 from search import SEARCH
 from testbed import Failure, Measurement, Server, Testbed
 
@@ -174,4 +175,5 @@ ROWS: tuple[Row, ...] = (
     FORUM,
     PAYMENTS,
     FILES,
+    TLS,
 )

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -113,16 +113,18 @@ class Testbed:
 class Server:
     """The real server on a free port, as a context: entered when it answers hello, killed at the end."""
 
-    def __init__(self, home: Path, slow_sync: float = 0.0, tree: Path = ROOT) -> None:
-        """`tree`: where the server's program lies, to measure another version of it."""
-        self._home, self._tree = home, tree
+    def __init__(
+        self, home: Path, slow_sync: float = 0.0, tree: Path = ROOT, flags: Sequence[str] = ()
+    ) -> None:
+        """`tree`: where the server's program lies, to measure another version of it. `flags`: more of them."""
+        self._home, self._tree, self._flags = home, tree, flags
         self._output = home / "output.txt"
         self._environment = {**os.environ, **({"CHAT_SLOW_SYNC": str(slow_sync)} if slow_sync else {})}
         self.port = 0  # known when it listens
         self.started_in = 0.0  # seconds, from exec to the answer to hello
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "server.py", "0", "--home", str(self._home)]
+        command = [sys.executable, "server.py", "0", "--home", str(self._home), *self._flags]
         with open(self._output, "w") as output:
             begun = time.perf_counter()
             self._process = subprocess.Popen(
