@@ -110,6 +110,10 @@ class Program:
         self.lines += [line.decode() for line in lines]
         return bool(data)
 
+    def heard(self) -> bool:
+        """Whether there was more that it has said, without waiting for it."""
+        return self._read(time.monotonic())
+
     def type(self, *lines: str) -> None:
         """Lines at its console."""
         assert self.process.stdin

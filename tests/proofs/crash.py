@@ -36,7 +36,8 @@ CYCLES = 10  # of a life
 LOAD = 0.25  # seconds until the kill, at most
 WAYS = {"server": 6, "all": 3, "syncer": 1, "checker": 1, "writer": 3, "server while it saves": 5, "stop": 4,
         "clean": 1}  # fmt: skip
-DEEDS = ("password", "edit", "reload", "save", "fetch", "see", "reset", "audit", "come", "come", "leave")
+DEEDS = ("password", "edit", "reload", "save", "fetch", "see", "reset", "audit", "come", "come", "leave", "rule",
+         "rule")  # fmt: skip
 QUARTER_DAY = 21_600.0
 
 
@@ -132,6 +133,11 @@ class Life:
                     person.talk()
             town.hub.pump(0.002)
         self._kill(way)
+        server.process.kill()
+        server.process.wait()
+        while server.heard():  # what it has said still
+            pass
+        self.guests.was_said(server.lines)
         server.kill()
         town.hub.drain()
         crash_checks.said_no_fault(server, self.home)
@@ -164,6 +170,8 @@ class Life:
                 self.guests.come()
             case "leave":
                 self.guests.leave()
+            case "rule":
+                self.server.type(*filter(None, [self.guests.rule()]))
             case command:
                 self.server.type(command)
 
