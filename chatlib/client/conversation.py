@@ -18,6 +18,7 @@ from chatlib.client import news as n
 from chatlib.client.clock import ServerClock
 from chatlib.client.elsewhere import Elsewhere
 from chatlib.client.entrance import Entrance
+from chatlib.client.epochs import Epochs
 from chatlib.client.failures import NEEDS_TLS, NOT_OURS, stranger
 from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat, Promptness
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
@@ -59,7 +60,7 @@ class Conversation:
         self.seen = 0  # the last seq that was shown
         self._entrance = Entrance(self, token, salt)
         self._heartbeat, self.promptness = Heartbeat(), Promptness()
-        self._epoch = self._known_epoch = ""
+        self._epochs = Epochs()
         self._received = 0  # the last seq that was told, shown or not
         self._unread = 0
         self._leave_at = NEVER
@@ -91,7 +92,7 @@ class Conversation:
     @property
     def is_calling(self) -> bool:
         """Whether the server has not been heard yet, not even once."""
-        return self.state in (None, State.NEW) and not self._epoch and not self.ended
+        return self.state in (None, State.NEW) and not self._epochs.current and not self.ended
 
     @property
     def signature(self) -> Signature | None:
@@ -245,7 +246,7 @@ class Conversation:
             self.tell(n.Lost(status, text) if self.wanted else n.Idle(text))
         elif not self.user and status == "TIME_OUT" and (self.attended or not asked):
             self.wanted = False  # someone thinks about a name or a password: come back when there is something to say
-        elif self.attended and self.reconnect and self._epoch and status not in FINAL:
+        elif self.attended and self.reconnect and self._epochs.current and status not in FINAL:
             self.tell(n.Lost(status, text))
         else:
             self.end(status, text)
@@ -347,7 +348,7 @@ class Conversation:
             return
         self._heartbeat.choose(reply.get("heartbeat"))
         self._entrance.welcomed(reply)
-        self._epoch = str(reply.get("epoch"))
+        self._epochs.hear(reply)
         self._clock.heard(reply.get("time"), now, anew=True)
         if status == "WAITING":
             self.state = State.WAITING
@@ -369,7 +370,7 @@ class Conversation:
 
     def last_seen(self) -> int:
         """The last seq shown, of what the server at hand has given."""
-        return self.seen if self._epoch == self._known_epoch else 0
+        return self._epochs.seen_here(self.seen)
 
     def shut_out(self, reply: Fields, now: float) -> None:
         """Coming back is refused: for now, or for good."""
@@ -382,9 +383,8 @@ class Conversation:
     def entered(self, reply: Fields, now: float) -> None:
         """A session begins: what is unanswered goes out, in order, before anything that is asked from now on."""
         again, self.user = bool(self.user), str(reply.get("user"))
-        if not again or self._epoch != self._known_epoch:
-            self._known_epoch = self._epoch
-            remembered = self.outbox.memory.open(self._epoch, self.user)
+        if not again or self._epochs.is_another:
+            remembered = self._epochs.open(self.outbox.memory, self.user, self.seen if again else 0)
             self.seen = self._received = remembered.seen
             self.outbox.recall(remembered.outbox)
         since = integer_of(reply, "since")  # what other sessions had seen before this one began is not missed here

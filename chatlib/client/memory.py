@@ -68,6 +68,14 @@ class FileMemory:
             self._fail(f"Cannot write to {error.filename} ({error.strerror}): history and unsent messages {_LOST}")
         return Remembered()
 
+    def seen_of(self, epoch: str, user: str) -> int:
+        """The last seq shown of another epoch; 0: nothing is known of it."""
+        try:
+            number = (self._folder / _named(epoch) / f"{fold(user)}.seen").read_bytes()[:20]
+        except OSError:
+            return 0
+        return int(number) if number.isdigit() and is_name(user) else 0
+
     def queued(self, request: Request) -> None:
         """`request` is about to be sent."""
         if self._seen >= 0 and request.key is not None and request.key not in self._outbox:
@@ -99,9 +107,8 @@ class FileMemory:
     # Inside.
 
     def _open(self, epoch: str, user: str) -> Remembered:
-        name = epoch if _EPOCH.fullmatch(epoch) else hashlib.sha256(epoch.encode("utf-8", "replace")).hexdigest()
         self._folder.parent.mkdir(0o700, parents=True, exist_ok=True)
-        folder = self._folder / name
+        folder = self._folder / _named(epoch)
         for each in (self._folder, folder):
             each.mkdir(0o700, exist_ok=True)
         seen = _file(folder / (user + ".seen"), os.O_RDWR)
@@ -134,6 +141,11 @@ class FileMemory:
     def _fail(self, why: str) -> None:
         self.close()
         self._complain(why)
+
+
+def _named(epoch: str) -> str:
+    """The name of the folder for an epoch, which any server may choose."""
+    return epoch if _EPOCH.fullmatch(epoch) else hashlib.sha256(epoch.encode("utf-8", "replace")).hexdigest()
 
 
 def _file(path: Path, flags: int) -> int:

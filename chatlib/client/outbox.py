@@ -33,6 +33,8 @@ class Memory(Protocol):
 
     def open(self, epoch: str, user: str) -> Remembered: ...
 
+    def seen_of(self, epoch: str, user: str) -> int: ...
+
     def queued(self, request: Request) -> None: ...
 
     def answered(self, request: Request) -> None: ...
@@ -45,6 +47,9 @@ class NoMemory:
 
     def open(self, epoch: str, user: str) -> Remembered:
         return Remembered()
+
+    def seen_of(self, epoch: str, user: str) -> int:
+        return 0
 
     def queued(self, request: Request) -> None: ...
 

@@ -7,7 +7,7 @@ OFFER seconds. A connection that has not logged in holds no seat, and is told wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Any
 
@@ -29,11 +29,13 @@ class Reception:
     """Answers each connection's first request."""
 
     def __init__(
-        self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Collection[str]
-    ) -> None:
-        """`clients`: what the client programs of those online call themselves, as it is at any time."""
+        self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Collection[str],
+        earlier: Sequence[tuple[str, int]] = (),
+    ) -> None:  # fmt: skip
+        """`clients`: what the client programs of those online call themselves, as it is at any time. `earlier`: epochs
+        of which this one goes on, and up to which seq."""
         self._world, self._loop, self._seats, self._tls = world, loop, seats, tls
-        self._epoch, self._clients = epoch, clients
+        self._epoch, self._clients, self._earlier = epoch, clients, [list(pair) for pair in earlier]
 
     def hello(self, session: Session, request: dict[str, Any]) -> Reply:
         """In, into the queue, or out."""
@@ -55,6 +57,8 @@ class Reception:
         }
         if self._world.parameters["DUPLICATE_LOGIN"] == "share":
             welcome["sessions"] = self._world.parameters["SESSIONS"]
+        if self._earlier:
+            welcome["earlier"] = self._earlier
         if self._tls.offered and not session.binding:
             welcome["tls"] = True
         # A client that has a seat already comes back: its connection broke, and the server has not noticed.

@@ -94,7 +94,7 @@ class Server:
         self.figures = Figures(self.loop.now)
         self.log.count = lambda name, by: self.figures.count(f"requests: {name}", by)
         self._build_storage(home)
-        self._build_edge(home.epoch())
+        self._build_edge(home)
         self._build_saving()
         self.at_rest.begin()
         self._build_stats()
@@ -129,7 +129,7 @@ class Server:
         )
 
 
-    def _build_edge(self, epoch: str) -> None:
+    def _build_edge(self, home: Home) -> None:
         """What stands between the world and its connections."""
         world, loop = self.world, self.loop
         self.budgets, self.buckets = Budgets(loop), Buckets()
@@ -155,7 +155,7 @@ class Server:
             submit=self.submit, note=self.note, figures=self.figures,
         )  # fmt: skip
         proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls)
-        reception = Reception(world, loop, self.seats, self.tls, epoch, self.delivery.clients)
+        reception = Reception(world, loop, self.seats, self.tls, home.epoch(), self.delivery.clients, home.earlier())
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
         self.requests = Requests(

@@ -232,6 +232,38 @@ def test_another_epoch_has_other_numbers() -> None:
     assert texts(wire.news) == ["one", "two", "anew"]
 
 
+def test_a_later_life_of_the_server_goes_on_where_it_says() -> None:
+    """Restored from a backup: what is as it was is not shown again; what has an old number and is new is."""
+    wire = online()
+    for text in ("one", "two", "after the backup"):
+        wire.server.post(text)
+        for item in wire.run():
+            if isinstance(item, n.Arrived):
+                wire.conversation.shown(item.event, wire.now)
+    last = wire.server.seq
+    wire.cut()
+    wire.server.hello["epoch"], wire.server.hello["earlier"] = "e2", [["e0", 99], ["e1", last - 1]]
+    wire.server.seq = last - 1
+    wire.server.mail = wire.server.mail[:-1]
+    wire.server.post("anew")
+    wire.connect()
+    assert texts(wire.news) == ["one", "two", "after the backup", "anew"]
+
+
+@pytest.mark.parametrize("said", [None, "x", [1], [["e1"]], [["e1", "9"]], [["e1", True]], [["e1", -5]], [[1, 2]], {}])
+def test_what_a_server_says_of_earlier_lives_is_looked_at(said: object) -> None:
+    wire = online()
+    wire.server.post("one")
+    for item in wire.run():
+        if isinstance(item, n.Arrived):
+            wire.conversation.shown(item.event, wire.now)
+    wire.cut()
+    wire.server.hello["epoch"], wire.server.hello["earlier"] = "e2", said
+    wire.connect()
+    assert wire.conversation.state is State.ONLINE
+    assert wire.conversation.last_seen() == 0
+
+
 def test_a_burst_is_acknowledged_at_once_a_few_after_a_second() -> None:
     wire = online()
     for number in range(64):

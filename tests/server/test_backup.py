@@ -104,6 +104,7 @@ def test_a_save_in_between_makes_it_read_again(
         return lsn
 
     monkeypatch.setattr(backup, "used_by", lambda data: 1)
+    monkeypatch.setattr(backup, "_AGAIN", 0.0)
     monkeypatch.setattr(backup._Taking, "_text_files", text_files)
     backup.write(house.folder, tmp_path / "b.tar.gz")
     assert len(times) == 4

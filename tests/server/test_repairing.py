@@ -15,7 +15,7 @@ from chatlib.server import storemending, upkeep
 from chatlib.server.repairing import AHEAD
 from chatlib.storage import messagefiles
 from chatlib.storage.textfile import FileError
-from tests.chance import new_chance
+from tests.chance import examples, new_chance
 from tests.server.house import House
 from tests.server.lived import FLAT, Dial, facts, flip, live, looked_at, state, texts
 
@@ -94,7 +94,7 @@ def test_any_damage_to_any_file(lived: Path, open_house: Callable[[Path], House]
     before = known(lived, open_house)
     home = lived.with_name("damaged")
     for name in DATA:
-        for _ in range(2):
+        for _ in range(examples(1)):
             shutil.rmtree(home, ignore_errors=True)
             shutil.copytree(lived, home)
             what = damage(home / "data" / name, chance)
