@@ -14,6 +14,8 @@ from chatlib.protocol import certificate
 from chatlib.reactor.tlsstream import TlsStream
 
 _OPTIONS = ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+# One group, which nearly every client proposes first. A stranger who may choose takes ffdhe8192: half a second each.
+_GROUP, _OTHERWISE = "X25519", "prime256v1"  # the second where OpenSSL is too old to take the first alone
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key is not the one of the certificate",
     "EE_KEY_TOO_SMALL": "its key is too short to be safe",
@@ -50,6 +52,10 @@ def load(chain: Path, key: Path) -> Presented:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
+    try:
+        context.set_ecdh_curve(_GROUP)
+    except (ValueError, ssl.SSLError):
+        context.set_ecdh_curve(_OTHERWISE)
     context.num_tickets = 0  # a ticket costs memory and a write for each connection, and nobody resumes
     files = str(chain) if chain == key else f"{chain} and {key}"
     try:

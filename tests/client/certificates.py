@@ -17,6 +17,7 @@ NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="the 
 _FOLDER = tempfile.TemporaryDirectory()
 KEYS = {
     "ECDSA": ("EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    "P-384": ("EC", "-pkeyopt", "ec_paramgen_curve:P-384"),
     "RSA": ("RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
     "Ed25519": ("ED25519",),
 }

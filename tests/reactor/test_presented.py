@@ -11,6 +11,7 @@ import pytest
 
 from chatlib.protocol.certificate import end_point, fingerprint
 from chatlib.reactor.presented import Unusable, load
+from chatlib.reactor.tlsstream import TlsStream
 from tests.client.certificates import certificate, der_of
 
 
@@ -30,6 +31,39 @@ def test_a_chain_is_shown_with_its_own_certificate_first(tmp_path: Path) -> None
     chain.write_text(text[begins:] + above[above.index("-----BEGIN CERT") :])
     key.write_text(text[:begins])
     assert load(chain, key).fingerprint == fingerprint(der_of(signed))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(("group", "kind"), [
+    ("", "ECDSA"), ("", "P-384"), ("", "RSA"), ("", "Ed25519"),
+    ("secp521r1", "ECDSA"), ("X448", "ECDSA"), ("ffdhe8192", "RSA"),
+])  # fmt: skip
+def test_no_stranger_chooses_how_dear_a_handshake_is(version: ssl.TLSVersion, group: str, kind: str) -> None:
+    """A key exchange with ffdhe8192 takes half a second, and what is known of it is one message."""
+    caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    caller.check_hostname, caller.verify_mode, caller.minimum_version = False, ssl.CERT_NONE, version
+    caller.maximum_version = version
+    try:
+        if group:
+            caller.set_ecdh_curve(group)
+    except (ValueError, ssl.SSLError):
+        pytest.skip(f"this OpenSSL has no {group}")
+    pem = certificate(kind=kind)
+    here, there = TlsStream(load(pem, pem).context, server=True), TlsStream(caller, server=False)
+    try:
+        for _ in range(4):
+            there.shake()
+            here.take_in(there.give_out())
+            here.shake()
+            there.take_in(here.give_out())
+    except ssl.SSLError:
+        pass
+    assert here.secured == (not group)
+
+
+def test_an_openssl_that_takes_no_x25519_alone_has_p_256(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatlib.reactor.presented._GROUP", "no such group")
+    load(certificate(), certificate())
 
 
 def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
