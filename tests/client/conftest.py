@@ -23,6 +23,8 @@ __all__ = ["ROOT", "USERS", "Server"]
 USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
 
 
+# A server is killed at a test's end, and what coverage has counted goes with it: it would only make it slower.
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
 _PORTS = itertools.count(20_000 + os.getpid() * 16 % 12_000)
 
 
@@ -57,7 +59,7 @@ class Server:
         hasty = [str(ROOT / "tests" / "client" / "hasty.py"), str(self._hasty)] if self._hasty else []
         self.process = subprocess.Popen(
             [sys.executable, *hasty, str(ROOT / "server.py"), str(self.port), "--home", str(self.home), *self._flags],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=UNMEASURED,
         )  # fmt: skip
         assert self.process.stdout is not None
         said = b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from tests.chance import SEED, new_chance
 from tests.patience import LIMIT
 from tests.program.cutting_proxy import CuttingProxy, rough
 from tests.program.cutting_proxy import Plan as Cut
-from tests.program.survival_house import ROOT, Server, check_stored, names
+from tests.program.survival_house import ROOT, UNMEASURED, Server, check_stored, names
 from tests.program.survival_plan import Plan, check_shown, for_whom
 
 COUNT = 25  # texts of each
@@ -58,7 +57,7 @@ class Killed:
             self.kills += self.process.returncode == -9
             self.process = None
         if self.process is None:
-            self.process = subprocess.Popen(self.arguments, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+            self.process = subprocess.Popen(self.arguments, env={**UNMEASURED, "PYTHONDONTWRITEBYTECODE": "1"})
 
     def kill(self) -> None:
         if self.process is not None:
