@@ -23,6 +23,7 @@ from chatlib.reactor.tlsstream import TlsStream
 
 PIECE = 64 << 10  # bytes of records that are taken from the kernel at once
 GIVEN = 64 << 10  # plain bytes that are encrypted at once
+_FED = 32 << 10  # of them decrypted at once: then TLS says whether they hold anything
 _LEAST = 4_096  # bytes of records asked for, however few plain ones are wanted: they are longer
 SLACK = 32 << 10  # by which a buffer must be larger than what is wanted: the rest of a record may come with it
 _ANSWERS = 64 << 10  # bytes that TLS itself may have to say to a peer who does not read them
@@ -92,8 +93,9 @@ class TlsBulk:
                 break
             if not records and not count:
                 raise ConnectionResetError("cut")  # nobody has announced the end
-            stream.take_in(records)
-            count += stream.read_into(buffer[count:])
+            for start in range(0, len(records), _FED):
+                stream.take_in(records[start : start + _FED])
+                count += stream.read_into(buffer[count:])
             wanted -= len(records)
             if len(records) < asked:
                 break  # that was all

@@ -158,7 +158,7 @@ class Loop:
         channel: Channel | None = None
         try:
             for number, (key, events) in inputs:
-                if not number & 63 and number and self._clock() - self.now > INPUT:
+                if not number & 7 and number and self._clock() - self.now > INPUT:
                     self._passed_over = {key.fd: place for place, (key, _) in enumerate(ready[number:])}
                     return True
                 channel = key.data

@@ -2,7 +2,8 @@
 
 Must not know sockets, nor what the plain bytes mean. Legal order: ``shake`` until ``secured``, then ``read`` and
 ``write``; ``take_in`` before and ``give_out`` after any of them. Invariants: it keeps no more than what was taken in
-and a part of one record; nobody negotiates anew, so what a channel is bound to (``binding``) holds as long as it does.
+and a part of one record; a peer whose records say nearly nothing (new keys, again and again) is refused; nobody
+negotiates anew, so what a channel is bound to (``binding``) holds as long as it does.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ import contextlib
 import ssl
 
 RECEIVE = 65_536  # plain bytes asked for at once
+HOLLOW = 24_576  # bytes of records that may come and say nothing: more than one record has, and far more than new keys,
+WORTH = 32  # and so many of them are made good by each plain byte. New keys for 27 bytes cost 10 µs.
 ANONYMOUS = "AECDH-AES256-SHA:@SECLEVEL=0"  # without certificates: who it is must be proven inside
 
 _OPTIONS = ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+
+
+class Hollow(ssl.SSLError):
+    """A peer whose records say nothing."""
+
+    reason = "RECORDS_THAT_SAY_NOTHING"
 
 
 class NoAnonymousTls(Exception):
@@ -55,12 +64,13 @@ def _try(listener: ssl.SSLContext, caller: ssl.SSLContext) -> None:
 class TlsStream:
     """TLS without I/O: records in and out. Raises ssl.SSLError for what the peer may not do."""
 
-    __slots__ = ("_in", "_out", "_tls", "over", "secured")
+    __slots__ = ("_hollow", "_in", "_out", "_tls", "over", "secured")
 
     def __init__(self, context: ssl.SSLContext, *, server: bool, host: str | None = None) -> None:
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=server, server_hostname=host)
+        self._hollow = 0  # bytes of records that came, and that no plain bytes have made good
         self.secured = False
         self.over = False  # the peer has announced its end
 
@@ -78,6 +88,7 @@ class TlsStream:
 
     def take_in(self, records: bytes) -> None:
         self._in.write(records)
+        self._hollow += len(records)
 
     @property
     def pending(self) -> int:
@@ -94,7 +105,13 @@ class TlsStream:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 return
-            self.secured = True
+            self.secured, self._hollow = True, 0
+
+    def _came(self, plain: int) -> None:
+        """So many plain bytes did. Raises ssl.SSLError."""
+        self._hollow = max(0, self._hollow - WORTH * plain)
+        if self._hollow > HOLLOW and not self.over:
+            raise Hollow
 
     def read(self) -> bytes:
         """The plain bytes of all whole records."""
@@ -110,7 +127,9 @@ class TlsStream:
             pass
         except ssl.SSLZeroReturnError:
             self.over = True
-        return b"".join(pieces)
+        plain = b"".join(pieces)
+        self._came(len(plain))
+        return plain
 
     def read_into(self, buffer: memoryview) -> int:
         """Puts the plain bytes of all whole records there; how many. They need less room than the records."""
@@ -124,6 +143,7 @@ class TlsStream:
             pass
         except ssl.SSLZeroReturnError:
             self.over = True
+        self._came(count)
         return count
 
     def write(self, plain: bytes | memoryview) -> None:

@@ -262,9 +262,9 @@ def test_a_crowd_that_is_ready_at_once_does_not_hold_up_the_tick(turns: Turns) -
     for number, (here, there) in enumerate(pairs):
         there.send(b"x")
         turns.loop.watch(here.fileno(), READ, Note([], readable=partial(slow, number)))
-    for _ in range(4):
+    for _ in range(30):
         turns.loop.tick()
-    assert len(order) == 4 * 64, "the time is looked at every 64 calls"
+    assert len(order) == 30 * 8, "the time is looked at every 8 calls"
     assert len(set(order[:200])) == 200, "nobody has a second turn before everybody had the first"
     for pair in pairs:
         for end in pair:
