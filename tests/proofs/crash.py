@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chance import SEED, new_chance
+from tests.patience import LIMIT
 from tests.places import MEMORY
 from tests.program.peer import Program, make_home
 from tests.proofs import crash_checks
@@ -199,7 +200,7 @@ class Life:
                 town.hub.pump(0.002)
         elif way in ("stop", "clean"):
             server.process.send_signal(signal.SIGTERM)
-            until = time.monotonic() + (self.chance.uniform(0.0, 0.05) if way == "stop" else 60.0)
+            until = time.monotonic() + (self.chance.uniform(0.0, 0.05) if way == "stop" else LIMIT)
             while time.monotonic() < until and server.process.poll() is None:
                 town.hub.pump(0.002)
 

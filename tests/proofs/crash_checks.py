@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import ledger
+from tests.patience import LIMIT
 from tests.program.peer import Program
 from tests.proofs.crash_town import THREADS, USERS, Person, Sent, Town, Wrong
 from tests.proofs.wires import Message
@@ -70,7 +71,7 @@ def _mail(town: Town) -> None:
             heard[name].update(person.heard.values())
         return [(name, key) for name in USERS for key in wanted[name] - heard[name]][:5]
 
-    town.until(lambda: not missing(), lambda: f"acknowledged and lost: {missing()}", 10.0)
+    town.until(lambda: not missing(), lambda: f"acknowledged and lost: {missing()}", LIMIT / 6)
     for name in USERS:
         never = {tag for tag in heard[name] - wanted[name] if tag.count("-") != 1 or " " not in tag}
         if never:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tests.patience import LIMIT
 from tests.program.peer import PASSWORD, VERIFIER
 from tests.proofs.crash_town import Town, Wrong
 from tests.proofs.wires import Message, Talk, Wire, hello, prove
@@ -118,7 +119,7 @@ class Guests:
             return [one for one in self._all if one.state is State.THERE and one.ban is Ban.NONE and one.welcome
                     and not keeps and one.heard.count(one.welcome) != 1]  # fmt: skip
 
-        self._town.until(lambda: not missing(), missing, 10.0)
+        self._town.until(lambda: not missing(), missing, LIMIT / 6)
         for wire in wires:
             wire.reset()
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from chatlib.protocol import cheque as cheques
 from chatlib.protocol.cheque import Cheque, cheque_key
 from chatlib.protocol.scram import make_verifier, parse_verifier
+from tests.patience import LIMIT
 from tests.program.peer import ITERATIONS, PASSWORD, SALT, VERIFIER
 from tests.proofs.wires import Hub, Message, Talk, Wire, bring, fetch, hello, prove
 
@@ -85,7 +86,7 @@ class Town:
         if self.seqs.setdefault(tag, seq) != seq:
             raise Wrong(f"{tag} took effect twice: as {self.seqs[tag]} and as {seq}")
 
-    def until(self, true: Callable[[], object], what: Callable[[], object], seconds: float = 60.0) -> None:
+    def until(self, true: Callable[[], object], what: Callable[[], object], seconds: float = LIMIT) -> None:
         """Pumps until something is true. Raises Wrong."""
         deadline = time.monotonic() + seconds
         while not true():

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chance import SEED, new_chance
+from tests.patience import LIMIT
 from tests.places import MEMORY
 from tests.program.peer import Program, make_home
 from tests.proofs.chart import Panel, draw
@@ -161,7 +162,7 @@ class Soak:
                       f"{p99:>7} {second.done.total():>8}", flush=True)  # fmt: skip
 
     def _wait_for_descriptors(self, pid: int) -> None:
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + LIMIT / 3
         while (after := look(pid)).descriptors > self.before.descriptors and time.monotonic() < deadline:
             time.sleep(0.1)
         self.after = after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,6 @@ Journal._write = late
 """
     status, said = crash("--cycles", "10", before=late)
     assert status == 1 and "crash: FAILED: " in said and "repeat it: CHAT_SEED=1 python3 -m " in said, said
+    home = Path(said.partition("its home: ")[2].splitlines()[0])
+    assert (home / "data" / "journal.txt").exists(), "what is wrong can be looked at"
+    shutil.rmtree(home.parent)
