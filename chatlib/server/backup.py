@@ -15,6 +15,7 @@ what a line means, but for the bytes that commands of the journal name.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -158,7 +159,7 @@ class _Taking:
         self._copy_files()
         lsn = self._text_files()
         if stamp(self.data) != before:
-            raise FileNotFoundError
+            raise FileNotFoundError(errno.ENOENT, "a save is just replacing it", str(self.data))
         return self._journal(lsn)
 
     def _edited(self, name: str) -> None:
@@ -176,14 +177,17 @@ class _Taking:
         """Those that the manifest names. Raises FileError when they are not what it says."""
         manifest = checkpoint.where(self.data, checkpoint.MANIFEST)
         if not manifest.exists():
+            if checkpoint.where(self.data, "state.txt").exists():
+                raise FileError(f"{manifest} is missing: start the server once, if an earlier version wrote the home; "
+                                "otherwise see --verify.")  # fmt: skip
             return 0
         lsn, names = checkpoint.read_manifest(manifest)
         self.belonging += [f"data/{name}" for name in (*names, checkpoint.MANIFEST)]
         for name, known in names.items():
             path = checkpoint.where(self.data, name)
             if self._copy(path, f"data/{name}") != known:
-                if not path.exists() or used_by(self.data):
-                    raise FileNotFoundError(path)
+                if used_by(self.data) or checkpoint.where(self.data, checkpoint.MANIFEST) != manifest:
+                    raise FileNotFoundError(errno.ENOENT, "a save is just replacing it", str(path))
                 raise FileError(f"{path} is damaged: a backup of this home could not be used. See --verify.")
         self._copy(manifest, f"data/{checkpoint.MANIFEST}")
         return lsn
@@ -196,7 +200,7 @@ class _Taking:
             with open(path, "rb") as file:
                 left = os.fstat(file.fileno()).st_size
                 if self.archive.add(f"data/{path.name}", file, left) is None:
-                    raise FileNotFoundError(path)
+                    raise FileNotFoundError(errno.ENOENT, "a stop has just emptied it", str(path))
                 file.seek(0)
                 for line in file:
                     left -= len(line)

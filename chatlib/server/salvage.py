@@ -52,7 +52,7 @@ def read(data: Path) -> Salvage:
     """The flat files in `data`. Raises OSError."""
     flat, damage = checkpoint.look(data, snapshot.files(), snapshot.OLD_FILES)
     found = Salvage(_new_world(), flat, damage)
-    if MANIFEST not in damage and flat:
+    if MANIFEST not in damage and checkpoint.where(data, MANIFEST).exists():
         found.lsn = checkpoint.lsn_of(data)
     if not damage:
         try:

@@ -95,13 +95,24 @@ def verify(folder: Path) -> Report:
 
 
 def _look(folder: Path) -> Report:
-    report = _consistent(folder)
+    for _ in range(_TRIES):
+        report = _consistent(folder)
+        try:
+            return _all_else(report)
+        except FileNotFoundError:  # messages that are too old have just gone
+            if not report.server:
+                raise
+    raise FileError(f"{folder}: the server removes messages again and again; try it again in a while")
+
+
+def _all_else(report: Report) -> Report:
+    """What does not change behind the text files' back."""
     if report.salvage and report.salvage.flat.format != OLD_FORMAT:
         _messages(report)
         _ledger(report)
     _blobs(report)
     _others(report)
-    report.counts["bytes"] = _size(folder)
+    report.counts["bytes"] = _size(report.folder)
     return report
 
 
@@ -122,8 +133,8 @@ def _consistent(folder: Path) -> Report:
         before = stamp(data)
         try:
             _text_files(report, data)
-        except OSError:
-            if stamp(data) == before or not report.server:
+        except FileNotFoundError:  # a save moved it to its place in this moment
+            if not report.server:
                 raise
         else:
             if stamp(data) == before:

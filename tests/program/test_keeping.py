@@ -13,10 +13,10 @@ from tests.program.peer import Program, TcpPeer, make_home
 Start = Callable[..., Program]
 
 
-def keep(*flags: str) -> tuple[str, str, int]:
-    """What server.py says with these flags, and its exit status."""
+def keep(*flags: str, typed: str = "") -> tuple[str, str, int]:
+    """What server.py says with these flags to what is typed, and its exit status."""
     command = [sys.executable, str(ROOT / "server.py"), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, input=typed)
     return done.stdout, done.stderr, done.returncode
 
 
@@ -77,3 +77,28 @@ def test_what_the_flags_say(tmp_path: Path) -> None:
     assert (said, status) == ("", 1)
     assert "x.tar.gz is damaged, cut short, or no backup" in error
     assert not (tmp_path / "new").exists()
+
+
+def test_a_repair_asks_and_the_server_starts(start: Start, tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    server = start(at=home)
+    assert server.login("ann").ask("message", to="bob", text="hello")["status"] == "OK"
+    server.kill()
+    journal = home / "data" / "journal.txt"
+    data = bytearray(journal.read_bytes())
+    data[data.index(b"hello")] ^= 1
+    data[data.index(b'"action":"login"')] ^= 1
+    journal.write_bytes(data)
+    status, said = start(at=home, wait=False).ended()
+    assert status == 1 and "server.py --verify says what else is damaged" in said
+    assert keep("--verify", "--home", str(home))[2] == 1
+    said, _, status = keep("--repair", "--home", str(home))
+    assert (said.splitlines()[-1], status) == ("Repair it? (yes/no) Nothing was changed.", 1)
+    said, _, status = keep("--repair", "--home", str(home), typed="perhaps\nyes\n")
+    assert status == 0, said
+    assert said.splitlines()[-1] == "All of it is whole now."
+    server = start(at=home)
+    assert server.login("bob").texts() == ["hello"]
+    said, error, status = keep("--repair", "--home", str(home), typed="yes\n")
+    assert (status, "uses this home: stop it first" in error) == (1, True)
+    server.stop()

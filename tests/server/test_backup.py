@@ -19,7 +19,7 @@ from chatlib.storage.textfile import FileError
 from tests.chance import new_chance
 from tests.server.carrying import upload
 from tests.server.house import House
-from tests.server.lived import Dial, facts, live, looked_at, state, texts
+from tests.server.lived import Dial, facts, flip, live, looked_at, state, texts
 
 Restored = Callable[[Path, Path], House]
 
@@ -182,6 +182,22 @@ def test_no_pieces_larger_than_some_mebibytes(house: House, dial: Dial, tmp_path
     with open(tmp_path / "large", "rb") as file:
         assert writer.add("large", file, 50 << 20)
     assert max(sizes) < 4 << 20
+
+
+def test_a_home_whose_text_files_are_damaged_is_not_backed_up(house: House, dial: Dial, tmp_path: Path) -> None:
+    live(house, dial)
+    house.stop()
+    path = house.folder / "data" / "users.txt"
+    flip(path, 300)
+    with pytest.raises(FileError, match="a backup of this home could not be used. See --verify"):
+        backup.write(house.folder, tmp_path / "b.tar.gz")
+    path.unlink()
+    with pytest.raises(FileError, match="a backup of this home could not be used. See --verify"):
+        backup.write(house.folder, tmp_path / "b.tar.gz")
+    (house.folder / "data" / "manifest.txt").unlink()
+    with pytest.raises(FileError, match="manifest.txt is missing"):
+        backup.write(house.folder, tmp_path / "b.tar.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["home0"]
 
 
 def test_who_is_not_wanted_any_more_leaves_nothing(house: House, dial: Dial, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from chatlib.core import snapshot
+from chatlib.server import backup
 from chatlib.storage import checkpoint
 from chatlib.storage.textfile import FileError
 from tests.server.house import VERIFIER, House
+from tests.server.lived import looked_at
 from tests.server.test_recovery import digests, mail
 
 V = str(VERIFIER)
@@ -142,6 +144,16 @@ def test_a_crash_in_between(move_in: Callable[[], House], monkeypatch: pytest.Mo
         with pytest.raises(Crash):
             move_in()
     check(move_in())
+
+
+def test_it_is_verified_as_far_as_it_can_be_proven_and_not_backed_up(old: Path, tmp_path: Path) -> None:
+    report = looked_at(old)
+    assert report.is_whole
+    assert "an earlier version" in report.notes[0]
+    with pytest.raises(FileError, match="start the server once, if an earlier version wrote the home"):
+        backup.write(old, tmp_path / "b.tar.gz")
+    (old / "data" / "users.txt").unlink()
+    assert not looked_at(old).is_whole
 
 
 @pytest.mark.parametrize("name", [name for name in HOME if name.endswith(".txt") and name.startswith("data/")])
