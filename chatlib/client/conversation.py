@@ -324,9 +324,9 @@ class Conversation:
         match event["event"]:
             case "bye":
                 self.disconnected(text_of(event), now, status_of(event))
-            case "waiting":
+            case "waiting" if self.state is State.WAITING:
                 self.tell(n.Queued(integer_of(event, "position")))
-            case "admitted":
+            case "admitted" if self.state is State.WAITING:
                 self._greeted(now)
             case _ if isinstance(seq, int) and seq <= self._received:
                 self._unread -= 1

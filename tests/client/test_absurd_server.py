@@ -11,7 +11,7 @@ from chatlib.client.heartbeat import SHORTEST
 from chatlib.client.peers import MAX_INTRODUCTIONS
 from tests.client.fake_server import Wire
 from tests.client.peerrig import KEY, Stage
-from tests.client.test_dialogue import Person
+from tests.client.person import Person
 
 ABSURD: list[Any] = [
     None, True, -1, 2**70, 10**400, 1e308, "", "ann", "\x1b[31m\x07\r\n", "a" * 3_000, [], [1], [{}], {}, {"a": 1},
@@ -79,6 +79,14 @@ def test_no_reply_ends_a_client(typed: str) -> None:
             person.types(typed)
             person.types("no ann")
     del person.wire.server.scripted[action]
+    goes_on(person)
+
+
+def test_whoever_is_in_cannot_be_sent_back_to_the_door() -> None:
+    person = logged_in()
+    person.wire.server.say({"event": "admitted"})
+    person.wire.server.say({"event": "waiting", "position": 3})
+    person._listen()
     goes_on(person)
 
 

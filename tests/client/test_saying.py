@@ -8,7 +8,7 @@ import pytest
 
 from chatlib.program.places import MOST, Places
 from chatlib.terminal.screen import shown
-from tests.client.test_dialogue import Person
+from tests.client.person import Person
 
 TIME = 1_700_000_000.0
 
