@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from chatlib.protocol.text import printable_lines
 from chatlib.reactor.loop import Signals
 from chatlib.server import upkeep
 from chatlib.server.addresses import invitations
@@ -107,7 +108,7 @@ def agreed(question: str) -> bool:
     """Whether somebody says yes to a question: at a terminal, or through a pipe. Nothing is a no."""
     while True:
         try:
-            print(question, end="", flush=True)
+            print(printable_lines(question), end="", flush=True)
             answer = sys.stdin.readline().strip().lower()
         except KeyboardInterrupt:
             print()
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         error = failure
     except OSError as failure:
         error = f"{failure.filename or 'The server'}: {failure.strerror or failure}."
-    print(f"Error! {error}", file=sys.stderr)
+    print(printable_lines(f"Error! {error}"), file=sys.stderr)
     return 1
 
 
@@ -202,7 +203,7 @@ def serve(options: argparse.Namespace) -> int:
     removed = f"{ephemeral.path} is removed. Goodbye!"
     status = run(options, server, listener, service, lambda: ephemeral.remove() or removed)
     if ephemeral.path.exists():
-        print(f"Error! {ephemeral.path} was not removed.", file=sys.stderr)
+        print(printable_lines(f"Error! {ephemeral.path} was not removed."), file=sys.stderr)
         status = 1
     return status
 
@@ -297,8 +298,8 @@ def has_terminal() -> bool:
 
 
 def print_at_once(text: str) -> None:
-    """What is said before the loop runs."""
-    print(text, flush=True)
+    """What is said before the loop runs, without what a terminal would obey: names in a home may be anything."""
+    print(printable_lines(text), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from chatlib.protocol.framing import dumps
+from chatlib.protocol.text import printable
 
 Reply = dict[str, Any]
 
@@ -36,8 +37,8 @@ def text_of(reply: Reply) -> str:
 
 
 def refusal(status: str, text: str, **more: Any) -> Reply:
-    """A reply that says no, in a sentence for people."""
-    return {"status": status, "text": text, **more}
+    """A reply that says no, in a sentence for people: what it repeats of a request is not always printable."""
+    return {"status": status, "text": printable(text), **more}
 
 
 def no_such_user(name: str) -> Reply:

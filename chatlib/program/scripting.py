@@ -274,7 +274,8 @@ class ScriptProgram:
             self._fail(f"{text} Without an answer: {counted(left, 'request')}." if left else text)
 
     def _say(self, message: Fields) -> None:
-        self._printer.write(json.dumps(message, separators=(",", ":")) + "\n")
+        line = json.dumps(message, separators=(",", ":")).replace("\x7f", "\\u007f")  # JSON leaves it as it is
+        self._printer.write(line + "\n")
 
     def _result(self, action: str, asked: Fields, reply: Fields) -> None:
         """The answer to what a step has asked for, with where that went."""

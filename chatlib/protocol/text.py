@@ -95,6 +95,21 @@ def unfinished(text: str) -> str:
     return _ODD.sub(_fitting_behind, _INVISIBLE.sub("", text))
 
 
+def printable_lines(text: str) -> str:
+    """As printable, of each line in a text of several."""
+    return text if text.isascii() and text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def escaped(text: str) -> str:
+    """`text`, perhaps of several lines, for a file that people may show in a terminal: nothing of it is lost.
+
+    A line that is not printable has escapes in it, as in ``\\x1b``.
+    """
+    return "\n".join(
+        line if printable(line) == line else line.encode("unicode_escape").decode() for line in text.split("\n")
+    )
+
+
 def visible(name: str) -> str:
     """As printable, and without joiners: what a name may hold, so that two names that differ look different."""
     return name if name.isascii() and name.isprintable() else unfinished(_JOINERS.sub("", name))

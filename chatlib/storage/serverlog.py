@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from chatlib.protocol.text import escaped
+
 LOG_LIMIT = 16 << 20  # bytes
 KEPT = 10  # closed logs
 GONE = "(removed)"  # in the place of a removed user's name
@@ -100,7 +102,7 @@ class ServerLog:
             text = self._counted()
         if self._lines:
             stamp = _stamp(now)
-            text += "".join(f"{stamp} {line}\n" for line in self._lines)
+            text += "".join(f"{stamp} {escaped(line)}\n" for line in self._lines)
             self._lines.clear()
         if text:
             self._put(text, now)

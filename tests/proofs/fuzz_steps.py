@@ -178,6 +178,8 @@ def console(scene: Scene, chance: random.Random) -> None:
             case 0:
                 house.columns = chance.choice((0, 1, 20, 80))
                 house.console.interrupted() if not house.server.world.online else house.console.end_typed()
+            case 2:
+                house.console.line(f"backup {scene.folder}.backup")
             case 1:
                 house.console.complete(words.console_line(chance)[: chance.randrange(12)])
             case _:
@@ -191,7 +193,8 @@ def edit(scene: Scene, chance: random.Random) -> None:
     """A person changes one of the two files, well or badly, and says reload."""
     house = scene.house
     name = chance.choice(("para.txt", "credentials.txt"))
-    lines = house.read(name).encode().splitlines() if (house.folder / name).exists() else []
+    path = house.folder / name
+    lines = path.read_bytes().splitlines() if path.exists() else []
     at = chance.randrange(len(lines) + 1)
     match chance.randrange(8):
         case 0:

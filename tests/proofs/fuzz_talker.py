@@ -18,6 +18,7 @@ from typing import Any
 
 from chatlib.protocol.commands import ACTIONS, Runs
 from chatlib.protocol.text import printable
+from tests.proofs.hostile_text import obeyed
 from tests.server.house import House
 
 WIRE = (Path(__file__).parents[2] / "chatlib" / "protocol" / "WIRE.md").read_text()
@@ -240,9 +241,11 @@ class Talker:
     def _check_reply(self, said: dict[str, Any], line: bytes) -> None:
         status = said.get("status")
         if status not in STATUSES or status == "INTERNAL":
-            raise Illegal(f"a status: {line[:300]!r} to {self.expected[:1] if False else [*self.expected][:1]}")
+            raise Illegal(f"a status: {line[:300]!r} to {[*self.expected][:1]}")
         if status not in ("OK", "CONTINUE", "WAITING", "ASKED") and not said.get("text"):
             raise Illegal(f"a refusal without a sentence: {line[:300]!r}")
+        if obeyed(said.get("text", "")):
+            raise Illegal(f"a sentence is not printable: {line[:300]!r}")
         if status == "TOO_LONG":
             self._check_too_long(said)
         else:

@@ -299,7 +299,7 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-NEVER = ("stop", "SCRAM_ITERATIONS", "MaxCon", "sht")  # what other steps do, or what would only cost time
+NEVER = ("stop", "backup", "SCRAM_ITERATIONS", "MaxCon", "sht")  # what other steps do, or what would only cost time
 
 
 def console_line(chance: random.Random) -> str:
@@ -329,7 +329,7 @@ def console_line(chance: random.Random) -> str:
         row = chance.choice(typed_by(Role.ADMIN))
         words = [row.name, *(str(value(chance, field.kind)) for field in row.typed)]
         said = " ".join(words if chance.random() < 0.9 else words[:-1])
-    return "help" if any(word in said for word in NEVER) else said
+    return "help" if any(word.lower() in said.lower() for word in NEVER) else said
 
 
 _USUAL: Mapping[str, tuple[str, ...]] = {

@@ -10,13 +10,14 @@ import pytest
 from chatlib.core.features import ANSWERS
 from chatlib.core.world import World
 from chatlib.server.session import Session
-from tests.proofs import fuzz
+from chatlib.terminal import screen
+from tests.proofs import fuzz, fuzz_client
 
-Said = Callable[[], tuple[int, str]]
+Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs it for a moment, or as it says that a failure is repeated; the exit status, and what it printed."""
     monkeypatch.setattr(fuzz, "STEPS", 80)
 
@@ -27,27 +28,25 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-def test_a_round(run: Callable[..., tuple[int, str]]) -> None:
+def test_a_round(run: Run) -> None:
     status, said = run()
     assert status == 0 and said.startswith("CHAT_SEED=1\nfuzz: "), said
     assert "homes replayed and equal" in said
 
 
-def _fails(run: Callable[..., tuple[int, str]], with_what: str) -> None:
+def _fails(run: Run, with_what: str) -> None:
     status, said = run()
     assert status == 1 and with_what in said, said
     again = re.search(r"python3 -m tests.proofs.fuzz (--seed 1 --round \d+ --steps [\d,-]+)", said)
     assert again and with_what in run(*again[1].split())[1], said
 
 
-def test_a_handler_that_raises_is_found(run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_that_raises_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ANSWERS, "balance", lambda *_: 1 // 0)  # type: ignore[misc]
     _fails(run, "ZeroDivisionError")
 
 
-def test_a_reply_that_nobody_asked_for_is_found(
-    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reply_that_nobody_asked_for_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Session.mistaken
 
     def twice(self: Session) -> None:
@@ -59,7 +58,7 @@ def test_a_reply_that_nobody_asked_for_is_found(
     _fails(run, "Illegal")
 
 
-def test_a_replay_that_differs_is_found(run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_that_differs_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     real, lives = World.execute, []
 
     def otherwise(self: World, command: object) -> object:
@@ -69,3 +68,13 @@ def test_a_replay_that_differs_is_found(run: Callable[..., tuple[int, str]], mon
 
     monkeypatch.setattr(World, "execute", otherwise)
     _fails(run, "replayed")
+
+
+def test_a_client_that_shows_what_others_wrote_as_it_is_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "printable", lambda text: text)
+    status, said = run()
+    assert status == 1 and "a terminal is given" in said, said
+    again = re.search(r"python3 -m tests.proofs.fuzz --seed 1 --client (\d+)", said)
+    assert again
+    with pytest.raises(fuzz_client.Failed):
+        run("--client", again[1])

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chatlib.protocol.text import printable_lines
 from chatlib.reactor.jobs import Job
 from chatlib.server.server import Server
 from chatlib.storage.checker import Checked, Task, carry_out
@@ -160,7 +161,7 @@ class House:
         home = Home(self.folder)
         try:
             self.server = Server(
-                home, self.disk, self.files_disk, self.said.append, self.clock.monotonic, self.clock.wall  # type: ignore[arg-type]
+                home, self.disk, self.files_disk, self._print, self.clock.monotonic, self.clock.wall  # type: ignore[arg-type]
             )
         except BaseException:
             os.close(home._lock_fd)
@@ -169,6 +170,10 @@ class House:
         self.server.notices.say = self.console.say
         self.server.open(socket.create_server(("127.0.0.1", 0)))
         self.running = True
+
+    def _print(self, text: str) -> None:
+        """As server.py does before the loop runs."""
+        self.said.append(printable_lines(text))
 
     def stop(self) -> str:
         """A clean stop; why it was none, or ""."""

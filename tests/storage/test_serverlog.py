@@ -33,6 +33,15 @@ def test_a_log_is_named_by_the_time_it_stopped(tmp_path: Path) -> None:
     assert path.read_text() == f"{stamps[0]} start\n{stamps[0]} login bob\nfrom two lines\n{stamps[1]} stop\n"
 
 
+def test_what_a_terminal_would_obey_stands_in_the_log_with_escapes(tmp_path: Path) -> None:
+    log = ServerLog(tmp_path)
+    log.write("para.txt, line 3: there is no parameter \x1b[2J\u202e\ud800é")
+    log.write("Traceback\n  é中\n\x9b2J")
+    lines = log.close(NOW).read_text().splitlines()
+    assert [line[20:] for line in lines[:1]] == ["para.txt, line 3: there is no parameter \\x1b[2J\\u202e\\ud800\\xe9"]
+    assert [lines[1][20:], *lines[2:]] == ["Traceback", "  é中", "\\x9b2J"]
+
+
 def test_two_logs_that_stopped_in_the_same_second(tmp_path: Path) -> None:
     assert [ServerLog(tmp_path).close(NOW).name for _ in range(3)] == [named(NOW), named(NOW, "_2"), named(NOW, "_3")]
 
