@@ -16,6 +16,7 @@ from typing import IO
 
 import pytest
 
+import client as program
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
 from tests.client.programs import WELCOME, Terminal, command, environment, script, until
@@ -172,8 +173,14 @@ def _waiting(fd: int) -> int:
 
 @pytest.mark.parametrize("words", [["127.0.0.1"], ["127.0.0.1", "0"], ["127.0.0.1", "x"], ["127.0.0.1", "65536"],
                                    ["127.0.0.1", "1", "--user", "a b"]])  # fmt: skip
-def test_bad_arguments(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "client.py"), *words], capture_output=True, timeout=LIMIT)
+def test_bad_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(words)
+    assert ended.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+def test_a_bad_argument_given_to_the_program() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "client.py"), "127.0.0.1"], capture_output=True, timeout=LIMIT)
     assert done.returncode == 2 and b"error: " in done.stderr and b"Traceback" not in done.stderr
 
 

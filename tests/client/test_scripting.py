@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import client as program
 from chatlib.client import Client
 from tests.client.conftest import ROOT, USERS, Server
 from tests.client.programs import WELCOME, Pseudo, command, environment, script, until
@@ -271,12 +272,16 @@ def test_wrong_flags(bob: Run, flags: tuple[str, ...], said: str) -> None:
     (("--user", "bob", "--password-file", "bytes"), 'the first line of "bytes" is no password: it is no text'),
 ])  # fmt: skip
 def test_passwords_that_are_not_there(
-    server: Server, secret: Path, tmp_path: Path, flags: tuple[str, ...], said: str
-) -> None:
+    secret: Path, tmp_path: Path, flags: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     (tmp_path / "empty").touch()
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\n")
-    done = subprocess.run(command(server, *flags), text=True, capture_output=True, timeout=LIMIT, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        program.main(["127.0.0.1", "1234", *flags])
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "") and said in printed.err
 
 
 # The password's file.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import server as program
 from chatlib.protocol.scram import parse_verifier
 from tests.client.programs import Pseudo
 from tests.program.peer import ITERATIONS, PASSWORD, ROOT, Program
@@ -110,6 +111,8 @@ def test_ctrl_c_leaves_it(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [["1234", "--set-admin-password"], ["--set-admin-password", "--ephemeral"], []])
-def test_flags_that_do_not_go_together(flags: list[str], tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "server.py"), *flags], cwd=tmp_path, capture_output=True)
-    assert done.returncode == 2 and list(tmp_path.iterdir()) == []
+def test_flags_that_do_not_go_together(flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        program.main(flags)
+    assert ended.value.code == 2 and list(tmp_path.iterdir()) == []

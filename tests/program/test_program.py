@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import server as program
 from tests.patience import LIMIT
 from tests.program.peer import PASSWORD, VERIFIER, Program, make_home
 
@@ -95,9 +96,15 @@ def test_a_port_in_use(start: Start) -> None:
 
 
 @pytest.mark.parametrize("flags", [["65536"], ["-1"], ["1e3"], ["chat"], [], ["1", "2"], ["0", "--colour"]])
-def test_wrong_flags(home: Path, flags: list[str]) -> None:
+def test_wrong_flags(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(flags)
+    assert ended.value.code == 2 and "usage: " in capsys.readouterr().err
+
+
+def test_wrong_flags_given_to_the_program() -> None:
     program = subprocess.run(
-        ["python3", "server.py", *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT,
+        ["python3", "server.py", "1e3"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT,
         cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert program.returncode == 2 and "usage: server.py" in program.stderr
