@@ -18,7 +18,10 @@ NAMES = 1_000  # names in one page: with the longest ones it still is one line
 
 
 class Encoded(Reply):
-    """A reply whose JSON is known already, so that nobody encodes it again. Invariant: `text` is the dict, as JSON."""
+    """A reply whose JSON is known already, so that nobody encodes it again; never a refusal.
+
+    Invariant: `text` is the dict, as JSON.
+    """
 
     __slots__ = ("text",)
     text: str
@@ -29,6 +32,11 @@ def encoded(text: str, reply: Reply) -> Encoded:
     known = Encoded(reply)
     known.text = text
     return known
+
+
+def remembered(text: str, reply: Reply) -> Reply:
+    """`reply`, whose JSON is `text`, and which may be a refusal."""
+    return encoded(text, reply) if reply["status"] == "OK" else reply
 
 
 def text_of(reply: Reply) -> str:

@@ -27,7 +27,7 @@ from chatlib.core.feature import Command, Handler
 from chatlib.core.features import FEATURES, HANDLERS, RECIPES, SPEAKS
 from chatlib.core.lockouts import Lockouts
 from chatlib.core.ordered import Directory, Ordered
-from chatlib.core.replies import INTERNAL, Encoded, Reply, encoded, refusal, text_of
+from chatlib.core.replies import INTERNAL, Encoded, Reply, refusal, remembered, text_of
 from chatlib.core.rulings import Bans, Rulings, muted
 from chatlib.core.streams import CHECKSUM, COUNTED, MORE, Chunks, Position, SharedStream, Stream
 
@@ -110,10 +110,10 @@ class World:
             reply = handler(self, lsn, command)
             text = text_of(reply)
             account.remember(key, fingerprint + text)
-            return reply if type(reply) is Encoded else encoded(text, reply)
+            return reply if type(reply) is Encoded else remembered(text, reply)
         if not known.startswith(fingerprint):
             return refusal("KEY_REUSED", f'The key "{key}" was used for another request before.')
-        return encoded(known[8:], json.loads(known[8:]))
+        return remembered(known[8:], json.loads(known[8:]))
 
     def move_to(self, at: float) -> None:
         """It is `at` now."""

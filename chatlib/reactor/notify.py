@@ -28,7 +28,7 @@ class ServiceManager:
         self.interval = int(usec) / 2_000_000 if meant else 0.0
         self._untold: dict[str, str] = {}  # by variable: the latest value alone counts
         if self.listens:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
 
     def tell(self, **state: str) -> None:

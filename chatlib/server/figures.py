@@ -102,10 +102,14 @@ class Figures:
         """The one of this name; a new one where there is none."""
         return self.histograms.setdefault(name, Histogram())
 
-    def look(self, now: float) -> None:
-        """Folds what was measured, and remembers how things stand every STEP seconds."""
+    def fold(self) -> None:
+        """Sorts what was measured into the buckets: legal at any time, so that there is never much of it."""
         for histogram in self.histograms.values():
             histogram.fold()
+
+    def look(self, now: float) -> None:
+        """Folds what was measured, and remembers how things stand every STEP seconds."""
+        self.fold()
         moments = self._moments
         if now - moments[-1][0] < STEP:
             return

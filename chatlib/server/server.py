@@ -196,9 +196,9 @@ class Server:
         self._syncer.took = self.ticks.synced
         self.stats = Stats(
             loop=self.loop, world=self.world, journal=self.journal, pipeline=self.pipeline, delivery=self.delivery,
-            saver=self.saver, figures=self.figures, ticks=self.ticks, notices=self.notices, connected={
+            saver=self.saver, figures=self.figures, ticks=self.ticks, log=self.log, notices=self.notices, connected={
                 "connections": self.sessions, "strangers": self.door.strangers, "transfers": self.transfers,
-                "consoles from afar": self.administrators,
+                "consoles_from_afar": self.administrators,
             }, tls=self.tls,
         )  # fmt: skip
 
@@ -231,6 +231,7 @@ class Server:
         # A search for garbage among everything that lives takes longer than a tick may: 100 ms with 6,000 connections.
         # What comes and goes leaves none (see Intake.let_go); the youngest objects are searched as ever.
         gc.set_threshold(700, 5, 1_000_000)
+        gc.callbacks.append(self.ticks.collected)
         try:
             self.loop.run()
         except CommitFailed as failure:
@@ -238,6 +239,8 @@ class Server:
         except Exception as failure:  # ours, outside of any one connection: nothing that follows could be trusted
             self.failure = f"The server stops, what was acknowledged is safe: {failure}"
             self.fault(failure)
+        finally:
+            gc.callbacks.remove(self.ticks.collected)
 
     def stop(self) -> None:
         """Says bye to everyone, then ends the loop when all of it is on disk."""

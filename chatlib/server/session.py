@@ -196,9 +196,12 @@ class Session:
         """A reply."""
         if self.over:
             return
-        if reply["status"] != "OK":
-            self._desk.refused(self, echo, request_id, reply["status"])
-        text = reply.text if type(reply) is Encoded else dumps(reply)
+        if type(reply) is Encoded:
+            text = reply.text
+        else:
+            text = dumps(reply)
+            if reply["status"] != "OK":
+                self._desk.refused(self, echo, request_id, reply["status"])
         if type(request_id) is int and echo in ACTIONS:  # nearly always: then no dict has to be built
             line = f'{{"action":"{echo}","id":{request_id},{text[1:]}\n'
         else:

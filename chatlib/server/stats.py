@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from chatlib.server.saving import Saver
 from chatlib.server.ticks import Ticks
 from chatlib.server.tlsdoor import TlsDoor
 from chatlib.storage.journal import Journal
+from chatlib.storage.serverlog import ServerLog
 
 Data = dict[str, Any]
 _MEASURED = {"ticks": "length of a tick", "queue": "from a command to its commit", "syncs": "sync of the disk"}
@@ -36,11 +38,11 @@ class Stats:
 
     def __init__(
         self, *, loop: Loop, world: World, journal: Journal, pipeline: Pipeline, delivery: Delivery, saver: Saver,
-        figures: Figures, ticks: Ticks, notices: Notices, connected: dict[str, Sized], tls: TlsDoor,
+        figures: Figures, ticks: Ticks, log: ServerLog, notices: Notices, connected: dict[str, Sized], tls: TlsDoor,
     ) -> None:  # fmt: skip
         self._loop, self._world, self._journal, self._pipeline = loop, world, journal, pipeline
         self._delivery, self._saver, self._figures, self._ticks = delivery, saver, figures, ticks
-        self._notices, self._connected, self._tls = notices, connected, tls
+        self._log, self._notices, self._connected, self._tls = log, notices, connected, tls
         self._started, self._clock_at_start = loop.wall, loop.now
 
     def lines(self, json: bool) -> list[str]:
@@ -51,6 +53,7 @@ class Stats:
     def data(self) -> Data:
         """Everything. Times in seconds, sizes in bytes; None: this system does not say."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        pending = {f"requests: {name}": count for name, count in self._log.pending().items()}
         return {
             "server": {
                 "time": self._loop.wall, "started": self._started,
@@ -64,13 +67,13 @@ class Stats:
                 **{name: len(them) for name, them in self._connected.items()},
             },
             "work": {
-                "commands": self._pipeline.executed, "last LSN": self._world.lsn, "ticks": self._loop.ticks,
-                "lines delivered": self._delivery.delivered, "bytes delivered": self._delivery.pushed,
+                "commands": self._pipeline.executed, "last_lsn": self._world.lsn, "ticks": self._loop.ticks,
+                "lines_delivered": self._delivery.delivered, "bytes_delivered": self._delivery.pushed,
             },
             "times": self._times(),
             "disk": self._disk(),
-            "counted": _grouped(self._figures.counters),
-            "counted_lately": _grouped(self._figures.lately()),
+            "counted": _grouped(Counter(self._figures.counters) + Counter(pending)),
+            "counted_lately": _grouped(Counter(self._figures.lately()) + Counter(pending)),
             "lately": round(self._figures.within(self._loop.now), 3),
             "errors": [{"at": at, "text": text} for at, text in self._notices.latest],
         }  # fmt: skip
@@ -147,7 +150,7 @@ def _lines(data: Data) -> Iterator[str]:
     yield f"  certificate: {server['certificate'] or 'none, since TLS is not offered'}"
     for group in ("people", "work"):
         yield f"{group.capitalize()}:"
-        yield from (f"  {name}: {value}" for name, value in data[group].items())
+        yield from (f"  {_words(name)}: {value}" for name, value in data[group].items())
     yield "Times:"
     yield from _times(data["times"])
     yield "Disk:"
@@ -163,6 +166,10 @@ def _lines(data: Data) -> Iterator[str]:
     yield "Latest errors and warnings:" if data["errors"] else "No errors and no warnings."
     for error in data["errors"]:
         yield f"  {_stamp(error['at'])} {' '.join(error['text'].split())}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("lsn", "LSN")
 
 
 def _times(times: Data) -> Iterator[str]:
@@ -204,9 +211,10 @@ def _ms(seconds: float | None) -> str:
 def _long(seconds: float) -> str:
     """In the two largest units: ``3 days 4 h``, ``12 min 30 s``."""
     whole = round(seconds)
-    for unit, length, part, size in (("days", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+    for unit, length, part, size in (("day", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
         if whole >= length + (length == 60) * 60:
-            return f"{whole // length} {unit} {whole % length // size} {part}"
+            count = whole // length
+            return f"{counted(count, unit) if unit == 'day' else f'{count} {unit}'} {whole % length // size} {part}"
     return f"{whole} s"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import pairwise
@@ -55,6 +56,7 @@ class Ticks:
         self._waiting: deque[tuple[int, int, float]] = deque()  # tickets up to this, how many, submitted when
         self._executed, self._delivered, self._pushed = pipeline.executed, 0, 0  # before this tick
         self._starved = _starved()  # a second ago
+        self._searching_since = 0.0
         loop.measure = self.measure
 
     def synced(self, seconds: float, in_place: bool) -> None:
@@ -64,6 +66,14 @@ class Ticks:
             self.in_place += 1
             if seconds > _LONG:
                 self._loop.took("a sync in place", seconds)
+
+    def collected(self, phase: str, _info: object) -> None:
+        """For ``gc.callbacks``: a search for garbage begins, or ends."""
+        now = time.perf_counter()
+        if phase == "start":
+            self._searching_since = now
+        elif now - self._searching_since > _LONG:
+            self._loop.took("a search for garbage", now - self._searching_since)
 
     def measure(self, ready: int, ends: list[float]) -> None:
         """The end of a tick, as the loop tells it."""
@@ -80,6 +90,8 @@ class Ticks:
             self._time_commands(submitted, begun, ends[_COMMIT])
         if self._heard:
             self._log.tally(loop.wall)
+        if not loop.ticks & 1_023:
+            self._figures.fold()  # a little at a time, however many ticks there are in a second
         self._executed, self._delivered, self._pushed = pipeline.executed, delivery.delivered, delivery.pushed
 
     def _time_commands(self, submitted: int, begun: float, committed: float) -> None:

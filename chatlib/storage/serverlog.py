@@ -11,8 +11,8 @@ import contextlib
 import os
 import re
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from chatlib.protocol.text import escaped
 
 LOG_LIMIT = 16 << 20  # bytes
 KEPT = 10  # closed logs
+_MANY = 10  # at once, that are counted more quickly together
 GONE = "(removed)"  # in the place of a removed user's name
 _STAMP = len("2026-01-31 23:59:59 ")  # and behind it, what happened
 _NAME = re.compile(r"log_(\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d)(?:_(\d+))?\.log")
@@ -62,7 +63,7 @@ class ServerLog:
         # Which user gave which command in this tick; never what was in it. Whoever hears one adds it, with no user for
         # what is only counted in all.
         self.heard: list[tuple[str, str]] = []
-        self._counts: defaultdict[tuple[str, str], int] = defaultdict(int)  # in this second
+        self._counts: Counter[tuple[str, str]] = Counter()  # in this second
         self._second = 0.0
 
     def _open(self) -> None:
@@ -91,9 +92,20 @@ class ServerLog:
         counts = self._counts
         if not counts:
             self._second = now
-        for user_and_command in self.heard:
-            counts[user_and_command] += 1
-        self.heard.clear()
+        heard = self.heard
+        if len(heard) > _MANY:
+            counts.update(heard)
+        else:
+            for user_and_command in heard:
+                counts[user_and_command] += 1
+        heard.clear()
+
+    def pending(self) -> Mapping[str, int]:
+        """How often each command was given in this second: what `count` will be told."""
+        found: Counter[str] = Counter()
+        for (_, name), count in self._counts.items():
+            found[name] += count
+        return found
 
     def flush(self, now: float) -> None:
         """Writes what was added, each line with the time `now`; what was counted, when its second is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -38,8 +39,10 @@ def test_a_service_from_its_start_to_its_end(home: Path, tmp_path: Path, monkeyp
             server.listening()
             peer = server.login("ann")
             told(b"STATUS=1 user online")
-            server.type("online users")
+            server.type("online users", "stats --json")
             server.wait_for("ann from 127.0.0.1")
+            stats = json.loads(server.wait_for('{"server":'))
+            assert stats["people"]["online"] == 1 and stats["server"]["memory"]["now"] > 1 << 20
             server.process.send_signal(signal.SIGHUP)
             told(b"RELOADING=1\nMONOTONIC_USEC=")
             told(b"READY=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -355,6 +356,11 @@ def test_each_use_stands_in_the_log_with_the_address(kept: House) -> None:
                 "console from 10.9.9.9: MaxCon becomes 9", "console from 10.9.9.9: kick",
                 "console from 10.9.9.9: closed"):  # fmt: skip
         assert use in log
+
+
+def test_stats_as_json_come_on_one_line(kept: House) -> None:
+    (line,) = arrive(kept).typed("stats --json")
+    assert json.loads(line)["people"]["consoles_from_afar"] == 1
 
 
 def test_help_fits_the_peers_terminal(kept: House) -> None:
