@@ -229,8 +229,14 @@ def begin(options: argparse.Namespace, folder: Path, service: Service) -> tuple[
     syncer, checker = Syncer(slow), Checker(slow)
     with service.manager.patient():
         server = Server(home, syncer, checker, service.say, record=service.record)
-        server.tls.begin(options.tls, options.cert, options.key)
+        server.tls.begin(options.tls or bool(options.cert), options.cert or kept_certificate(options), options.key)
     return server, listening_socket(options.bind, options.port)
+
+
+def kept_certificate(options: argparse.Namespace) -> Path | None:
+    """The one that clients know already, where the home is a new one for an afternoon."""
+    kept = (options.home or Path()) / "data" / "tls.pem"
+    return kept if options.ephemeral and kept.is_file() else None
 
 
 def run(

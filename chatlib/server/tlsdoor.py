@@ -61,14 +61,14 @@ class TlsDoor:
     # Having a certificate.
 
     def begin(self, wanted: bool, chain: Path | None = None, key: Path | None = None) -> None:
-        """Offers TLS, if that is `wanted` or a parameter wants it. `chain`, `key`: files of the administrator's own.
+        """Offers TLS, if that is `wanted` or a parameter wants it. `chain`, `key`: files of another certificate.
 
         Raises FileError, OSError.
         """
         self._begun = True
         if chain is not None:
             self._files = chain, key or chain
-        if wanted or chain is not None or self.required:
+        if wanted or self.required:
             if self._files[0] == self._own and not self._own.exists():
                 tlsfile.make(self._own)
             try:

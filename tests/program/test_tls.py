@@ -107,3 +107,14 @@ def test_without_openssl_a_start_says_what_to_do(start: Start, monkeypatch: pyte
     status, said = start("--tls", wait=False).ended()
     assert status == 1
     assert 'there is no program "openssl" here to make one: install it, or name a certificate of your own' in said
+
+
+def test_a_server_for_an_afternoon_shows_the_certificate_that_people_know(start: Start, home: Path) -> None:
+    server = start("--tls", wait=False)
+    said = server.wait_for("for people to compare: ")
+    server.stop()
+    own = (home / "data" / "tls.pem").read_bytes()
+    again = start("--tls", "--ephemeral", wait=False)
+    assert again.wait_for("for people to compare: ") == said
+    again.stop()
+    assert (home / "data" / "tls.pem").read_bytes() == own

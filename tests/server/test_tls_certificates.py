@@ -78,7 +78,7 @@ def test_one_that_ends_soon(house: House) -> None:
 
 
 def test_one_of_the_administrators_own(house: House) -> None:
-    house.server.tls.begin(False, NAMES["one"])
+    house.server.tls.begin(True, NAMES["one"])
     assert seen_by_a_client(house) == known(NAMES["one"])
     assert not house.server.home.tls.exists()
 
