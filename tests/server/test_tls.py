@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chatlib.reactor.budget import Budget
 from chatlib.reactor.tls import TlsConnection
 from chatlib.reactor.tlsstream import TlsStream
 from chatlib.server.session import LOGIN_TIME
@@ -237,6 +238,29 @@ def test_a_stranger_may_not_fill_the_memory_before_the_handshake_is_over(tls: Ho
         tls.settle()
     assert open_connections(tls) == 0
     assert len(hello) > HELLO // 2
+
+
+def test_handshakes_wait_for_their_turn_and_hold_up_nobody_who_is_in(tls: House) -> None:
+    door, loop = tls.server.tls, tls.server.loop
+    seas, google = login(tls, "SEAS"), tls.login("Google")
+    door._shaking = Budget(loop, 1e-9)  # one step of one handshake in each tick
+    hello = TlsStream(CLIENT, server=False)
+    hello.shake()
+    first = hello.give_out()
+    crowd = [tls.connect() for _ in range(20)]
+    for peer in crowd:
+        peer.say(first)
+    crowd[7].hang_up()
+    begun = tls.server.figures.counters["TLS: connections"]
+    for number in range(10):
+        google.say({"action": "message", "to": "SEAS", "text": str(number)})
+        tls.tick(2)
+        assert seas.texts[-1:] == [str(number)], "said and heard, while the others wait"
+        assert tls.server.figures.counters["TLS: connections"] - begun <= 2 * (number + 1)
+    assert len(door._shaking) > 0, "some still wait"
+    tls.settle()
+    assert tls.server.figures.counters["TLS: connections"] - begun in (19, 20)
+    assert all(peer.socket.recv(1 << 16).startswith(b"\x16") for peer in crowd if peer in tls.peers)
 
 
 def test_nobody_negotiates_anew(tls: House) -> None:
