@@ -42,7 +42,7 @@ def expires(certificate: bytes) -> float:
         _, inside, behind = _value(behind)
     _, _, until = _value(inside)
     tag, text, _ = _value(until)
-    form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}.get(tag, "")
+    form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}.get(tag, "none")
     try:
         then = datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC)
     except ValueError:

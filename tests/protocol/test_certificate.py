@@ -6,13 +6,15 @@ import hashlib
 import shutil
 import ssl
 import subprocess
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlib.protocol.certificate import end_point, fingerprint
+from chatlib.protocol.certificate import end_point, expires, fingerprint
 from tests.reactor.certificate import PEM
 
 OURS = ssl.PEM_cert_to_DER_cert(PEM[PEM.index("-----BEGIN CERT") :])
@@ -71,6 +73,25 @@ def test_certificates_as_openssl_makes_them(
     assert end_point(certificate) == hashlib.new(name, certificate).digest()
 
 
+def dated(tag: int, text: bytes) -> bytes:
+    parts = [value(2, b"\1"), value(0x30), value(0x30), value(0x30, value(0x17, b"200101000000Z"), value(tag, text))]
+    return value(0x30, value(0x30, *parts))
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "year"),
+    [(0x17, b"491231235959Z", 2049), (0x17, b"500101000000Z", 1950), (0x18, b"21261028210649Z", 2126)],
+)
+def test_until_when_it_is_good(tag: int, text: bytes, year: int) -> None:
+    assert datetime.fromtimestamp(expires(dated(tag, text)), UTC).year == year
+
+
+def test_our_own_is_good_for_a_hundred_years_and_one_without_a_date_for_ever() -> None:
+    assert datetime.fromtimestamp(expires(OURS), UTC).year == 2126
+    assert expires(dated(0x17, b"soon")) == expires(b"") == expires(OURS[:60]) == inf
+
+
 @given(st.binary(max_size=60) | st.integers(0, len(OURS)).map(lambda cut: OURS[:cut]))
 def test_nothing_that_it_may_hold_raises(certificate: bytes) -> None:
     assert len(end_point(certificate)) in (28, 32, 48, 64)
+    assert expires(certificate) > 0

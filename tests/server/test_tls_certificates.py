@@ -112,6 +112,38 @@ def test_requiring_tls_makes_one_while_the_server_runs(house: House, build: Call
     assert house.connect().hello()["status"] == "TLS_REQUIRED"
 
 
+def test_requiring_tls_with_a_damaged_one(house: House) -> None:
+    house.server.tls.begin(False)
+    house.server.home.tls.write_text("junk")
+    (said,) = [line for line in house.admin("change REQUIRE_TLS yes") if "certificate" in line]
+    assert said.startswith("Nobody can come in: ")
+    assert said.endswith("a new one is made, which clients must be told of.")
+    house.server.home.tls.write_text(NAMES["one"].read_text())
+    house.reload()
+    assert seen_by_a_client(house) == known(NAMES["one"]), "a reload tries again"
+
+
+def test_a_stop_while_one_is_made(house: House) -> None:
+    house.server.tls.begin(False)
+    house.admin("change REQUIRE_TLS yes")
+    house.stop()
+    assert house.server.tls._job is None
+
+
+def test_one_that_was_exchanged_waits_for_the_reload_whatever_is_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The context is renewed when OpenSSL keeps too much: with what is shown, and nothing else."""
+    monkeypatch.setattr("chatlib.server.tlsdoor.REMEMBERED", -1)
+    path = offer(house, NAMES["one"].read_text())
+    first = house.server.tls._shown
+    assert seen_by_a_client(house) == known(NAMES["one"])
+    assert house.server.tls._shown is not first
+    for exchanged in (NAMES["other"].read_text(), "junk"):
+        path.write_text(exchanged)
+        assert seen_by_a_client(house) == known(NAMES["one"])
+
+
 def test_without_the_program_nobody_comes_in_and_the_administrator_is_told(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
