@@ -1,8 +1,12 @@
 """What an account leaves behind besides its mail: its name in the server logs, and bytes that are put aside and not
 removed yet. Both go with the next save.
 
-Must not know why an account goes. Legal order: ``gone``* → ``begin`` before a fork → ``carry_out`` in the child →
-``end`` when that went well; ``finish`` at a clean stop, when the log is closed.
+The names stand in a file of their own from before the save, which takes them out of the journal, until the logs are
+without them: a crash in between forgets nobody.
+
+Must not know why an account goes. Legal order: ``gone``* → ``begin`` before a fork → ``note_down`` in the child, before
+anything else is written → ``carry_out`` there → ``end`` when that went well; at a clean stop ``note_down``, and
+``finish`` when the log is closed.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ class Erasure:
         self._begun: list[str] = []  # those who are being taken out
         self._upto = (0, 0)  # of the log, when that began
         self._beside = folder / ".current.log.new"
+        self._noted = folder / "removed.txt"
+        with contextlib.suppress(OSError):
+            gone += self._noted.read_text(encoding="utf-8", errors="replace").split()
 
     def gone(self, name: str) -> None:
         """An account is."""
@@ -34,6 +41,14 @@ class Erasure:
         self._begun = list(self._names)
         if self._begun:
             self._upto = self._log.written(now)
+            with contextlib.suppress(OSError):
+                self._beside.unlink(missing_ok=True)  # of a save that came to nothing
+
+    def note_down(self) -> None:
+        """What the disk refuses, a crash before ``end`` or ``finish`` forgets."""
+        if self._names:
+            with contextlib.suppress(OSError):
+                replace(self._noted, "".join(f"{name}\n" for name in dict.fromkeys(self._names)))
 
     def carry_out(self) -> None:
         """Raises OSError."""
@@ -49,6 +64,7 @@ class Erasure:
         with contextlib.suppress(OSError):
             if self._begun and self._log.exchange(self._beside, *self._upto):
                 del self._names[: len(self._begun)]
+                self._noted.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """What the disk refuses stays until the oldest logs go."""
@@ -56,7 +72,8 @@ class Erasure:
             self._blobs.clear_away()
             if self._names:
                 self._rewrite(self._names)
-            self._beside.unlink(missing_ok=True)
+            for path in (self._beside, self._noted):
+                path.unlink(missing_ok=True)
 
     def _rewrite(self, names: list[str]) -> None:
         for path in closed_logs(self._folder):

@@ -224,6 +224,7 @@ class Saver:
             with home.writer.held():
                 if everything:
                     self._effects.finish()  # everything is durable: the journal was cut
+                    self._erasure.note_down()
                     notes = checkpoint_now(
                         home, self._world, self._messages, self._appended, edited, home.writer.wanted
                     )

@@ -264,6 +264,7 @@ class Server:
         self.auditor.end()
         self.backups.end()
         if not self.failure:
+            self.erasure.note_down()
             try:
                 self.at_rest.finish()
             except (OSError, ValueError, CommitFailed) as error:

@@ -24,6 +24,10 @@ _MANY = 10  # at once, that are counted more quickly together
 GONE = "(removed)"  # in the place of a removed user's name
 _STAMP = len("2026-01-31 23:59:59 ")  # and behind it, what happened
 _NAME = re.compile(r"log_(\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d)(?:_(\d+))?\.log")
+_DOINGS = re.compile(r"console( from \S+)?:")
+_APART = str.maketrans(dict.fromkeys(":,()\"'", " "))
+_LINES = 10_000  # looked through at once
+_NUMBERS = re.compile("[0-9.]+")
 LEVELS = ("quiet", "presence", "commands", "debug")  # each has what those before it have
 
 
@@ -203,10 +207,27 @@ def closed_logs(folder: Path) -> list[Path]:
 
 
 def without(log: str, names: Iterable[str]) -> str:
-    """A log in which GONE stands wherever one of these users' names stood. What the administrator did stays."""
-    gone = re.compile(rf"(?<= )(?:{'|'.join(map(re.escape, names))})(?=[ :,]|$)", re.IGNORECASE)
+    """A log in which GONE stands wherever one of these users' names stood. What the administrator did stays, and so do
+    addresses, which a name may look like: nobody wipes his traces out by a name."""
     lines = log.split("\n")
-    return "\n".join(line if line.startswith("console", _STAMP) else gone.sub(GONE, line) for line in lines)
+    numbers, words = [], []  # type: list[str], list[str]
+    for name in _those_in(lines, names):
+        (numbers if _NUMBERS.fullmatch(name) else words).append(re.escape(name))
+    if not (numbers or words):
+        return log
+    gone = re.compile(
+        rf"""(?<=[ ("'])(?:{'|'.join(words) or '(?!)'}|(?<! from )(?<! of )(?:{'|'.join(numbers) or '(?!)'}))"""
+        r"""(?=[ :,)"']|[.]? |[.]?$)""", re.IGNORECASE
+    )  # fmt: skip
+    return "\n".join(line if _DOINGS.match(line, _STAMP) else gone.sub(GONE, line) for line in lines)
+
+
+def _those_in(lines: list[str], names: Iterable[str]) -> list[str]:
+    """Those of the names that stand there: looking for a thousand that do not would take minutes."""
+    words: set[str] = set()
+    for start in range(0, len(lines), _LINES):
+        words.update(" ".join(lines[start : start + _LINES]).translate(_APART).lower().split())
+    return [name for name in dict.fromkeys(names) if {name.lower(), f"{name.lower()}."} & words]
 
 
 def _stamp(when: float) -> str:

@@ -5,12 +5,15 @@ Each test looks for it in every byte of the home.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chatlib.core import streams
+from chatlib.server.erasure import Erasure
 from chatlib.storage import messages
 from tests.server.carrying import Dial, announce, cut_upload, upload
 from tests.server.house import House
@@ -162,6 +165,57 @@ def test_nobody_cleans_the_administrators_doings_out_of_the_log(house: House) ->
     save(house)
     log = house.log()
     assert "console: grant\n" in log and "register (removed) from" in log
+
+
+@pytest.mark.parametrize("step", ["carry_out", "end"])
+def test_a_crash_behind_the_save_forgets_nobody(house: House, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """The text files are without her already, and so is the journal: no replay says that she was there."""
+    house.register("Vanessa")
+    assert house.greet().prove("deregister", "Vanessa")["status"] == "OK"
+    monkeypatch.setattr(Erasure, step, lambda erasure: os.kill(os.getpid(), 9) if step == "carry_out" else None)
+    house.console.line("save")
+    house.wait_for(lambda: not house.server.saver.busy)
+    monkeypatch.undo()
+    house.crash()
+    house.restart()
+    assert "vanessa" not in house.server.world.accounts and house.server.world.lsn
+    assert any(name.startswith("data/logs/log_") for name in holding(house, "vanessa"))
+    save(house)
+    assert holding(house, "vanessa") == {"data/ledger.txt"}
+
+
+def test_a_stop_that_is_cut_short_forgets_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.register("Vanessa")
+    assert house.greet().prove("deregister", "Vanessa")["status"] == "OK"
+    monkeypatch.setattr(Erasure, "finish", lambda erasure: None)
+    stop(house)
+    monkeypatch.undo()
+    house.restart()
+    stop(house)
+    assert holding(house, "vanessa") == {"data/ledger.txt"}
+
+
+def test_a_copy_of_the_log_that_an_earlier_save_left_is_not_taken_for_this_ones(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.register("Vanessa")
+    assert house.greet().prove("deregister", "Vanessa")["status"] == "OK"
+    monkeypatch.setattr(Erasure, "end", lambda erasure: None)  # the child was killed behind its last step
+    save(house)
+    monkeypatch.undo()
+    house.server.note("said between the two")
+    house.settle()
+
+    def refuses(erasure: Erasure) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Erasure, "carry_out", refuses)
+    save(house)
+    monkeypatch.undo()
+    assert "said between the two" in house.log()
+    save(house)
+    assert "said between the two" in house.log()
+    assert holding(house, "vanessa") == {"data/ledger.txt"}
 
 
 def test_a_log_that_is_closed_meanwhile_is_for_the_next_save(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatlib.storage import serverlog
-from chatlib.storage.serverlog import KEPT, ServerLog, closed_logs
+from chatlib.storage.serverlog import KEPT, ServerLog, closed_logs, without
 
 NOW = 1_700_000_000.7
 
@@ -155,3 +155,33 @@ def test_a_log_that_cannot_be_begun_goes_on_in_the_old(tmp_path: Path, monkeypat
     assert [line.split()[2] for line in old.read_text().splitlines()] == ["0", "1", "2", "3", "again"]
     assert lines(tmp_path) == ["in the new one"]
     log.close(NOW)
+
+
+def test_a_removed_name_is_taken_out_wherever_it_stands_and_nothing_else_is() -> None:
+    def cleaned(line: str, *names: str) -> str:
+        return without(f"2026-01-31 23:59:59 {line}", names)[20:]
+
+    for line, names, left in (
+        ("ann message x3, whoelse", ["Ann"], "(removed) message x3, whoelse"),
+        ("anna message, ann-b whoelse", ["ann"], "anna message, ann-b whoelse"),
+        ('upload of "x" from Ann failed: no room', ["ann"], 'upload of "x" from (removed) failed: no room'),
+        ("Reloaded: 2 accounts were added (Ann, Bob).", ["ann", "bob"],
+         "Reloaded: 2 accounts were added ((removed), (removed))."),
+        ('Warning: the password of "Ann" is bad', ["ann"], 'Warning: the password of "(removed)" is bad'),
+        ("KeyError: 'ann'", ["ann"], "KeyError: '(removed)'"),
+        ("console5 message x2", ["console5"], "(removed) message x2"),
+        ("console: kick", ["kick", "console"], "console: kick"),
+        ("console from 10.0.0.9: ban", ["ban"], "console from 10.0.0.9: ban"),
+    ):  # fmt: skip
+        assert cleaned(line, *names) == left
+
+
+def test_nobody_wipes_an_address_out_of_the_log_by_a_name_that_looks_like_it() -> None:
+    log = "\n".join(f"2026-01-31 23:59:59 {line}" for line in (
+        "login mallory from 10.0.0.7", "login lockout of Ann from 10.0.0.7: 30 s", "request hello of 10.0.0.7",
+    ))  # fmt: skip
+    assert without(log, ["10.0.0.7", "mallory"]) == log.replace("mallory", "(removed)")
+    own = "2026-01-31 23:59:59 "
+    assert without(f"{own}10.0.0.7 message\n{own}logout 10.0.0.7 from ::1", ["10.0.0.7"]) == (
+        f"{own}(removed) message\n{own}logout (removed) from ::1"
+    )
