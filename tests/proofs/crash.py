@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,7 +277,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
     try:
         done, ways, asked, files = run(options.cycles, options.life, folder)
-    except AssertionError as wrong:
+    except Exception as wrong:
+        if not isinstance(wrong, AssertionError):
+            traceback.print_exc()
         print(f"crash: FAILED: {wrong}")
         return 1
     shutil.rmtree(folder)
