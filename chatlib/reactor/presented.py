@@ -43,7 +43,7 @@ class Presented:
 
     @property
     def remembers(self) -> int:
-        """How many sessions of TLS 1.2 OpenSSL keeps, though nobody will resume one: about 1 KB each."""
+        """How many sessions of TLS 1.2 OpenSSL keeps, should somebody resume one: about 1 KB each."""
         return self.context.session_stats()["number"]
 
 
@@ -56,10 +56,12 @@ def load(chain: Path, key: Path) -> Presented:
         context.set_ecdh_curve(_GROUP)
     except (ValueError, ssl.SSLError):
         context.set_ecdh_curve(_OTHERWISE)
-    context.num_tickets = 0  # a ticket costs memory and a write for each connection, and nobody resumes
+    context.num_tickets = 0  # a ticket costs memory and a write for each connection
     files = str(chain) if chain == key else f"{chain} and {key}"
     try:
         for path in (chain, key):
+            if not (path.is_file() or path.is_dir() or not path.exists()):  # a pipe: whoever reads it waits
+                raise Unusable(f"{path} is no file, and it is read more than once")
             path.read_bytes()  # OpenSSL does not say which it could not read
         context.load_cert_chain(chain, key, password=_refuse)
         shown = _tried(context)

@@ -97,6 +97,7 @@ class TlsDoor:
         try:
             new = load(*self._files)
             if new.fingerprint == self._shown.fingerprint:
+                self._shown = new  # what vouches for it may be another
                 return
             if new.expires <= time.time():
                 raise Unusable(f"{self._files[0]}: that certificate has expired")

@@ -42,6 +42,29 @@ def test_a_new_one_is_for_those_who_come_from_then_on(house: House) -> None:
     assert seas.prove("password", "SEAS")["status"] == "OK", "bound to the certificate of its own connection"
 
 
+def test_what_vouches_for_it_may_be_exchanged_alone(house: House) -> None:
+    authority = certificate("authority")
+    signed = certificate("signed", signed_by=authority).read_text()
+    path = offer(house, signed)
+
+    def shown() -> int:
+        stream = go_inside(house.connect()).socket.stream  # type: ignore[attr-defined]
+        return len(stream._tls._sslobj.get_unverified_chain())
+
+    assert shown() == 1
+    above = authority.read_text()
+    path.write_text(signed + above[above.index("-----BEGIN CERT") :])
+    assert house.reload() == ["Nothing was changed by hand."]
+    assert shown() == 2
+
+
+def test_a_pipe_in_its_place_holds_nobody_up(house: House) -> None:
+    path = offer(house, NAMES["one"].read_text())
+    path.unlink()
+    os.mkfifo(path)
+    assert house.reload()[0] == f"The certificate stays as it is: {path} is no file, and it is read more than once."
+
+
 def _copy(source: Path, beside: Path) -> Path:
     there = beside.with_name("new.pem")
     there.write_bytes(source.read_bytes())
