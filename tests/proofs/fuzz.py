@@ -114,7 +114,8 @@ def a_folder() -> Iterator[Path]:
 def report(seed: int, number: int, steps: list[int], failure: str) -> None:
     print(failure)
     print(f"Round {number} fails with {len(steps)} steps. Again:")
-    print(f"  python3 -m tests.proofs.fuzz --seed {seed} --round {number} --steps {','.join(map(str, steps)) or '-'}")
+    which = "" if len(steps) == STEPS else f" --steps {','.join(map(str, steps)) or '-'}"
+    print(f"  python3 -m tests.proofs.fuzz --seed {seed} --round {number}{which}")
 
 
 def rounds(options: argparse.Namespace, totals: Totals) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import random
+import ssl
 from typing import Any
 
 from tests.proofs import fuzz_words as words
@@ -48,7 +49,7 @@ def carries(scene: Scene, chance: random.Random) -> None:
         address = owner.address if chance.random() < 0.9 else address
     is_upload = ("offset" in reply) != (chance.random() < 0.1)
     offset = reply.get("offset", 0) if chance.random() < 0.9 else chance.choice((1, 5, 10**6, 2**53 - 1))
-    pipe = Talker(scene.house, address)
+    pipe = Talker(scene.house, address, inside=scene.tls and chance.random() < 0.4)
     scene.talkers.append(pipe)
     head = words.encoded(action="upload" if is_upload else "download", ticket=ticket, offset=offset)
     pipe.slow = pipe.was_slow = True  # its bytes are read here
@@ -83,14 +84,14 @@ def _bytes_from(scene: Scene, pipe: Talker, body: bytes) -> bytes:
             try:
                 if body:
                     body = body[pipe.socket.send(body) :]
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 body = b""
         scene.tick()
         with contextlib.suppress(BlockingIOError):
             try:
                 while data := pipe.socket.recv(1 << 18):
                     said += data
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 pass
             break
     return said

@@ -27,6 +27,7 @@ from tests.proofs.fuzz_talker import Illegal, Talker
 from tests.proofs.fuzz_words import NAMES
 from tests.proofs.hostile_text import obeyed
 from tests.server.house import ITERATIONS, VERIFIER, Disk, House
+from tests.server.inside import offer
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "::1", "127.0.0.1")
 MOST = 12  # talkers at once
@@ -71,11 +72,17 @@ class Scene:
         (folder / "credentials.txt").write_text(self.credentials)
         self.before = _of_peers()
         self.house = House(folder)
+        self.tls = chance.random() < 0.5
+        self._offer()
+
+    def _offer(self) -> None:
+        if self.tls:
+            offer(self.house)
 
     # What the steps use.
 
     def connect(self, chance: random.Random) -> Talker:
-        talker = Talker(self.house, chance.choice(ADDRESSES))
+        talker = Talker(self.house, chance.choice(ADDRESSES), inside=self.tls and chance.random() < 0.4)
         self.talkers.append(talker)
         if chance.random() < 0.1:
             talker.splits = chance.choice((1, 2, 7, 100))
@@ -128,6 +135,13 @@ class Scene:
             seconds += 1
             if seconds > 100:
                 raise Illegal("a save does not end")
+
+    def pass_time(self, seconds: float, step: float) -> None:
+        """The clock goes on, and who reads, reads."""
+        until = self.house.clock.now + seconds
+        while self.house.clock.now < until:
+            self.house.pass_time(min(step, until - self.house.clock.now), step)
+            self.tick(2)
 
     # What must hold.
 
@@ -232,6 +246,7 @@ class Scene:
             self.house.write("para.txt", self.parameters)
             self.house.write("credentials.txt", self.credentials)
             self.house.restart()
+        self._offer()
         self._look_at_the_console()
 
     def end(self) -> None:

@@ -57,7 +57,7 @@ def log_in(scene: Scene, chance: random.Random) -> None:
 
 def prove(scene: Scene, chance: random.Random, talker: Talker, action: str, user: str) -> None:
     """Both halves of a proof; a wrong password now and then, and what may come in between."""
-    exchange = ClientExchange(user, "the nonce of a client".replace(" ", ""))
+    exchange = ClientExchange(user, "the-nonce-of-a-client", talker.binding if chance.random() < 0.98 else None)
     reply = scene.ask(talker, words.encoded(action=action, scram=exchange.first))
     if not reply or reply["status"] != "CONTINUE":
         return
@@ -106,6 +106,18 @@ def change_password(scene: Scene, chance: random.Random) -> None:
     if talker.user:
         prove(scene, chance, talker, "password", talker.user)
         talker.say(words.encoded(action="password", verifier=str(words.VERIFIER)))
+
+
+def seal(scene: Scene, chance: random.Random) -> None:
+    """TLS that is none, or is no more."""
+    if not scene.tls:
+        return
+    talker = scene.someone(chance)
+    junk = chance.choice(
+        (chance.randbytes(50), b"\x17\x03\x03\x00\x10" + bytes(16), b"\x15\x03\x03\x00\x02\x02\x28", TLS_HELLO)
+    )
+    if talker.binding:
+        talker.break_seal(junk)
 
 
 def bytes_of_any_kind(scene: Scene, chance: random.Random) -> None:
@@ -167,7 +179,7 @@ def reading(scene: Scene, chance: random.Random) -> None:
 
 
 def time_passes(scene: Scene, chance: random.Random) -> None:
-    scene.house.pass_time(chance.choice((0.1, 1.0, 5.0, 40.0, 200.0)), step=chance.choice((1.0, 20.0)))
+    scene.pass_time(chance.choice((0.1, 1.0, 5.0, 40.0, 200.0)), step=chance.choice((1.0, 20.0)))
 
 
 def console(scene: Scene, chance: random.Random) -> None:
@@ -271,6 +283,7 @@ STEPS: dict[Step, int] = {  # how often
     account: 6,
     change_password: 2,
     bytes_of_any_kind: 12,
+    seal: 2,
     comes_and_goes: 12,
     reading: 6,
     time_passes: 10,

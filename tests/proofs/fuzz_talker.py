@@ -20,6 +20,7 @@ from chatlib.protocol.commands import ACTIONS, Runs
 from chatlib.protocol.text import printable
 from tests.proofs.hostile_text import obeyed
 from tests.server.house import House
+from tests.server.inside import TlsSocket
 
 WIRE = (Path(__file__).parents[2] / "chatlib" / "protocol" / "WIRE.md").read_text()
 STATUSES = frozenset(re.findall(r"`([A-Z][A-Z_]*[A-Z])`", WIRE))
@@ -81,7 +82,8 @@ def _echo(line: bytes) -> tuple[tuple[Any, Any], ...]:
 class Talker:
     """One end. `slow`: reads nothing for now; `splits`: what it says arrives in pieces of so many bytes."""
 
-    def __init__(self, house: House, address: str) -> None:
+    def __init__(self, house: House, address: str, inside: bool = False) -> None:
+        """`inside`: it talks over TLS, if the server lets it."""
         self.house, self.address = house, address
         self.socket, there = socket.socketpair()
         self.socket.setblocking(False)
@@ -99,7 +101,25 @@ class Talker:
         self.tickets: list[tuple[str, dict[str, Any], bytes]] = []
         self._seq = 0
         self._cut = self._rest = b""
+        self.binding: bytes | None = None  # what a proof is bound to
         house.server._accepted(there, address)
+        if inside:
+            self._go_inside()
+
+    def _go_inside(self) -> None:
+        try:
+            sealed = TlsSocket(self.house, self.socket)
+        except OSError:  # whoever is banned is told so before
+            self.closed = self.leaves = True
+            self.socket.close()
+            return
+        self.socket, self.binding = sealed, sealed.binding  # type: ignore[assignment]
+
+    def break_seal(self, data: bytes) -> None:
+        """Bytes that are no record of TLS, in the middle of it: no more is expected."""
+        self.other = True
+        with contextlib.suppress(OSError):
+            self.socket.raw.send(data)  # type: ignore[attr-defined]
 
     # Saying.
 
@@ -177,7 +197,7 @@ class Talker:
                 data = self.socket.recv(1 << 18)
             except BlockingIOError:
                 return
-            except ConnectionResetError:
+            except OSError:
                 data, self.reset = b"", True
             if not data:
                 self._over()
@@ -200,7 +220,9 @@ class Talker:
         if self.opening is not None and (self.ended or self.opening[:1] in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
             return
         if not self.ended:
-            raise Illegal(f"closed without a word; {len(self.expected)} replies are missing: {[*self.expected][:2]}")
+            who = f"{self.user or 'a stranger'} from {self.address}{', over TLS' if self.binding else ''}"
+            missing = f"{len(self.expected)} replies are missing: {[*self.expected][:2]}"
+            raise Illegal(f"closed without a word: {who}; {missing}\n{self.house.log()[-800:]}")
         if self.expected and not self.reset:
             raise Illegal(
                 f"it said all it had to say, and {len(self.expected)} replies are missing: {[*self.expected][:2]}"
