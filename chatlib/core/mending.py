@@ -25,7 +25,7 @@ class Mending:
     def __init__(self) -> None:
         self.bank = Bank()
         self.lost = 0  # lines
-        self.made: list[str] = []  # a sentence for each movement that was made good
+        self.made: list[tuple[str, float]] = []  # each movement that was made good, and about when it was
 
     def lines(self, read: Callable[[int], Entries], held: Mapping[str, int] | None) -> Iterator[bytes]:
         """The new ledger's lines, without checksums. `read`: the entries from a place on. `held`: what everybody but
@@ -105,14 +105,14 @@ class Mending:
                 amount = min(less[loser], more[gainer], MAX_AMOUNT)
                 if amount:
                     yield self._enter(lsn, at, "pay", loser, gainer, amount, MEMO)
-                    self.made.append(f"{loser} paid {gainer} {amount:,}, at about {at:.0f}")
+                    self.made.append((f"{loser} paid {gainer} {amount:,}", at))
                     less[loser] -= amount
                     more[gainer] -= amount
         for user, amount in more.items():
             while amount:
                 part = min(amount, MAX_AMOUNT)
                 yield self._enter(lsn, at, "grant", BANK, user, part, MEMO)
-                self.made.append(f"the bank gave {user} {part:,}")
+                self.made.append((f"the bank gave {user} {part:,}", at))
                 amount -= part
         for user in [user for user, amount in wanted.items() if amount is None and user in books or less.get(user)]:
             yield from self._less(user, wanted[user], lsn, at)
@@ -121,7 +121,7 @@ class Mending:
         """What `user` holds too much goes to the bank: the end of an account alone can say that."""
         yield self._enter(lsn, at, "close", user, BANK, self.bank.books[user].balance, MEMO)
         again = "" if wanted is None else f", and opened again with {wanted:,}"
-        self.made.append(f"the account of {user} was closed{again}")
+        self.made.append((f"the account of {user} was closed{again}", at))
         if wanted is not None:
             yield from self._make_good({user: wanted}, lsn, at)
 

@@ -43,6 +43,7 @@ from chatlib.storage.messages import MessageStore
 from chatlib.storage.textfile import FileError, is_whole, sync_folder, with_checksums
 
 FOLDER = "damaged"  # in data/
+REPORT = "report.txt"  # in a folder there
 AHEAD = 1_000_000_000  # LSNs that are left out where commands are lost: nobody knows how many were given away
 
 
@@ -80,6 +81,14 @@ class Repair:
         self._mend_blobs()
         self._write(ledger)
         self._mend_beside()
+        self._report()
+
+    def _report(self) -> None:
+        """All of it, beside what was damaged: a terminal forgets."""
+        self.aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        told = [f"Damage! {sentence}" for _, sentence in self.report.damage]
+        told += [f"Mended: {sentence}." for sentence in self.done] + [f"Lost: {sentence}." for sentence in self.lost]
+        textfile.replace(self.aside / REPORT, "".join(f"{sentence}\n" for sentence in told))
 
     def _put_aside(self, path: Path, gone: bool = False) -> None:
         """Copies a damaged file; `gone`: and it goes from its place."""
@@ -126,9 +135,9 @@ class Repair:
 
     def _mend_store(self) -> None:
         world, first = self.world, self.home.messages
-        lost, index = storemending.mend(first, world.floor_offset, world.store_end)
+        lost = storemending.mend(first, world.floor_offset, world.store_end)
         self.lost += lost
-        if self.found.is_broken("mailboxes.txt") or (index and storemending.lost_positions(world, first)):
+        if self.found.is_broken("mailboxes.txt") or (lost and storemending.lost_positions(world, first)):
             storemending.find_positions(world, first)
             self.done.append("mailboxes.txt: where messages stand was found anew, in the messages themselves")
         if self.found.is_broken("mailboxes.txt"):
@@ -173,7 +182,9 @@ class Repair:
                 file.write(with_checksums([line]))
         if mending.lost:
             self.lost.append(f"{NAME}: {counted(mending.lost, 'line')}, and what was said in them")
-        self.lost += [f"{NAME}: made good: {movement}" for movement in mending.made]
+        for movement, at in mending.made:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+            self.done.append(f"{NAME}: a lost movement was made good: {movement}, at {when} or later")
         for user, book in mending.bank.books.items():
             if held is not None and user in bank.books:
                 book.opened = bank.books[user].opened

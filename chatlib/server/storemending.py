@@ -41,23 +41,20 @@ def end_of_store(first: Path, lsn: int) -> int:
     return max(end, START)
 
 
-def mend(first: Path, floor: int, length: int) -> tuple[list[str], bool]:
-    """Makes the store whole from `floor` to `length`. What was lost, in sentences; whether a line was among it that
-    said where messages stand. Raises OSError."""
-    lost, index = [], False
+def mend(first: Path, floor: int, length: int) -> list[str]:
+    """Makes the store whole from `floor` to `length`. What was lost, in sentences. Raises OSError."""
+    lost = []
     _mend_ends(first, floor, length)
     before = 0
     for found in list(_bad(first, floor, length)):
         one = messagefiles.place(first, found.offset)
         at = found.offset - one.base + one.head
         if isinstance(found, Gap):
-            index = True
             _fill(messagefiles.segment(first, max(one.base, START)), at, found.size)
             lost.append(f"{one.path.name}: all messages that stood from byte {at} on, in {found.size:,} bytes")
             continue
         before = found.before
         size = own_length(found.line)
-        index = index or b'"seqs"' in found.line
         with open(one.path, "r+b") as file:
             put(file.fileno(), b" " * (size - 1) + b"\n", at)
             os.fsync(file.fileno())
@@ -65,7 +62,7 @@ def mend(first: Path, floor: int, length: int) -> tuple[list[str], bool]:
         name = words[1].decode("ascii", "replace") if len(words) == 3 else ""
         whom = f' for "{name}"' if is_name(name) or name[:1] == "#" else ""
         lost.append(f"{one.path.name}: one message{whom} (or where messages stand), behind seq {before}")
-    return lost, index
+    return lost
 
 
 class _Bad(messagescan.StoredLine):

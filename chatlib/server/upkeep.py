@@ -12,12 +12,13 @@ from pathlib import Path
 from chatlib.core.threads import forum_of
 from chatlib.protocol.text import counted
 from chatlib.server import backup
-from chatlib.server.repairing import FOLDER, Repair
+from chatlib.server.repairing import FOLDER, REPORT, Repair
 from chatlib.server.restoring import restore
 from chatlib.server.verifying import Report, verify
 from chatlib.storage.home import Home
 from chatlib.storage.textfile import OLD_FORMAT, FileError
 
+SHOWN = 200  # sentences of one kind that are said
 ROUNDS = 3  # repairs: what was damaged may have hidden something else
 Say = Callable[[str], None]
 
@@ -77,6 +78,13 @@ def damaged(report: Report) -> str:
     )
 
 
+def _say_some(what: str, sentences: list[str], say: Say) -> None:
+    for sentence in sentences[:SHOWN]:
+        say(f"{what}: {sentence}.")
+    if len(sentences) > SHOWN:
+        say(f"{what}: {len(sentences) - SHOWN:,} more.")
+
+
 def repair_home(folder: Path, say: Say, ask: Callable[[str], bool]) -> int:
     """Looks, asks, repairs, looks again; the exit status. Raises FileError, OSError."""
     report = verify(folder)
@@ -99,11 +107,9 @@ def repair_home(folder: Path, say: Say, ask: Callable[[str], bool]) -> int:
         repair = Repair(home, report)
         with home.writer.alone():
             repair.carry_out()
-        for sentence in repair.done:
-            say(f"Mended: {sentence}.")
-        for sentence in repair.lost:
-            say(f"Lost: {sentence}.")
-        say(f"The damaged files, as they were: {repair.aside}")
+        _say_some("Mended", repair.done, say)
+        _say_some("Lost", repair.lost, say)
+        say(f"The damaged files as they were, and all of this in {REPORT}: {repair.aside}")
         report = verify(folder)
         if report.is_whole:
             break

@@ -82,7 +82,7 @@ def test_a_lost_payment_is_made_good_between_those_two() -> None:
         again, made = mended(broken, known)
         assert balances(again) == {"ann": 756, "bob": 1_249}
         assert again.lost == 1
-        assert again.made == ["ann paid bob 250, at about 2"]
+        assert again.made == [("ann paid bob 250", 1.5)]
         assert made[2].split(b" ")[4:8] == [b"pay", b"ann", b"bob", b"250"]
 
 

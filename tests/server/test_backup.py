@@ -138,6 +138,19 @@ def test_bytes_that_come_and_go_meanwhile(
     assert looked_at(again.folder).is_whole
 
 
+def test_bytes_that_do_not_have_their_name_yet(house: House, dial: Dial, tmp_path: Path, restored: Restored) -> None:
+    """A server names them right behind the command; it may be killed in between."""
+    live(house, dial)
+    house.crash()
+    folder = house.folder / "data" / "files"
+    (late,) = [path for path in folder.iterdir() if path.read_bytes() == b"journaled bytes"]
+    late.rename(folder / f"{late.name.partition('.')[0]}.part")
+    assert looked_at(house.folder).is_whole
+    backup.write(house.folder, tmp_path / "b.tar.gz")
+    again = restored(tmp_path / "b.tar.gz", tmp_path / "again")
+    assert (again.folder / "data" / "files" / late.name).read_bytes() == b"journaled bytes"
+
+
 def test_what_is_erased_while_it_is_read_is_erased_in_the_backup(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: Restored
 ) -> None:

@@ -127,6 +127,7 @@ def test_what_was_damaged_is_kept_as_it_was(lived: Path) -> None:
     repaired(lived)
     (folder,) = (lived / "data" / "damaged").iterdir()
     assert (folder / "data" / "block_rep.txt").read_bytes() == damaged
+    assert (folder / "report.txt").read_text().startswith(f"Damage! {path} is damaged")
     assert (folder / "data" / "block_rep.txt").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
     flip(path, path.stat().st_size - 3)
