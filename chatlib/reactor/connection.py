@@ -299,7 +299,7 @@ class Listener:
     """A listening socket: accepts until it would block, and stops for a moment when descriptors run out."""
 
     PAUSE = 0.2  # seconds without accepting after the descriptors ran out
-    BURST = 64  # connections accepted in one tick at most
+    BURST = 16  # connections accepted in one tick at most
 
     def __init__(self, loop: Loop, sock: socket.socket, accepted: Accepted, say: Say) -> None:
         sock.setblocking(False)

@@ -38,6 +38,7 @@ MANY = 8  # times as much as another address, this machine's own may do
 MOST = 20_000  # places that something is counted of
 LINGERING = 64  # connections turned away that are closed with care; a flood's others are closed at once
 MINUTE, HOUR = 60.0, 3_600.0
+JUNK, LONGEST = 2.0, 10.0  # seconds' worth of lines that mean nothing, at once; seconds of a pause at most
 LOOKED_AT, ENDED = 1_000, 50  # sessions in a tick, when a network is banned
 _SWEEP = 2
 _LAST_WORD = 4_096  # bytes, at most
@@ -52,6 +53,8 @@ class _Visits:
 
     tokens: float  # logins that may be tried at once; they come back with time
     at: float  # when that was looked at
+    spare: float = 0.0  # lines that may mean nothing without a pause; they come back, too
+    spare_at: float = -HOUR
     waiting: OrderedDict[Session, Waits] = field(default_factory=OrderedDict)
     timer: Timer | None = None  # lets the first of these go on
     registered: int = 0  # accounts since `since`
@@ -62,9 +65,16 @@ class _Visits:
         self.tokens = min(float(limit), self.tokens + (now - self.at) * limit / MINUTE)
         self.at = now
 
+    def mistaken(self, rate: float, now: float) -> float:
+        """One more line that meant nothing: the seconds until more is to be heard."""
+        self.spare = min(JUNK * rate, self.spare + (now - self.spare_at) * rate) - 1.0
+        self.spare_at = now
+        return min(LONGEST, max(0.0, -self.spare / rate))
+
     def counts(self, now: float) -> bool:
         """Whether anything of it matters still."""
-        return bool(self.waiting) or now < self.at + MINUTE or (self.registered > 0 and now < self.since + HOUR)
+        lately = now < max(self.at, self.spare_at) + MINUTE or (self.registered > 0 and now < self.since + HOUR)
+        return lately or bool(self.waiting)
 
 
 class Door:
@@ -228,6 +238,19 @@ class Door:
         waits = visits.waiting.pop(session, None) if visits else None
         if waits is not None:
             waits[1](_OVER)
+
+    # Junk.
+
+    def mistaken(self, session: Session) -> None:
+        """A stranger has said what means nothing. A place may say as much of it as a user may ask (RATE_LIMIT); then
+        whoever of it says more is not read for a while."""
+        where = place(session.address)
+        rate = self._limit("RATE_LIMIT", where)
+        seconds = self._visits(where).mistaken(rate, self._loop.now) if rate else 0.0
+        if seconds:
+            self._count("door: junk slowed down")
+            session.intake.block()
+            self._loop.call_later(seconds, session.intake.unblock)
 
     # Registrations.
 

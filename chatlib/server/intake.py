@@ -28,13 +28,14 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
+from chatlib.core.replies import encoded, text_of
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import MAX_LINE, Dialect
 from chatlib.reactor.connection import RECEIVE, Connection
 from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
 from chatlib.reactor.tls import TlsConnection
-from chatlib.server.limits import PER_CONNECTION, STRANGERS_LINE, Bucket, Budgets
+from chatlib.server.limits import PER_CONNECTION, STRANGERS_LINE, STRANGERS_TURN, Bucket, Budgets
 from chatlib.server.pipeline import Later, Pipeline
 
 BARRIER, LATE, BLOCKED, THROTTLED, QUEUED, ENDED, OVER, GONE = 1, 2, 4, 8, 16, 32, 64, 128
@@ -72,17 +73,11 @@ class _Nobody:
     """The owner of an intake whose connection is gone."""
 
     def begin(self, data: bytes) -> None: ...
-
     def handle(self, message: bytes) -> None: ...
-
     def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None: ...
-
     def reply(self, echo: Any, request_id: Any, reply: Reply) -> None: ...
-
     def too_long(self) -> None: ...
-
     def said_all(self) -> None: ...
-
     def broken(self) -> None: ...
 
 
@@ -99,7 +94,7 @@ class Intake:
 
     __slots__ = (
         "_budget", "_budgets", "_handle", "_late", "_longest", "_loop", "_opening", "_owner", "_parameters", "_paused",
-        "_pipeline", "_reply", "_timer", "_wire", "bucket", "connection", "heard", "held", "pending",
+        "_pipeline", "_reply", "_timer", "_turn", "_wire", "bucket", "connection", "heard", "held", "pending",
     )  # fmt: skip
 
     def __init__(
@@ -111,7 +106,7 @@ class Intake:
         self._handle = handle
         self.connection: Connection | TlsConnection = connection
         self._loop, self._pipeline, self._parameters = loop, pipeline, parameters
-        self._budgets, self._budget = budgets, budgets.strangers
+        self._budgets, self._budget, self._turn = budgets, budgets.strangers, STRANGERS_TURN
         self._opening = b""  # the first bytes, until it shows what the peer speaks;
         self._wire: Dialect | None = None  # then this
         self._longest = connection.receive = STRANGERS_LINE
@@ -132,7 +127,7 @@ class Intake:
 
     def admit(self, bucket: Bucket | None) -> None:
         """The peer has logged in: longer messages, the users' budget, and what was left of its bucket."""
-        self._budget = self._budgets.lines
+        self._budget, self._turn = self._budgets.lines, PER_CONNECTION
         self._longest = MAX_LINE
         self.connection.receive = RECEIVE
         self.bucket = bucket or self.bucket
@@ -228,7 +223,7 @@ class Intake:
                 self._timer = self._loop.call_later(self.bucket.wait(rate), partial(self._lift, THROTTLED))
                 return 0
             wanted = min(wanted, tokens)
-        granted = self._budget.grant(wanted if wanted < PER_CONNECTION else PER_CONNECTION)
+        granted = self._budget.grant(wanted if wanted < self._turn else self._turn)
         if rate:
             self.bucket.spend(granted)
         if not granted:
@@ -337,6 +332,7 @@ class Intake:
     def _measured(self, read: Later) -> Reply | None:
         begun = perf_counter()
         reply = self._pipeline.read(read)
+        reply = reply and encoded(text_of(reply), reply)  # to make JSON of it takes as long again, and counts
         seconds = perf_counter() - begun
         self._budgets.answers.spend(seconds)
         rate = self._parameters["RATE_LIMIT"]

@@ -10,7 +10,8 @@ from chatlib.reactor.loop import Loop
 
 PER_CONNECTION = 256  # lines of one connection in one tick
 LINES = 1_024  # lines of all users in one tick
-STRANGERS_LINES = 64  # lines in one tick of all who have not logged in
+STRANGERS_LINES = 32  # lines in one tick of all who have not logged in,
+STRANGERS_TURN = 1  # and of these, lines of one of them: the others have their turns before it has another
 ANSWERS = 0.002  # seconds of dear answers in one tick
 CATCHING_UP = 0.002  # seconds of handing out stored messages in one tick
 SEARCHING = 0.002  # seconds of searching in one tick

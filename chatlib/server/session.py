@@ -61,6 +61,9 @@ class Desk(Protocol):
 class Keeper(Protocol):
     """Who must know that sessions come to their ends. One for all of them."""
 
+    def mistaken(self, session: Session) -> None:
+        """A stranger has said what means nothing."""
+
     def drained(self, session: Session) -> None:
         """The peer has been given everything that was said; perhaps it is to be given more."""
 
@@ -220,6 +223,8 @@ class Session:
             self._mistakes += 1
             if self._mistakes == MISTAKES:
                 self._end_behind_replies("PROTOCOL_ERROR", "Too many lines that are not requests.")
+            else:
+                self._keeper.mistaken(self)
 
     def too_long(self) -> None:
         """A message is longer than allowed."""

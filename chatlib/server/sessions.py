@@ -139,7 +139,11 @@ class Sessions:
         here = that_began(self._world, session.user, session.login)
         return number is not None and here is not None and here.number != number
 
-    # Going: what a session tells its keeper.
+    # What a session tells its keeper.
+
+    def mistaken(self, session: Session) -> None:
+        """A stranger has said what means nothing."""
+        self._door.mistaken(session)
 
     def drained(self, session: Session) -> None:
         """The peer has been given everything that was said; perhaps it is to be given more."""

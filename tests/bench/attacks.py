@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import crowds
 from field import ADDRESS, Assault, Field, Readers, read_until, reset, user
 from handshakes import begun_and_left, half_done
 from peers import Login, Stranger
@@ -39,6 +40,9 @@ class Attack:
     parameters: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()  # of the server
     prepare: Callable[[Path, bool], None] = lambda home, quick: None
+    honest: int = HONEST  # clients who chat
+    messages: int = 20  # of theirs, in a second
+    usual: str = "nothing"  # the row that says how long a message takes usually; "": it is not compared
 
 
 def _nothing(field: Field) -> Iterator[str]:
@@ -329,14 +333,22 @@ def _coming_back(field: Field) -> Iterator[str]:
     yield f"{right} of {people} had all of their {each:,} messages, the last after {whole:.2f} s"
 
 
+_NO_DOOR = {"STRANGERS": "0", "STRANGERS_PER_ADDRESS": "0"}  # so many are let in as once were
 _BACK = {"RATE_LIMIT": "0"}
 _TLS = ("--tls",)
 _DOOR = {"MaxCon": str(HONEST), "WAITING_ROOM": "2000"}
 
 ATTACKS: tuple[Attack, ...] = (
-    Attack("nothing", "no attack", _nothing),
-    Attack("newlines-1000", "1,000 strangers send 65,000 newlines each", _newlines(1_000)),
-    Attack("newlines-4000", "4,000 strangers send 65,000 newlines each", _newlines(4_000)),
+    Attack("nothing", "no attack", _nothing, usual=""),
+    Attack("talk", "1,000 users talk, no attack", _nothing, honest=1_000, messages=200, usual=""),
+    Attack("held", "1,000 half-open strangers, 200 slow readers, 1,000 talk", crowds.held, users=crowds.SLOW,
+           honest=1_000, messages=200, usual="talk", parameters=_NO_DOOR),
+    Attack("held-door", "the same at the door as it is by default", crowds.held, users=crowds.SLOW, honest=1_000,
+           messages=200, usual="talk"),
+    Attack("dropped", "5,000 connections opened and dropped in 10 s", crowds.dropped),
+    Attack("junk", "100 connections send junk as fast as they can", crowds.junk, users=crowds.JUNK // 2),
+    Attack("newlines-1000", "1,000 strangers send 65,000 newlines each", _newlines(1_000), parameters=_NO_DOOR),
+    Attack("newlines-4000", "4,000 strangers send 65,000 newlines each", _newlines(4_000), parameters=_NO_DOOR),
     Attack("half-lines", "200 send a half line in pieces of two bytes", _half_lines),
     Attack("http-posts", "web pages post commands", _http_posts),
     Attack("parts-on-disk", "50,000 parts on disk, then file requests", _file_requests, users=2, prepare=_put_parts),

@@ -1,7 +1,8 @@
 """Honest clients, a process of their own: they chat at a steady rate, and say how long it took.
 
-``honest.py PORT FIRST COUNT``: the users numbered FIRST and following log in (then it prints "ready"). From one line on
-standard input until the next they send direct messages to each other, pair by pair, and ask ``alive`` in between, which
+``honest.py PORT FIRST COUNT [MESSAGES]``: the users numbered FIRST and following log in (then it prints "ready"). From
+one line on standard input until the next they send direct messages to each other, pair by pair (so many a second, all
+together), and ask ``alive`` in between, which
 the server answers without a disk. Then it prints what it saw, as JSON. A message's time is from when it was due,
 whatever kept the sender, until its receiver has it; that of ``alive`` until its reply. So the worst ``alive`` is about
 as long as the server's longest tick: there is one every few milliseconds.
@@ -23,7 +24,7 @@ PROBES = 200
 PATIENCE = 60.0  # seconds until what is still missing is lost
 
 
-def _points(seconds: list[float]) -> dict[str, float]:
+def points(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds) or [float("nan")]
     point = {"p50": 0.5, "p99": 0.99, "max": 1.0}
     return {name: 1e3 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in point.items()}
@@ -78,7 +79,8 @@ class Client:
 class Chat:
     """All of them."""
 
-    def __init__(self, port: int, first: int, count: int) -> None:
+    def __init__(self, port: int, first: int, count: int, messages: int = MESSAGES) -> None:
+        self._messages, self._probes = messages, max(PROBES, 2 * messages)
         self.clients = [Client(port, f"u{number:05d}") for number in range(first, first + count)]
         for number, client in enumerate(self.clients):
             client.partner = self.clients[number ^ 1]
@@ -96,9 +98,9 @@ class Chat:
             pass
         sys.stdin.readline()
         begun, sent = time.perf_counter(), 0
-        each = PROBES // MESSAGES
+        each = self._probes // self._messages
         while True:
-            due = begun + sent / PROBES
+            due = begun + sent / self._probes
             if not self._read(due):
                 break
             if time.perf_counter() >= due:
@@ -110,8 +112,8 @@ class Chat:
                 sent += 1
         self._wait_for_the_rest(time.perf_counter() + PATIENCE)
         return {
-            "messages": _points(self._delivered),
-            "alive": _points(self._answered),
+            "messages": points(self._delivered),
+            "alive": points(self._answered),
             "delivered": len(self._delivered),
             "missing": sum(len(client.asked) + len(client.to_come) for client in self.clients),
             "wrong": self._wrong[:3] + [client.closed for client in self.clients if client.closed][:3],

@@ -34,7 +34,11 @@ ITERATIONS = scram.MIN_ITERATIONS
 START_LIMIT = 60.0  # seconds
 STOP_LIMIT = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PARAMETERS = {"MaxCon": "20000", "RATE_LIMIT": "0", "SCRAM_ITERATIONS": str(ITERATIONS), "FSYNC": "always"}
+_UNLIMITED = ("RATE_LIMIT", "STRANGERS", "STRANGERS_PER_ADDRESS", "LOGINS", "REGISTRATIONS", "MAX_USERS", "MAIL_QUOTA")
+_PARAMETERS = {"MaxCon": "20000", **dict.fromkeys(_UNLIMITED, "0"), "SCRAM_ITERATIONS": str(ITERATIONS),
+               "FSYNC": "always"}  # fmt: skip
+DOOR = {"RATE_LIMIT": "20", "STRANGERS": "512", "STRANGERS_PER_ADDRESS": "32", "LOGINS": "30", "REGISTRATIONS": "20",
+        "MAX_USERS": "10000", "MAIL_QUOTA": "10000"}  # what these are by default
 
 
 class Failure(Exception):

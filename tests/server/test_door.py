@@ -294,6 +294,30 @@ def test_places_are_bounded(build: Build, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(house.server.door._places) <= 11
 
 
+# Junk.
+
+
+def test_a_place_that_says_much_that_means_nothing_is_not_read_for_a_while(build: Build) -> None:
+    house = build(RATE_LIMIT=4)
+    junk = [house.greet() for _ in range(3)]
+    for peer in junk:
+        peer.hear()
+        peer.say(*["junk\n"] * 10)
+    person, user = house.greet(), house.login("Columbia")
+    house.settle()
+    said = [len(peer.hear()) for peer in junk]
+    assert sum(said) == int(door.JUNK) * 4 + 3, "so much at once, and of each the line that was too much"
+    assert person.prove("login", "facebook")["status"] == "OK", "whoever says none, from the same place"
+    assert user.ask("whoelse")["items"] == ["facebook"]
+    house.pass_time(1.0)
+    assert sum(len(peer.hear()) for peer in junk) in (3, 4)
+    house.pass_time(10.0)
+    for peer in junk:
+        peer.hear()
+        assert [message.get("status") for message in peer.heard] == ["OK"] + ["BAD_REQUEST"] * 10
+    assert house.server.figures.counters["door: junk slowed down"] > 10
+
+
 # Registrations.
 
 

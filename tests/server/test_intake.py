@@ -30,7 +30,7 @@ def held_by(work: Callable[[], object]) -> int:
 def test_a_stranger_who_sends_nothing_but_newlines_is_sent_away_and_costs_little(build: Build) -> None:
     house = build(RATE_LIMIT=20)
     columbia = house.login("Columbia")
-    strangers = [house.connect(f"stranger {number}") for number in range(50)]
+    strangers = [house.connect(f"stranger {number}", f"10.0.1.{number}") for number in range(50)]
     for stranger in strangers:
         stranger.socket.setblocking(False)
 
@@ -62,6 +62,20 @@ def test_all_strangers_together_have_a_budget_and_users_one_of_their_own(house: 
     for stranger in strangers:
         stranger.hear()
         assert len(stranger.heard) == 10, "whatever waits has its turn"
+
+
+def test_strangers_have_their_turns_a_line_at_a_time(house: House) -> None:
+    """Whoever says one thing need not wait until a hundred others have said all of theirs."""
+    junk = [house.connect(f"junk {number}") for number in range(limits.STRANGERS_LINES - 1)]
+    house.settle()
+    for peer in junk:
+        peer.say(b"x\n" * 15)
+    house.tick()
+    newcomer = house.connect()
+    newcomer.say({"action": "hello", "protocol": 1})
+    house.tick(3)
+    assert [message["status"] for message in newcomer.hear()] == ["OK"]
+    assert max(len(peer.hear()) for peer in junk) < 6
 
 
 def test_users_together_have_a_budget_in_which_nobody_is_passed_over(

@@ -115,6 +115,12 @@ class Rig:
     def again(self) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def longer_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried here holds for strangers and users: so a stranger's turn is as long as a user's."""
+    monkeypatch.setattr(intakes, "STRANGERS_TURN", intakes.PER_CONNECTION)
+
+
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     rig = Rig()
@@ -155,21 +161,21 @@ def test_the_rate_limit_lets_messages_through_as_time_passes() -> None:
     rig.loop.close()
 
 
-def test_a_tick_has_a_budget_and_the_next_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intakes, "PER_CONNECTION", 3)
+def test_a_tick_has_a_budget_and_the_next_goes_on(rig: Rig) -> None:
+    rig.intake._turn = 3
     assert rig.hears(b"x\n" * 7) == ["x", "x", "x", "pause"] and rig.intake.held & QUEUED
     assert rig.tick() == ["x", "x", "x", "pause"]
     assert rig.tick() == ["x", "resume"]
 
 
-def test_a_fault_in_a_message_that_was_held_up_costs_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_a_message_that_was_held_up_costs_the_connection() -> None:
     """Else it would never be read again: whoever lifts the hold-up, a timer or a budget, knows no connection."""
     rig = Rig(RATE_LIMIT=2)
     rig.hears(b"x\n" * 10 + b"fault\n")
     assert rig.tick(0.6)[:2] == ["fault", "broken"]
     rig.loop.close()
     rig = Rig()
-    monkeypatch.setattr(intakes, "PER_CONNECTION", 1)
+    rig.intake._turn = 1
     rig.hears(b"x\nfault\n")
     assert rig.tick() == ["fault", "broken"]
     rig.loop.close()
