@@ -26,6 +26,9 @@ def main() -> None:
     while not select.select([sys.stdin], [], [], 0.0)[0]:
         begun = time.perf_counter()
         with Stranger(port) as stranger:
+            if stranger.welcome["status"] != "OK":  # the attack is about seats, and all are taken
+                sys.stdin.readline()
+                break
             login = Login(stranger, name)
             login.begin()
             login.prove()
@@ -33,7 +36,7 @@ def main() -> None:
             taken.append(time.perf_counter() - begun)
             stranger.ask("logout")
         time.sleep(max(0.0, begun + EVERY - time.perf_counter()))
-    print(json.dumps({**points(taken), "count": len(taken)}), flush=True)
+    print(json.dumps({**points(taken or [0.0]), "count": len(taken)}), flush=True)
 
 
 if __name__ == "__main__":
