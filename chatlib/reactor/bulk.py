@@ -21,8 +21,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.tls import TlsConnection
 from chatlib.reactor.tlsstream import TlsStream
 
-PIECE = 64 << 10  # bytes of records that are taken from the kernel at once
-GIVEN = 64 << 10  # plain bytes that are encrypted at once
+PIECE = 64 << 10  # bytes encrypted at once, and of records taken from the kernel: more costs malloc a page fault each
 _FED = 32 << 10  # of them decrypted at once: then TLS says whether they hold anything
 _LEAST = 4_096  # bytes of records asked for, however few plain ones are wanted: they are longer
 SLACK = 32 << 10  # by which a buffer must be larger than what is wanted: the rest of a record may come with it
@@ -78,7 +77,7 @@ class TlsBulk:
 
     def __init__(self, sock: socket.socket, stream: TlsStream, unsent: bytes = b"") -> None:
         self._socket, self._stream = sock, stream
-        self._unsent = memoryview(unsent)  # records
+        self._unsent: list[bytes | memoryview] = [unsent] if unsent else []  # records
         self.fileno: Callable[[], int] = sock.fileno
         self.close: Callable[[], None] = sock.close
 
@@ -107,7 +106,7 @@ class TlsBulk:
 
     def _answer(self) -> None:
         """TLS itself has something to say: to a peer who changes its keys, say."""
-        if len(self._unsent) + self._stream.pending > _ANSWERS:
+        if sum(map(len, self._unsent)) + self._stream.pending > _ANSWERS:
             raise ConnectionAbortedError("a peer who does not read")
         with contextlib.suppress(BlockingIOError):
             self._send(self._stream.give_out())
@@ -121,30 +120,36 @@ class TlsBulk:
 
     def give(self, file: int, position: int, wanted: int) -> int:
         """See Bulk."""
-        given = 0
         self._send()
-        while given < wanted and not self._unsent:
-            piece = os.pread(file, min(GIVEN, wanted - given), position + given)
+        given, records = 0, []
+        while given < wanted:
+            piece = os.pread(file, min(PIECE, wanted - given), position + given)
             if not piece:
                 break
-            given += self.say(piece)
+            self._stream.write(piece)
+            records.append(self._stream.give_out())
+            given += len(piece)
+        with contextlib.suppress(BlockingIOError):
+            self._send(*records)
         return given
 
-    def _send(self, records: bytes = b"") -> None:
+    def _send(self, *records: bytes) -> None:
         """Sends these behind what is unsent. Raises BlockingIOError when some are not sent now."""
-        if self._unsent:
-            self._unsent = memoryview(b"".join((self._unsent, records)) if records else self._unsent)
-        else:
-            self._unsent = memoryview(records)
-        while self._unsent:
-            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        unsent = self._unsent
+        unsent += records
+        while unsent:
+            sent = self._socket.sendmsg(unsent)  # one call: each wakes the peer
+            while unsent and sent >= len(unsent[0]):
+                sent -= len(unsent.pop(0))
+            if sent:
+                unsent[0] = memoryview(unsent[0])[sent:]
 
     def finish(self, loop: Loop, address: str, data: bytes = b"") -> None:
         """See Bulk."""
         if data:
             self._stream.write(data)
         self._stream.finish()
-        _finish(loop, self._socket, address, b"".join((self._unsent, self._stream.give_out())))
+        _finish(loop, self._socket, address, b"".join((*self._unsent, self._stream.give_out())))
 
 
 def _finish(loop: Loop, sock: socket.socket, address: str, data: bytes) -> None:

@@ -53,7 +53,7 @@ def test_who_reads_a_file_in_drops_gets_all_of_it(tls: House, dial_inside: Dial)
     most = 0
     while not pipe.closed:
         tls.settle()
-        most = max(most, len(carrier._bulk._unsent))  # type: ignore[attr-defined]
+        most = max(most, sum(map(len, carrier._bulk._unsent)))  # type: ignore[attr-defined]
         try:
             pipe.inside.stream.take_in(pipe.inside.raw.recv(3_000))
             pipe.data += pipe.inside.stream.read()
