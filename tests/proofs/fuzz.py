@@ -12,14 +12,17 @@ import os
 import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests import chance as seeds
+from tests.patience import LIMIT
 from tests.proofs import fuzz_client, fuzz_steps
 from tests.proofs.fuzz_scene import Scene
 from tests.proofs.fuzz_talker import Illegal
@@ -43,6 +46,25 @@ class Totals:
         )
 
 
+def _stands_still(*_: object) -> None:
+    raise Illegal("it does not come to an end")
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Whatever takes so long stands still."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _stands_still)
+    signal.setitimer(signal.ITIMER_REAL, 3 * LIMIT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def play(folder: Path, seed: int, number: int, steps: Sequence[int], totals: Totals) -> None:
     """One round. Raises whatever shows that something is wrong."""
     scene = Scene(folder, seeds.random.Random(f"{seed} {number}"))
@@ -64,7 +86,8 @@ def play(folder: Path, seed: int, number: int, steps: Sequence[int], totals: Tot
 def fails(folder: Path, seed: int, number: int, steps: Sequence[int]) -> str:
     """How the round fails with these steps; "": it does not."""
     try:
-        play(folder, seed, number, steps, Totals())
+        with watched():
+            play(folder, seed, number, steps, Totals())
     except Exception as failure:
         return "".join(traceback.format_exception(failure, chain=False))
     return ""
@@ -126,8 +149,9 @@ def rounds(options: argparse.Namespace, totals: Totals) -> int:
         with a_folder() as folder:
             home = folder / "home"
             try:
-                play(home, options.seed, number, steps, totals)
-                fuzz_client.play(options.seed, number, totals)
+                with watched():
+                    play(home, options.seed, number, steps, totals)
+                    fuzz_client.play(options.seed, number, totals)
             except fuzz_client.Failed as failed:
                 print(failed)
                 print(f"Again:\n  python3 -m tests.proofs.fuzz --seed {options.seed} --client {number}")

@@ -201,6 +201,21 @@ def _step(chance: random.Random, person: Watched) -> int:
     return count
 
 
+def _goes_on(person: Watched) -> None:
+    """Once the server says what is right again, what a person types reaches it."""
+    wire = person.wire
+    wire.server.scripted.clear()
+    wire.size = 0
+    person._listen()
+    conversation = wire.conversation
+    if not person.dialogue.accepts() or not person.dialogue.online or conversation.state is None:
+        return  # something asked for has no answer yet, or it will come back
+    before = len(wire.server.requests)
+    person.types("whoelse")
+    if conversation.state is not None and not wire.server.requests[before:]:
+        raise Failed(f"the client is nowhere: {conversation.state}, as {conversation.user!r}")
+
+
 def play(seed: int, number: int, totals: Counted) -> None:
     """One round of it."""
     chance = random.Random(f"{seed} client {number}")
@@ -214,3 +229,5 @@ def play(seed: int, number: int, totals: Counted) -> None:
             raise Failed(f"the client fails: {type(fault).__name__}: {fault}") from fault
         if person.dialogue.status is not None or person.wire.conversation.ended:
             person = _greeted()
+        elif chance.random() < 0.1:
+            _goes_on(person)
