@@ -252,6 +252,7 @@ class Saver:
             if everything:
                 self._limit_from = 0
                 self.latest = Saved(self._loop.wall, self._loop.now - begun)
+                self._doubt(False)
                 self._messages.forget(floor)
                 self._messages.erased_last(erasing)
                 self._journal.truncate()
@@ -260,8 +261,14 @@ class Saver:
 
         self._fork(work, done, wish)
 
+    def _doubt(self, whether: bool) -> None:
+        """A save has failed, perhaps over a sync."""
+        self._messages.doubt(whether)
+        self._appended.doubt(whether)
+
     def _failed(self, wish: Wish, failure: str) -> None:
         if wish.what is What.SAVE:
+            self._doubt(True)
             self._limit_from = self._journal.size + self._world.parameters["JOURNAL_LIMIT"]
             wish.warn(f"The text files could not be written: {failure}. The journal keeps everything.")
         else:

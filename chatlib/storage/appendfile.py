@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from chatlib.storage.textfile import REMEDY, FileError, is_whole, put, sync_folder, with_checksums
+from chatlib.storage.textfile import REMEDY, FileError, is_whole, put, sync_folder, with_checksums, write_again
 
 _GUESS = 512  # bytes read for a line at first
 _LONGEST = 65_536
@@ -85,7 +85,8 @@ class AppendFile:
             put(self._fd, first_line, 0)
         if is_new:
             sync_folder(path.parent)
-        self.end = length
+        self.end = self._unsure = length
+        self.in_doubt = False  # a sync may have failed: the next one writes again all that is new since the opening
 
     def flush(self) -> None:
         """Writes what is pending. Raises OSError: then nothing is lost, and the next flush writes it all again."""
@@ -100,6 +101,8 @@ class AppendFile:
     def sync(self) -> None:
         """Makes all of it durable."""
         self.flush()
+        if self.in_doubt:
+            write_again(self._fd, 0 if self._unsure == len(self._first_line) else self._unsure, self.end)
         os.fsync(self._fd)
 
     def read(self, offset: int) -> bytes | None:
@@ -142,6 +145,11 @@ class AppendFiles:
         """Makes all of it durable. Raises OSError."""
         for file in self.by_name.values():
             file.sync()
+
+    def doubt(self, whether: bool) -> None:
+        """A sync of one of them may have failed: the disk says so once, and then forgets what it has lost."""
+        for file in self.by_name.values():
+            file.in_doubt = whether
 
     def read(self, name: str, offset: int) -> bytes | None:
         """As of the file."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from chatlib.storage import messagefiles
 from chatlib.storage.messagefiles import HEADER, START, Segment
-from chatlib.storage.textfile import FileError, is_whole, put, sync_folder, with_checksums
+from chatlib.storage.textfile import FileError, is_whole, put, sync_folder, with_checksums, write_again
 
 SEGMENT = 64 << 20  # bytes at which the next segment begins
 NEAR = 4_096  # bytes between two lines that are read at once
@@ -51,6 +51,8 @@ class MessageStore:
         self._bases = [one.base for one in self._segments]
         self._fds: dict[int, int] = {}  # by base; the current segment's is not among them
         self._dirty: set[int] = set()  # bases of the segments written since the store was opened
+        self._unsure = length  # what stands before it was durable when the store was opened
+        self._in_doubt = False
         self._begun = False  # a segment is new since then
         self._pending: list[bytes] = []
         self._last: list[int] = []  # lines to be erased with the next sync
@@ -117,6 +119,7 @@ class MessageStore:
             line = self._line(offset)
             fd, shift = self._opened(offset)
             os.pwrite(fd, b" " * (own_length(line) - 1), offset + shift)
+            self._unsure = min(self._unsure, offset)
             self._dirty.add(self._segment_of(offset).base)
 
     def erase_last(self, offsets: Iterable[int]) -> None:
@@ -141,8 +144,22 @@ class MessageStore:
                     self.erase([offset])
             self._sync()
 
+    def doubt(self, whether: bool) -> None:
+        """A sync may have failed. The disk says so once, and then forgets what it has lost, though it is still read:
+        so the next sync writes again all that was written since the store was opened."""
+        self._in_doubt = whether
+
+    def _write_again(self) -> None:
+        for one in self._segments:
+            end = self._end_of(one.base)
+            if end > self._unsure or one is self._segments[-1]:
+                fd, shift = self._opened(one.base)
+                write_again(fd, 0 if one.base >= self._unsure else self._unsure + shift, end + shift)
+
     def _sync(self) -> None:
         self.flush()
+        if self._in_doubt:
+            self._write_again()
         for one in self._segments:
             if one.base in self._dirty:
                 with contextlib.suppress(FileNotFoundError):  # gone with a save whose end nobody saw

@@ -329,3 +329,23 @@ def test_crashes_and_saves_at_random_moments(build: Callable[..., House]) -> Non
             house.crash()
         house.restart()
         assert mail(house) == texts
+
+
+def test_what_a_failed_save_left_in_doubt_is_written_again_by_the_next(house: House) -> None:
+    """A disk tells once that it has lost something: a save that goes well afterwards must not rely on it."""
+    house.login("Google").ask("message", to="SEAS", text="hello")
+    doubts: list[bool] = []
+    for part in (house.server.messages, house.server.appended):
+        part.doubt = doubts.append  # type: ignore[method-assign]
+    before = checkpoint.write
+    try:
+        checkpoint.write = _fails  # type: ignore[assignment]
+        house.save()
+    finally:
+        checkpoint.write = before
+    house.save()
+    assert doubts == [True, True, False, False]
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise OSError(5, "Input/output error")

@@ -214,3 +214,42 @@ def test_whatever_is_appended_is_read(tmp_path_factory: pytest.TempPathFactory, 
     for position, one in zip(positions, lines, strict=True):
         assert store.read(position) == (b"bob", one + b"\n")
     store.close()
+
+
+# A sync that failed: the disk says so once, and what it has lost can be read until the power fails.
+
+
+def test_what_a_failed_sync_left_in_doubt_is_written_again_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MessageStore(path, START, segment=100)
+    store.append(said(b"bob durable"))
+    store.sync()
+    store.close()
+    store = MessageStore(path, path.stat().st_size, segment=100)
+    lost: list[bytes] = []  # what a disk that fails forgets
+    for text in (b"bob one", b"bob two" + b"o" * 100, b"ann three"):
+        store.append(said(text))
+    store.flush()
+    store.doubt(True)
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, at: int) -> int:
+        lost.append(bytes(data))
+        return real(fd, data, at)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", pwrite)
+        store.sync()
+    again = b"".join(lost)
+    assert line(b"bob durable") not in again
+    for text in (b"bob one", b"bob two" + b"o" * 100, b"ann three"):
+        assert again.count(line(text)) == 1
+    assert again.count(b"# message_rep.") == 1, "the first line of the new segment, too"
+    lost.clear()
+    store.doubt(False)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", pwrite)
+        store.sync()
+    assert lost == []
+    store.close()

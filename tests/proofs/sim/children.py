@@ -218,6 +218,9 @@ def _saver(saver: Saver, memo: dict[int, Any]) -> Saver:
     child._edited = copy.deepcopy(saver._edited, memo)
     child._journal = copy.copy(saver._journal)
     child._effects = _effects(saver._effects, child._messages)
+    child._erasure = erasure = copy.copy(saver._erasure)
+    erasure._names, erasure._blobs = list(erasure._names), copy.copy(erasure._blobs)
+    erasure._blobs.aside = deque(erasure._blobs.aside)
     return child
 
 

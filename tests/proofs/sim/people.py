@@ -42,6 +42,11 @@ class Asked:
     reply: Fields | None = None
 
     @property
+    def unknown(self) -> bool:
+        """Whether it has no answer: the user has left for good before it came."""
+        return self.reply is None
+
+    @property
     def seq(self) -> int:
         """Of what it did; 0: nothing, or not known."""
         seq = self.reply.get("seq") if self.reply and self.reply.get("status") == "OK" else 0

@@ -133,19 +133,23 @@ class Schedule:
         self.network.room = chance.choice((65_536, 65_536, 3_000))
         machine.crash_at = machine.steps + int(10 ** chance.uniform(0, 3.3))
         SimulatedJob.killed = chance.choice((0.0, 0.0, 0.02))
-        life = self.lives
+        life = self.lives + 1
         end = chance.choice((self._stop, self._crash))
-        machine.later(chance.uniform(0.1, 8), lambda: end() if life == self.lives else None)
+        machine.later(chance.uniform(0.1, 8), lambda: end() if self.lives == life else None)
         machine.fault = self._fault if chance.random() < 0.35 else no_fault
         self._short = chance.random() < 0.3
         self._wrong = chance.choice((errno.EIO, errno.ENOSPC))
         kinds = ("write", "sync", "rename", "sync names") if self._wrong == errno.EIO else ("write", "create", "mkdir")
         self._wrong_kind, self._wrong_after = chance.choice(kinds), int(10 ** chance.uniform(0, 2))
+        self._wrong_where = chance.choice(("", "", "", "message_rep", "ledger", ".next"))
+        if self._wrong_where:
+            self._wrong_after = chance.choice((1, 2, 3))
 
     def _fault(self, kind: str, path: str, size: int) -> int:
         """Something fails once; a full disk is full from then on."""
         full = self._wrong == errno.ENOSPC
-        if kind == self._wrong_kind or (full and self._wrong_after <= 0 and kind in ("write", "create", "mkdir")):
+        meant = kind == self._wrong_kind and self._wrong_where in path
+        if meant or (full and self._wrong_after <= 0 and kind in ("write", "create", "mkdir")):
             self._wrong_after -= 1
             if self._wrong_after == 0 or (full and self._wrong_after < 0):
                 self.blamed = True
