@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import ssl
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,37 @@ def test_handshakes_wait_for_their_turn_and_hold_up_nobody_who_is_in(tls: House)
     tls.settle()
     assert tls.server.figures.counters["TLS: connections"] - begun in (19, 20)
     assert all(peer.socket.recv(1 << 16).startswith(b"\x16") for peer in crowd if peer in tls.peers)
+
+
+def test_strangers_over_tls_are_strangers(build: Callable[..., House]) -> None:
+    """So many of an address are heard; the next one waits, unread, until one has logged in."""
+    house = build(STRANGERS_PER_ADDRESS=2)
+    offer(house)
+    one, other = go_inside(house.connect()), go_inside(house.connect())
+    one.hello()
+    other.hello()
+    third, stream = house.connect(), TlsStream(CLIENT, server=False)
+    stream.shake()
+    third.say(stream.give_out())
+    house.settle()
+    with pytest.raises(BlockingIOError):
+        third.socket.recv(1 << 16)
+    assert one.prove("login", "SEAS")["status"] == "OK"
+    house.settle()
+    assert third.socket.recv(1 << 16).startswith(b"\x16"), "it is its turn"
+    other.hang_up()
+    house.settle()
+    assert login(house, "Google").user == "Google"
+
+
+def test_who_is_mistaken_too_often_or_too_long_is_sent_away_inside(tls: House) -> None:
+    for words in (b"x" * 5_000, b"junk\n" * 30):
+        peer = go_inside(tls.connect())
+        peer.hello()
+        peer.say(words)
+        tls.settle()
+        assert peer.hear()[-1]["status"] == "PROTOCOL_ERROR"
+        assert peer.closed
 
 
 def test_nobody_negotiates_anew(tls: House) -> None:
