@@ -27,6 +27,7 @@ SLOW = 0.05  # seconds
 NOTED = 0.005  # with LOG debug
 IN_A_MINUTE = 10  # slow ticks that are logged; with LOG debug so many times more of those that are noted
 _MORE = 10
+_MANY = 256  # requests heard, that are counted together
 _LONG = 0.002  # seconds of a single thing that is named as a cause
 _PARTS = ("input", "timers", "commit and execution", "flush", "reap", "console")  # and what is behind them
 _COMMIT = 2  # its place among them
@@ -48,8 +49,10 @@ class Ticks:
         self.longest = Longest()
         self._figures = figures
         self._add_length, self._queued = figures.histogram("ticks").add, figures.histogram("queue")
+        self._add_queued = self._queued.add
         self._syncs, self.in_place = figures.histogram("syncs"), 0
-        self._heard = log.heard
+        self._heard, self._heard_since = log.heard, loop.wall
+        self._known = 0  # of what was heard, before this tick
         self._worth = 0.0  # a tick of this length is looked at
         self._limit = _Limit(IN_A_MINUTE, loop.now), _Limit(IN_A_MINUTE * _MORE, loop.now)
         self._submitted = pipeline.submitted
@@ -86,10 +89,18 @@ class Ticks:
         if loop.notable:
             loop.notable.clear()
         submitted = pipeline.submitted
-        if submitted != self._submitted or self._waiting:
+        if submitted == self._submitted + 1 and submitted == pipeline.done and not self._waiting:
+            self._submitted = submitted
+            self._add_queued(ends[_COMMIT] - begun)  # nearly always, where one command makes a tick
+        elif submitted != self._submitted or self._waiting:
             self._time_commands(submitted, begun, ends[_COMMIT])
-        if self._heard:
-            self._log.tally(loop.wall)
+        heard = self._heard
+        if heard:
+            if not self._known:
+                self._heard_since = loop.wall
+            elif len(heard) > _MANY or int(loop.wall) != int(self._heard_since):
+                self._log.tally(self._heard_since)
+        self._known = len(heard)
         if not loop.ticks & 1_023:
             self._figures.fold()  # a little at a time, however many ticks there are in a second
         self._executed, self._delivered, self._pushed = pipeline.executed, delivery.delivered, delivery.pushed
@@ -124,7 +135,7 @@ class Ticks:
         parts = _lengths([self._loop.now, *ends])
         said = [", ".join(f"{name} {_ms(part)}" for name, part in parts if part >= 0.001 or part == parts[0][1])]
         said.append(counted(ready, "channel"))
-        heard = Counter(name for _, name in self._log.heard)
+        heard = Counter(name for _, name in self._heard[self._known :])
         if heard:
             said.append(f"requests: {', '.join(f'{name} x{count}' for name, count in heard.most_common())}")
         if executed := self._pipeline.executed - self._executed:

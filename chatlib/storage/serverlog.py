@@ -20,7 +20,6 @@ from chatlib.protocol.text import escaped
 
 LOG_LIMIT = 16 << 20  # bytes
 KEPT = 10  # closed logs
-_MANY = 10  # at once, that are counted more quickly together
 GONE = "(removed)"  # in the place of a removed user's name
 _STAMP = len("2026-01-31 23:59:59 ")  # and behind it, what happened
 _NAME = re.compile(r"log_(\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d)(?:_(\d+))?\.log")
@@ -47,7 +46,7 @@ DEBUG = Weight(3, 7)
 
 
 class ServerLog:
-    """Legal order: (``write``, or additions to `heard`)* → ``flush`` and ``tally`` each tick; ``close`` once.
+    """Legal order: (``write``, or additions to `heard`)* → ``flush`` each tick, ``tally`` now and then; ``close`` once.
 
     Times are seconds since the epoch.
     """
@@ -64,8 +63,8 @@ class ServerLog:
         self.level = COMMANDS.level
         self.copy = copy
         self.count: Callable[[str, int], None] = lambda name, by: None  # how often a command was given in a second
-        # Which user gave which command in this tick; never what was in it. Whoever hears one adds it, with no user for
-        # what is only counted in all.
+        # Which user gave which command lately; never what was in it. Whoever hears one adds it, with no user for what
+        # is only counted in all.
         self.heard: list[tuple[str, str]] = []
         self._counts: Counter[tuple[str, str]] = Counter()  # in this second
         self._second = 0.0
@@ -92,24 +91,19 @@ class ServerLog:
         return self.level >= DEBUG.level
 
     def tally(self, now: float) -> None:
-        """Counts what was heard."""
+        """Counts what was heard since `now`: legal whenever it pays, and when that second is over."""
         counts = self._counts
         if not counts:
             self._second = now
-        heard = self.heard
-        if len(heard) > _MANY:
-            counts.update(heard)
-        else:
-            for user_and_command in heard:
-                counts[user_and_command] += 1
-        heard.clear()
+        counts.update(self.heard)
+        self.heard.clear()
 
     def pending(self) -> Mapping[str, int]:
         """How often each command was given in this second: what `count` will be told."""
         found: Counter[str] = Counter()
         for (_, name), count in self._counts.items():
             found[name] += count
-        return found
+        return found + Counter(name for _, name in self.heard)
 
     def flush(self, now: float) -> None:
         """Writes what was added, each line with the time `now`; what was counted, when its second is over."""
