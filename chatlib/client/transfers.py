@@ -25,6 +25,7 @@ from chatlib.client.filelinks import FileLink
 from chatlib.client.localfiles import Hashing, TransferError
 from chatlib.client.news import Fields, News, Request, status_of, text_of
 from chatlib.client.sockets import Way
+from chatlib.protocol.kinds import TICKET
 from chatlib.protocol.text import fold
 from chatlib.reactor.loop import Loop
 
@@ -102,7 +103,7 @@ class Transfer(ABC):
             self._later(Stage.FULL)
         elif item.status != "OK":
             self._refused(item.reply)
-        elif not isinstance(ticket, str) or way is None:
+        elif not isinstance(ticket, str) or not TICKET.accepts(ticket) or way is None:
             self.broken("the server gave no ticket")
         else:
             self._begin_link(item.reply, ticket, way)

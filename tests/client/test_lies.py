@@ -54,6 +54,15 @@ def fetched(rig: Rig, liar: LyingServer, folder: Path, name: str = "x", **more: 
     return download
 
 
+@pytest.mark.parametrize("token", ["\ud800", "", "t" * 65, "\x1b[2J", 7, None])
+def test_a_ticket_that_is_none(token: object, rig: Rig, liar: LyingServer, tmp_path: Path) -> None:
+    liar.fake.scripted["fileget"] = [ticket(ticket=token), ticket()]
+    liar.carries = [carried()]
+    download = rig.fetch("ann", "x", tmp_path)
+    rig.done(download)
+    assert download.failure == "" and len(liar.carried) == 1, "it is asked for once more"
+
+
 def test_an_honest_server(rig: Rig, liar: LyingServer, tmp_path: Path) -> None:
     liar.carries = [carried()]
     assert fetched(rig, liar, tmp_path).failure == ""
