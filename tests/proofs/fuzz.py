@@ -151,7 +151,7 @@ def rounds(options: argparse.Namespace, totals: Totals) -> int:
             try:
                 with watched():
                     play(home, options.seed, number, steps, totals)
-                    fuzz_client.play(options.seed, number, totals)
+                    fuzz_client.play(folder, options.seed, number, totals)
             except fuzz_client.Failed as failed:
                 print(failed)
                 print(f"Again:\n  python3 -m tests.proofs.fuzz --seed {options.seed} --client {number}")
@@ -186,7 +186,8 @@ def main(words: list[str] | None = None) -> int:
     print(f"CHAT_SEED={options.seed}", flush=True)
     totals, begun = Totals(), time.monotonic()
     if options.client is not None:
-        fuzz_client.play(options.seed, options.client, totals)
+        with a_folder() as folder:
+            fuzz_client.play(folder, options.seed, options.client, totals)
         print("It holds.")
         return 0
     if options.round is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import random
+import traceback
+from pathlib import Path
 from typing import Any, Protocol
 
 from chatlib.terminal.editor import Editor
 from chatlib.terminal.plain import PlainScreen
 from chatlib.terminal.screen import Part, Screen
 from tests.client.person import Person
+from tests.proofs import fuzz_carried
 from tests.proofs import fuzz_words as words
 from tests.proofs.hostile_text import foreign, hostile, obeyed
 
@@ -216,8 +219,16 @@ def _goes_on(person: Watched) -> None:
         raise Failed(f"the client is nowhere: {conversation.state}, as {conversation.user!r}")
 
 
-def play(seed: int, number: int, totals: Counted) -> None:
-    """One round of it."""
+def play(folder: Path, seed: int, number: int, totals: Counted) -> None:
+    """One round of it: a person, and files, which are saved in `folder`."""
+    _talk(seed, number, totals)
+    try:
+        totals.client += fuzz_carried.play(folder, random.Random(f"{seed} carried {number}"))
+    except Exception as fault:
+        raise Failed("".join(traceback.format_exception(fault))) from fault
+
+
+def _talk(seed: int, number: int, totals: Counted) -> None:
     chance = random.Random(f"{seed} client {number}")
     person = _greeted()
     for _ in range(STEPS):
@@ -226,7 +237,7 @@ def play(seed: int, number: int, totals: Counted) -> None:
         except Failed:
             raise
         except Exception as fault:
-            raise Failed(f"the client fails: {type(fault).__name__}: {fault}") from fault
+            raise Failed("".join(traceback.format_exception(fault))) from fault
         if person.dialogue.status is not None or person.wire.conversation.ended:
             person = _greeted()
         elif chance.random() < 0.1:
