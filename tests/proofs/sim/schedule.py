@@ -16,14 +16,18 @@ from chatlib.storage import messages
 from tests.proofs.sim import checks, wishes
 from tests.proofs.sim.calls import Calls
 from tests.proofs.sim.children import SimulatedJob
+from tests.proofs.sim.disk import walk
 from tests.proofs.sim.house import House, dump
 from tests.proofs.sim.machine import HOME, PEOPLE, Machine, Stuck
 from tests.proofs.sim.net import Network
-from tests.proofs.sim.nodes import failed
+from tests.proofs.sim.nodes import File, failed
 from tests.proofs.sim.people import Person
 from tests.proofs.sim.words import NAMES, PASSWORDS
 
 VERIFIER = make_verifier(PASSWORDS[0], 4_096, b"salt of the sims")
+# What a start proves whole, and what it changes before that.
+PROVEN = [f"data/{name}" for name in ("manifest.txt", "state.txt", "users.txt", "mailboxes.txt", "replies.txt")]
+UNPROVEN = ("data/lock", "data/writer.lock", "data/logs/")
 PATIENCE = 600.0  # seconds until everything must have been said and heard
 
 
@@ -184,6 +188,8 @@ class Schedule:
             self.machine.skipped += self.chance.choice((0.0, 0.0, 0.0, 90_000.0))
         self._live_happily()
         self._live_once_more()
+        if self.chance.random() < 0.3:
+            self._damage()
 
     def _live(self) -> str:
         """One life, and what follows from its end."""
@@ -260,6 +266,21 @@ class Schedule:
 
         house.on_start = started
         assert self._live() == ""
+
+    def _damage(self) -> None:
+        """A byte of what was acknowledged is another one: the home is refused, the file named, and nothing changed."""
+        house, machine, chance = self.house, self.machine, self.chance
+        files = {path: node for path, node in walk(machine.disk.tree) if path in PROVEN and isinstance(node, File)}
+        path, node = chance.choice(sorted(files.items()))
+        node.data[chance.randrange(len(node.data))] ^= 1 << chance.randrange(8)
+        machine.disk.settle()
+        before = {name: data for name, data in machine.disk.content().items() if not name.startswith(UNPROVEN)}
+        house.on_start = lambda server: self._stop()
+        ended = house.live()
+        named = ended.startswith("not started") and path.split("/")[-1] in ended
+        assert named, f"{path} was damaged, and what comes of it is {ended or 'a start'}"
+        after = {name: data for name, data in machine.disk.content().items() if not name.startswith(UNPROVEN)}
+        assert after == before, "what is damaged is left as it is"
 
     def close(self) -> None:
         """At the end, whatever happened: no thread is left."""
