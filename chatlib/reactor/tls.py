@@ -27,6 +27,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.tlsstream import TlsStream
 
 SLICE = 16_384  # bytes encrypted at once, and decrypted: what a record holds, and so what a stream's buffers grow to
+SHARE = 8  # of what a plain connection reads at once, such a part: new keys in 4,096 bytes take 5 ms and more
 UNLIMITED = 1 << 62
 
 
@@ -92,6 +93,7 @@ class TlsConnection:
         self._closing = self._ended = self._over = False
         self._paused = self._queued = False  # why nothing is read: the receiver's will, or a handshake's turn
         below.attach(self)
+        self.receive = below.receive
 
     def begin(self, first: bytes = b"") -> None:
         """The handshake. `first`: what was read from the connection already."""
@@ -218,12 +220,12 @@ class TlsConnection:
 
     @property
     def receive(self) -> int:
-        """As Connection's, of records."""
-        return self._below.receive
+        """As Connection's; of records a SHARE of that is read."""
+        return self._below.receive * SHARE
 
     @receive.setter
     def receive(self, size: int) -> None:
-        self._below.receive = size
+        self._below.receive = max(1, size // SHARE)
 
     @property
     def secured(self) -> bool:

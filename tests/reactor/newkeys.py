@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import ssl  # loads it
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ def _library(name: str) -> ctypes.CDLL:
     found = re.search(rf"/\S*{name}\S*", maps.read_text()) if maps.exists() else None
     if not found:
         pytest.skip(f"where {name} is cannot be said here")
+    assert ssl.OPENSSL_VERSION
     library = ctypes.CDLL(found[0])
     if name == "libssl" and not hasattr(library, "SSL_key_update"):
         pytest.skip("this TLS knows no new keys")
