@@ -47,7 +47,7 @@ scorecard: ## run all proofs short, and the bench, and write the figures into RE
 bench: ## measure speed and size against the aims (a few minutes; needs gcc); ROWS="latency logins"
 	$(PYTHON) tests/bench/bench.py $(if $(ROWS),--only $(ROWS))
 
-attack: ## attack a server in every known way, and measure what the others notice (five minutes; Linux)
+attack: ## attack a server in every known way, and measure what the others notice (eight minutes; Linux)
 	$(PYTHON) tests/bench/attack.py $(if $(ROWS),--only $(ROWS))
 
 readme: ## write README's generated parts and para.txt anew

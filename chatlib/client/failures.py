@@ -32,7 +32,7 @@ def unreachable(host: str, port: int, number: int, reason: str = "") -> str:
 
 def no_tls(host: str, port: int, why: str) -> str:
     """Why there is no TLS with whoever has answered."""
-    hint = "Was the server started with --tls, and is this its port?"
+    hint = "Was the server started with --tls, is this its port, and does it let your address in?"
     return f"The server {host} port {port} cannot be reached over TLS: {why}. {hint}"
 
 

@@ -56,9 +56,9 @@ class Ruling:
 
 
 def roughly(seconds: float) -> str:
-    """A time in the largest unit of which it has two, rounded up: ``3 hours``, ``90 minutes``."""
+    """A time in the largest unit of which it has about two, rounded up: ``3 hours``, ``90 minutes``."""
     for length, noun in _UNITS:
-        if seconds >= 2 * length:
+        if seconds > 1.9 * length:
             return counted(ceil(seconds / length), noun)
     return counted(max(1, ceil(seconds)), "second")
 

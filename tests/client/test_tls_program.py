@@ -129,7 +129,7 @@ def test_where_there_is_no_tls(server: Server) -> None:
     with pytest.raises(Disconnected) as over:
         client(server)
     assert over.value.status == "UNREACHABLE"
-    assert over.value.text.endswith(". Was the server started with --tls, and is this its port?")
+    assert over.value.text.endswith(", is this its port, and does it let your address in?")
 
 
 # Somebody in between.

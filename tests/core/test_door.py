@@ -147,7 +147,7 @@ def test_addresses_are_found_as_by_looking_at_all() -> None:
 
 def test_times_in_words() -> None:
     assert [roughly(seconds) for seconds in (0.2, 1, 61, 119, 120, 3_601, 7_199, 7_200, 172_801)] == [
-        "1 second", "1 second", "61 seconds", "119 seconds", "2 minutes", "61 minutes", "120 minutes", "2 hours",
+        "1 second", "1 second", "61 seconds", "2 minutes", "2 minutes", "61 minutes", "2 hours", "2 hours",
         "3 days"]  # fmt: skip
     assert Rulings().over(1.0) == [] and BAR == "bar"
 
