@@ -119,12 +119,12 @@ class Repair:
         self.lsn = world.lsn  # of the text files
         if found.is_broken("state.txt"):
             self._put_aside(self.data / "para.base", gone=True)  # so the next start takes in all of para.txt
+            world.store_end = storemending.end_of_store(first, world.lsn)
             there = messagefiles.listing(first)
             if there and there[0].base > messagefiles.START:
                 world.floor_offset = there[0].base
                 lines = storemending.lines_of(first, world.floor_offset, world.store_end)
-                world.floor = next((seq for _, _, event in lines if isinstance(seq := event.get("seq"), int)), 0)
-            world.store_end = storemending.end_of_store(first, world.lsn)
+                world.floor = next((seq for _, _, event in lines if isinstance(seq := event.get("seq"), int)), 1)
         if found.rebuilt:
             names = ", ".join(world.accounts[user].name for user in found.rebuilt)
             self.done.append(f"users.txt: {names}: made again of what the other files say")

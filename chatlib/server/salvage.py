@@ -18,7 +18,7 @@ from chatlib.core.accounts import Account, folded
 from chatlib.core.feature import FlatFile
 from chatlib.core.ledger import BANK
 from chatlib.core.world import World
-from chatlib.protocol.scram import MIN_ITERATIONS, make_verifier
+from chatlib.protocol.scram import MIN_ITERATIONS, ScramError, make_verifier, parse_verifier
 from chatlib.protocol.text import ADMIN, fold, is_name
 from chatlib.storage import checkpoint, messagefiles
 from chatlib.storage.checkpoint import MANIFEST, Flat
@@ -86,6 +86,8 @@ def _read_lines(found: Salvage, data: Path) -> None:
                 _read_file(found, full, file.load(world, inner), begin)
         if name == "users.txt":
             _mend_accounts(found, data)
+        if name == "admin.txt":
+            _mend_admin(found, data)
         if name == "mailboxes.txt":
             _drop_strangers(world)
 
@@ -147,11 +149,11 @@ def _mend_accounts(found: Salvage, data: Path) -> None:
         return
     world, (written, proven) = found.world, verifiers(data)
     known = _holders(found)
-    if known is None and written == found.lsn and proven:
+    if known is None and proven and written == found.lsn:
         known = set(proven)
     if known is None:
-        found.lost.append("users.txt: no other file says who has an account: names and passwords could not be checked")
-        return
+        found.lost.append("users.txt: no other file says who has an account: the names could not be checked")
+        known = {*world.accounts, *(proven if any(lost.startswith("users.txt") for lost in found.lost[:-1]) else ())}
     for user in [user for user in world.accounts if user not in known]:
         found.lost.append(f'users.txt: "{world.accounts[user].name}", who has no account')
         _forget(world, user)
@@ -159,13 +161,39 @@ def _mend_accounts(found: Salvage, data: Path) -> None:
         account = world.accounts.get(user)
         name, verifier = proven.get(user, (user, ""))
         if account is None:
-            if not verifier:
-                verifier = str(make_verifier(secrets.token_hex(16), MIN_ITERATIONS))
-                found.lost.append(f"users.txt: the password of {name}: give another one in credentials.txt")
-            world.accounts.load(user, Account(name, folded(name), verifier, 0))
+            account = Account(name, folded(name), verifier, 0)
+            world.accounts.load(user, account)
             found.rebuilt.append(user)
         elif verifier:
             account.name, account.verifier = name, verifier
+        if not _is_verifier(account.verifier):
+            account.verifier = str(make_verifier(secrets.token_hex(16), MIN_ITERATIONS))
+            found.lost.append(f"users.txt: the password of {account.name}: give another one in credentials.txt")
+
+
+def _mend_admin(found: Salvage, data: Path) -> None:
+    """The administrator's verifier stands in the base of credentials.txt, too."""
+    world = found.world
+    if not found.is_broken("admin.txt") or ADMIN in world.accounts:
+        return
+    try:
+        verifier = Base.load(data / "credentials.base").lines.get(ADMIN, "")
+    except FileError:
+        verifier = world.admin.verifier if world.admin else ""
+    if _is_verifier(verifier):
+        world.admin = world.admin or Account(ADMIN, ADMIN, verifier, found.lsn)
+        world.admin.verifier = verifier
+    elif world.admin:
+        world.admin = None
+        found.lost.append("admin.txt: the administrator's password: give another one with --set-admin-password")
+
+
+def _is_verifier(text: str) -> bool:
+    try:
+        parse_verifier(text)
+    except ScramError:
+        return False
+    return True
 
 
 def _holders(found: Salvage) -> set[str] | None:
@@ -187,15 +215,22 @@ def _forget(world: World, user: str) -> None:
 
 def verifiers(data: Path) -> tuple[int, dict[str, tuple[str, str]]]:
     """By folded name, the name and verifier of each account, as credentials.txt was last written by the server; and
-    the last command by then."""
+    the last command by then. Where nothing says that, what is in credentials.txt, and -1."""
+    try:
+        text = (data.parent / "credentials.txt").read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        text = ""
+    lines = [line.split() for line in text.split("\n") if line.strip()]
     try:
         base = Base.load(data / "credentials.base")
-        text = (data.parent / "credentials.txt").read_text(encoding="utf-8-sig", errors="replace")
-    except (FileError, OSError):
-        return -1, {}
-    names = {fold(words[0]): words[0] for line in text.split("\n") if (words := line.split(None, 1))}
-    known = {key: (names.get(key, key), value) for key, value in base.lines.items() if key != ADMIN and is_name(key)}
-    return base.lsn, known
+        written, held = (base.lsn, base.lines) if base.lines else (-1, {})
+    except FileError:
+        written, held = -1, {}
+    if not held:
+        held = {fold(words[0]): words[1] for words in lines if len(words) == 2 and _is_verifier(words[1])}
+    names = {fold(words[0]): words[0] for words in lines}
+    known = {key: (names.get(key, key), value) for key, value in held.items() if key != ADMIN and is_name(key)}
+    return written, known
 
 
 def _drop_strangers(world: World) -> None:

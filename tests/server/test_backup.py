@@ -239,6 +239,26 @@ def test_a_restored_home_has_another_epoch_and_knows_the_one_before(
     assert [name for name, _ in third.server.home.earlier()] == [again.server.home.epoch(), epoch]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_disk_that_fails_while_it_is_unpacked_leaves_nothing(
+    house: House, dial: Dial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    live(house, dial)
+    backup.write(house.folder, tmp_path / "b.tar.gz")
+    if there:
+        (tmp_path / "again").mkdir()
+    for what in ("verify", "renew_epoch"):
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+
+            def fail(*_: object) -> None:
+                raise OSError(28, "The disk is full")
+
+            patched.setattr(f"chatlib.server.restoring.{what}", fail)
+            restore(tmp_path / "b.tar.gz", tmp_path / "again")
+        assert (tmp_path / "again").exists() == there
+        assert not there or not list((tmp_path / "again").iterdir())
+
+
 def test_only_into_an_empty_folder(house: House, tmp_path: Path, restored: Restored) -> None:
     backup.write(house.folder, tmp_path / "b.tar.gz")
     before = state(house.folder)

@@ -16,7 +16,7 @@ from chatlib.server.repairing import AHEAD
 from chatlib.storage import messagefiles
 from chatlib.storage.textfile import FileError
 from tests.chance import examples, new_chance
-from tests.server.house import House
+from tests.server.house import VERIFIER, House
 from tests.server.lived import FLAT, Dial, facts, flip, live, looked_at, state, texts
 
 DATA = [*FLAT, "manifest.txt", "epoch.txt", "journal.txt", "message_rep.txt", "ledger.txt", "credentials.base",
@@ -108,6 +108,71 @@ def test_any_damage_to_any_file(lived: Path, open_house: Callable[[Path], House]
                 assert set(after[f"{user}'s messages"]) <= set(before[f"{user}'s messages"])  # type: ignore[call-overload]
             assert house.stop() == ""
             assert looked_at(home).is_whole, what
+
+
+def test_any_damage_to_several_files(lived: Path, open_house: Callable[[Path], House]) -> None:
+    """Then much may be lost; but it starts, and it is whole."""
+    chance = new_chance(lived.name)
+    home = lived.with_name("damaged")
+    names = [*DATA, *(f"files/{path.name}" for path in (lived / "data" / "files").iterdir())]
+    for _ in range(examples(6)):
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.copytree(lived, home)
+        what = [damage(home / "data" / name, chance) for name in chance.sample(names, chance.randint(2, 6))]
+        assert repaired(home)[-1] == "All of it is whole now.", what
+        house = open_house(home)
+        assert house.stop() == "", what
+        assert looked_at(home).is_whole, what
+
+
+def test_accounts_of_which_nothing_else_is_whole(lived: Path, open_house: Callable[[Path], House]) -> None:
+    """Each name stays that can be read; who has no verifier any more needs a new password."""
+    data = lived / "data"
+    for name in ("manifest.txt", "credentials.base"):
+        (data / name).unlink()
+    users = data / "users.txt"
+    text = users.read_text().replace("SEAS SCRAM", "SEAS XCRAM")
+    users.write_text(text)
+    (lived / "credentials.txt").unlink()
+    said = repaired(lived)
+    assert "Lost: users.txt: the password of SEAS: give another one in credentials.txt." in said
+    house = open_house(lived)
+    assert house.login("facebook").ask("balance")["status"] == "OK"
+    assert "seas" in house.server.world.accounts
+
+
+def test_the_administrators_password(house: House) -> None:
+    house.write("credentials.txt", house.read("credentials.txt") + f"admin {VERIFIER}\n")
+    house.reload()
+    house.stop()
+    path = house.folder / "data" / "admin.txt"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"SCRAM", b"XCRAM"))
+    repaired(house.folder)
+    assert path.read_bytes().split(b"\n")[1] == whole.split(b"\n")[1]
+
+
+def test_what_is_not_there_because_it_was_too_old(house: House, open_house: Callable[[Path], House]) -> None:
+    """The first segments went; state.txt, which said so, is gone."""
+    house.admin("change KEEP_MESSAGES 1")
+    house.server.messages._limit = 2_000
+    columbia = house.login("Columbia")
+    for number in range(60):
+        columbia.ask("message", to="SEAS", text=f"old {number} {'x' * 20}")
+    house.clock.wall_at_start += 3 * 86_400.0
+    for number in range(60):
+        columbia.ask("message", to="SEAS", text=f"new {number} {'x' * 20}")
+    house.save()
+    house.stop()
+    data = house.folder / "data"
+    assert not (data / "message_rep.txt").exists()
+    (data / "state.txt").unlink()
+    said = repaired(house.folder)
+    assert not any("message_rep" in sentence for sentence in said if sentence.startswith("Lost")), said
+    again = open_house(house.folder)
+    assert again.server.world.parameters["KEEP_MESSAGES"] == 1
+    found = texts(again)
+    assert [text for text in found if text.startswith("new ")] == [f"new {number} {'x' * 20}" for number in range(60)]
 
 
 def test_it_looks_first_and_asks(lived: Path) -> None:
