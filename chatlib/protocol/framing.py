@@ -188,8 +188,9 @@ else:  # an interpreter without the C accelerator
 
 
 def encode(message: dict[str, object]) -> bytes:
-    """`message` as one line with its ``\\n``. Lone surrogates cannot be encoded: they are refused on input."""
-    return dumps(message).encode() + b"\n"
+    """`message` as one line with its ``\\n``. A lone surrogate, which no UTF-8 can carry, becomes a question mark: a
+    server refuses it on input, but a client may be given one by a server, and repeat it."""
+    return dumps(message).encode(errors="replace") + b"\n"
 
 
 def decode(line: bytes) -> dict[str, object]:

@@ -90,6 +90,14 @@ def test_whoever_is_in_cannot_be_sent_back_to_the_door() -> None:
     goes_on(person)
 
 
+def test_what_no_line_can_carry_is_not_repeated_to_the_server() -> None:
+    person = logged_in()
+    person.wire.server.scripted["whoelse"] = [{"status": "OK", "items": ["ann"], "next": "x\ud800"}]
+    person.types("whoelse")
+    assert person.wire.server.requests[-1]["after"] == "x?"
+    goes_on(person)
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 1e-300, 1e308, 10**400, "30", None, True])
 def test_a_server_cannot_choose_a_heartbeat_that_keeps_a_client_busy(seconds: object) -> None:
     wire = Wire(Conversation())
