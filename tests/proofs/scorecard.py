@@ -25,7 +25,7 @@ from tests.chance import SEED
 from tests.proofs.scores import Score
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0  # seconds until a proof hangs
+PATIENCE = 300.0  # seconds until a proof hangs
 # At the door: of the rows that there are.
 ATTACKS = ("talk", "held", "held-door", "dropped", "junk", "registrations", "leaving", "crowd", "handshakes")
 ROWS = ("broadcast-1000", "direct-32", "direct-1", "logins", "latency")

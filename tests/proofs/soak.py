@@ -188,6 +188,8 @@ class Soak:
     def latency(self) -> tuple[float, float]:
         """The median of all seconds' p50 and p99, in milliseconds."""
         points = [(second.p50, second.p99) for second in self.warm if second.p50 is not None and second.p99 is not None]
+        if not points:  # nothing has arrived
+            return float("inf"), float("inf")
         return statistics.median(p50 for p50, _ in points), statistics.median(p99 for _, p99 in points)
 
     def broken(self) -> list[str]:
