@@ -103,6 +103,7 @@ def junk(field: Field) -> Iterator[str]:
             if lines is None and field.under_way:
                 with contextlib.suppress(OSError):
                     socks[number] = field.connect()
+                    socks[number].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
                     readers.add(number, socks[number])
                     again += 1
     yield f"{sent / 1e6:.1f} MB of junk taken, {again:,} connections thrown out came again"
