@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -50,6 +51,17 @@ def test_a_seed_is_one_story_whatever_the_order_of_sets() -> None:
     assert told("2") == story
 
 
+def test_a_schedule_is_the_same_alone_as_behind_others(run: Runner) -> None:
+    """Whatever is left in memory, and whenever the garbage is searched for."""
+    digests = [run.one(number).machine.digest for number in range(4)]
+    before = gc.get_threshold()
+    gc.set_threshold(100)
+    try:
+        assert [run.one(number).machine.digest for number in (3, 2, 1, 0)] == digests[::-1]
+    finally:
+        gc.set_threshold(*before)
+
+
 @pytest.mark.parametrize("name", [name for name in MUTANTS if name not in RARE])
 def test_what_is_wrong_is_found(name: str) -> None:
     one = Runner(1)
@@ -63,7 +75,7 @@ def test_what_is_wrong_is_found(name: str) -> None:
 
 def test_a_failure_says_how_to_see_it_again(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--seed", "1", "--mutant", "client asks only once"]
-    assert runner.main([*words, "--schedules", "20"]) == 1
+    assert runner.main([*words, "--schedules", "200"]) == 1
     said = capsys.readouterr().out
     assert said.startswith("SEED=1\n")
     number = said.split("Schedule ")[1].split()[0]

@@ -64,7 +64,14 @@ def main(words: list[str]) -> int:
     with mutated(options.mutant), runner.installed():
         if options.only >= 0:
             return _show(runner, options.only)
-        return _many(runner, options.schedules, options.mutant)
+        threshold = gc.get_threshold()
+        gc.freeze()  # the modules stay; what schedules leave is looked for between them
+        gc.set_threshold(100_000, 10, 10)
+        try:
+            return _many(runner, options.schedules, options.mutant)
+        finally:
+            gc.set_threshold(*threshold)
+            gc.unfreeze()
 
 
 def again(seed: int, number: int, mutant: str = "") -> str:

@@ -70,7 +70,7 @@ class Schedule:
         if chance.random() < 0.3:
             parameters["KEEP_MESSAGES"] = 1
         self._make_small()
-        names = NAMES[: chance.choice((2, 3, 3, 4))]
+        names = NAMES[: chance.choice((2, 2, 3, 3, 4))]
         with self.by_hand():
             for file, lines in (("para.txt", parameters), ("credentials.txt", dict.fromkeys(names, VERIFIER))):
                 with open(f"{HOME}/{file}", "w") as written:
@@ -96,7 +96,7 @@ class Schedule:
         chance, machine = self.chance, self.machine
         for person in self.people:
             machine.later(chance.uniform(0, 1), person.come_back)
-            for _ in range(chance.randint(2, 12)):
+            for _ in range(chance.choice((1, 2, 3, 4, 8))):
                 machine.later(chance.uniform(0, 12), partial(self._want, person, wishes.of_a_person(self, person)))
             for _ in range(chance.choice((0, 0, 1, 2))):
                 machine.later(chance.uniform(1, 12), person.kill)
@@ -181,7 +181,7 @@ class Schedule:
         self._furnish()
         self._tell()
         self.house.on_start = self._started
-        for _ in range(self.chance.choice((1, 2, 3, 3, 4))):
+        for _ in range(self.chance.choice((1, 1, 2, 2, 3))):
             self._life_with_faults()
             self._live()
             self.machine.pass_time(self.chance.choice((0.01, 1.0, 7.0)))

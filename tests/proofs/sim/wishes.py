@@ -42,7 +42,7 @@ def of_a_person(schedule: Schedule, person: Person) -> Wish:
             other.wake()
 
     wishes: list[tuple[float, Wish]] = [
-        (6, partial(say, 1)), (3, partial(say, 6)), (1, partial(say, 40)),
+        (6, partial(say, 1)), (3, partial(say, 6)), (0.3, partial(say, 40)),
         (3, lambda: person.ask("broadcast", text=text())),
         (4, lambda: person.ask("pay", to=other.name, amount=chance.choice((7, 6_000)), memo=text()[:100])),
         (2, give_a_cheque),
