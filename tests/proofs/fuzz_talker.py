@@ -109,7 +109,7 @@ class Talker:
     def _go_inside(self) -> None:
         try:
             sealed = TlsSocket(self.house, self.socket)
-        except OSError:  # whoever is banned is told so before
+        except (OSError, AssertionError):  # banned, and told so before; or of an address that is not read for a while
             self.closed = self.leaves = True
             self.socket.close()
             return
