@@ -30,10 +30,13 @@ def unreachable(host: str, port: int, number: int, reason: str = "") -> str:
     return f"The server {host} port {port} cannot be reached: {why}. {_HINTS.get(number, '')}".rstrip()
 
 
+OUTSIDE = "it turns you away, or somebody in between does"  # before TLS stands, nothing is proven
+
+
 def no_tls(host: str, port: int, why: str) -> str:
     """Why there is no TLS with whoever has answered."""
-    hint = "Was the server started with --tls, is this its port, and does it let your address in?"
-    return f"The server {host} port {port} cannot be reached over TLS: {why}. {hint}"
+    hint = " Was the server started with --tls, is this its port, and does it let your address in?"
+    return f"The server {host} port {port} cannot be reached over TLS: {why}.{'' if why.startswith(OUTSIDE) else hint}"
 
 
 def relayed(fingerprint: str, proving: bool) -> str:

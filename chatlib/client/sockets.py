@@ -20,12 +20,16 @@ import socket
 import ssl
 from typing import NamedTuple
 
+from chatlib.client.failures import OUTSIDE
 from chatlib.client.trust import Certificate, Trust
+from chatlib.protocol.framing import BadLine, decode
+from chatlib.protocol.text import printable
 from chatlib.reactor.connector import SocketAddress
 
 HANDSHAKE = 262_144  # bytes that a server may say before TLS stands: a chain of certificates has a few thousand
 SLICE = 65_536  # plain bytes that are encrypted at once
 MOST = 1 << 20  # bytes of records that the kernel may not have taken
+LAST_WORD = 1_000  # bytes of what may be said before TLS, and characters of what is shown of it
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 _ALERT = re.compile(r"(ssl|tls)v\w+ (alert )?")
 _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTSOCK)
@@ -97,6 +101,7 @@ class TlsSocket(PlainSocket):
         self._trust, self._stream = trust, trust.stream()
         self._records = b""
         self._shaken = 0  # bytes of the handshake that have come
+        self._first = b""  # the first of them
 
     @property
     def pending(self) -> bool:  # type: ignore[override]
@@ -115,7 +120,7 @@ class TlsSocket(PlainSocket):
                 raise self._trust.unvouched(error) from None
             except ssl.SSLError as error:
                 self._say_so()
-                raise _failure(error) from None
+                raise _turned_away(self._first) or _failure(error) from None
             self.flush()
             if self._stream.secured:
                 self.certificate = self._trust.judge(self._stream.certificate)
@@ -134,6 +139,8 @@ class TlsSocket(PlainSocket):
             return False
         self._stream.take_in(records)
         self._shaken += len(records)
+        if self.certificate is None and len(self._first) < LAST_WORD:
+            self._first += records[:LAST_WORD]
         return not records
 
     def receive(self, size: int) -> bytes:
@@ -203,3 +210,15 @@ class Way(NamedTuple):
 def _failure(error: ssl.SSLError) -> OSError:
     said = _ALERT.sub("it says ", (error.reason or "it breaks the rules of TLS").replace("_", " ").lower())
     return OSError(errno.EPROTO, "it speaks something else" if error.reason in _NO_TLS else said)
+
+
+def _turned_away(heard: bytes) -> OSError | None:
+    """Whoever is banned, or comes when there are too many strangers, is told so before TLS could begin."""
+    try:
+        bye = decode(heard.partition(b"\n")[0])
+    except BadLine:
+        return None
+    text = bye.get("text")
+    if bye.get("event") != "bye" or not isinstance(text, str):
+        return None
+    return OSError(errno.EPROTO, f"{OUTSIDE}: {printable(text[:LAST_WORD]).rstrip('.')}")

@@ -386,12 +386,14 @@ class Raw(Said):
 
 
 JSON = b'{"status":"BAD_REQUEST","text":"A message is one line of JSON."}\n'
+BYE = b'{"event":"bye","status":"BANNED","text":"You are banned.\\u001b Ask the administrator."}\n'
 ALERT = bytes((21, 3, 3, 0, 2, 2, 40))
 
 
 @pytest.mark.parametrize(("answers", "close", "why"), [
     ((JSON,), False, "it speaks something else"), ((ALERT,), True, "it says handshake failure"),
     ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), True, "it speaks something else"),
+    ((BYE,), True, "it turns you away, or somebody in between does: You are banned. Ask the administrator"),
     ((), True, "the server closed the connection"),
     ((b"\x16\x03\x03\x00\x04\x02\x00\x00\x00",), False, "length"),
 ])  # fmt: skip
@@ -400,7 +402,9 @@ def test_a_server_that_speaks_no_tls(bench: Bench, answers: tuple[bytes, ...], c
     ended = bench.dial(raw.port).over()
     assert ended.status == "UNREACHABLE"
     assert ended.text.startswith(f"The server 127.0.0.1 port {raw.port} cannot be reached over TLS: ")
-    assert why in ended.text and ended.text.endswith(", is this its port, and does it let your address in?")
+    assert why in ended.text
+    hint = ", is this its port, and does it let your address in?"
+    assert ended.text.endswith(hint) == (BYE not in answers), "whoever is turned away has the right port"
     assert b"hello" not in raw.heard and raw.accepted == 1
 
 
