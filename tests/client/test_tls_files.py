@@ -80,7 +80,7 @@ def test_a_file_goes(files: Files) -> None:
 
 def test_a_file_goes_to_a_server_that_reads_slowly(files: Files) -> None:
     def slow(guest: object) -> None:
-        guest.wire.receive = 4_096  # type: ignore[attr-defined]
+        guest.wire.receive = 32_768  # type: ignore[attr-defined]
 
     files.at.begin = slow
     assert files.sent(files.at).failure == "" and files.at.body == BODY
