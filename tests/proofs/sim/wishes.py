@@ -82,7 +82,7 @@ def _edits(schedule: Schedule) -> None:
 
 
 def _adds_a_user(schedule: Schedule) -> None:
-    name = f"hand{schedule.chance.randrange(1_000)}"
+    name = f"hand{len(schedule.added)}"
     with schedule.by_hand():
         lines = _read("credentials.txt")
         if lines is None:
