@@ -72,7 +72,7 @@ class Home:
             notes += mend(path)
             for left in self.path.glob(f".{path.name}.*.new"):
                 left.unlink()
-        for left in self.data.glob(".*.new"):
+        for left in (*self.data.glob(".*.new"), *self.logs.glob(".*.new")):
             left.unlink()
         for folder in self.data.glob(".next.*"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -281,3 +281,15 @@ def test_what_keep_messages_lets_go_of_is_in_no_file(house: House, monkeypatch: 
     }
     save(house)
     assert holding(house, SECRET) == set()
+
+
+def test_a_child_that_is_killed_while_it_cleans_the_logs_leaves_nothing(house: House) -> None:
+    house.register("Vanessa")
+    assert house.greet().prove("deregister", "Vanessa")["status"] == "OK"
+    house.console.line("save")
+    house.tick(3)
+    assert house.server.saver._job is not None
+    logs = house.folder / "data" / "logs"
+    (logs / ".log_2026-01-31_23:59:59.log.4711.new").write_text("login Vanessa from 10.0.0.1\n")  # as the child does
+    stop(house)
+    assert holding(house, "vanessa") == {"data/ledger.txt"} and not list(logs.glob(".*"))
