@@ -20,11 +20,12 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-SECTOR = 512
+from tests.storage.losses import Change, names_left, torn
+
 _FOLDER = -1  # in place of a file's number
 
 
@@ -33,34 +34,6 @@ class _File:
     """All states since the last sync; the first one is durable."""
 
     states: list[bytes] = field(default_factory=lambda: [b""])
-
-
-class _Change(NamedTuple):
-    """Of names. `number`: of the file that gets a name."""
-
-    kind: str
-    paths: tuple[str, ...]
-    number: int = 0
-
-    def stands_on(self, earlier: _Change) -> bool:
-        for one in self.paths:
-            for two in earlier.paths:
-                if one == two or one.startswith(two + "/"):
-                    return True
-                if self.kind == "remove" and two.startswith(one + "/"):
-                    return True  # a folder goes when it is empty
-        return False
-
-    def apply(self, names: dict[str, int]) -> None:
-        path = self.paths[-1]
-        if self.kind == "remove":
-            names.pop(path, None)
-        elif self.kind == "rename":
-            source = self.paths[0]
-            for name in [name for name in names if name == source or name.startswith(source + "/")]:
-                names[path + name[len(source) :]] = names.pop(name)
-        else:
-            names[path] = self.number
 
 
 class Disk:
@@ -74,7 +47,7 @@ class Disk:
         self._files: list[_File] = []
         self._inodes: dict[int, int] = {}  # the real file's number → ours
         self._durable: dict[str, int] = {}  # names
-        self._changes: list[_Change] = []  # since
+        self._changes: list[Change] = []  # since
         for path in sorted(root.rglob("*")):
             name = str(path.relative_to(root))
             self._durable[name] = _FOLDER if path.is_dir() else self._new(path.stat().st_ino, path.read_bytes())
@@ -88,32 +61,14 @@ class Disk:
 
     def cut(self, folder: Path) -> None:
         """Makes `folder` hold what may be left."""
-        names = dict(self._durable)
-        kept: list[bool] = []
-        likely = self._chance.choice([0.0, 0.5, 0.9, 1.0])
-        for place, change in enumerate(self._changes):
-            stands = all(kept[i] for i in range(place) if change.stands_on(self._changes[i]))
-            kept.append(stands and self._chance.random() <= likely)
-            if kept[-1]:
-                change.apply(names)
+        names = names_left(self._durable, self._changes, self._chance)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name, number in sorted(names.items()):
             if number == _FOLDER:
                 (folder / name).mkdir(parents=True, exist_ok=True)
             elif (folder / name).parent.is_dir():
-                (folder / name).write_bytes(self._torn(self._files[number].states))
-
-    def _torn(self, states: list[bytes]) -> bytes:
-        chance = self._chance
-        lengths = sorted(len(state) for state in states)
-        length = chance.choice([lengths[0], lengths[-1], len(states[-1]), chance.randint(lengths[0], lengths[-1])])
-        wanted = chance.choice([[states[0]], [states[-1]], [states[0], states[-1]], states])
-        whole = bytearray()
-        while len(whole) < length:
-            state = chance.choice(wanted)
-            whole += state[len(whole) : len(whole) + SECTOR].ljust(SECTOR, b"\0")
-        return bytes(whole[:length])
+                (folder / name).write_bytes(torn(self._files[number].states, self._chance))
 
     # Watching.
 
@@ -155,7 +110,7 @@ class Disk:
         return self._name(os.readlink(f"/proc/self/fd/{fd}"))
 
     def _change(self, kind: str, *paths: str, number: int = 0) -> None:
-        self._changes.append(_Change(kind, paths, number))
+        self._changes.append(Change(kind, paths, number))
 
     def _open(self, real: Any, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         name = self._name(path, dir_fd) if flags & (os.O_CREAT | os.O_TRUNC) else None

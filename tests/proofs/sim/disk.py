@@ -17,39 +17,10 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.proofs.sim.nodes import File, Folder, Open, Process, apply, failed
-
-SECTOR = 512
-
-
-class Change(NamedTuple):
-    """Of names. `node`: what gets a name."""
-
-    kind: str
-    paths: tuple[str, ...]
-    node: Any = None
-
-    def stands_on(self, earlier: Change) -> bool:
-        for one in self.paths:
-            for two in earlier.paths:
-                if one == two or one.startswith(two + "/"):
-                    return True
-                if self.kind == "remove" and two.startswith(one + "/"):
-                    return True  # a folder goes when it is empty
-        return False
-
-    def apply(self, names: dict[str, Any]) -> None:
-        path = self.paths[-1]
-        if self.kind == "remove":
-            names.pop(path, None)
-        elif self.kind == "rename":
-            source = self.paths[0]
-            for name in [name for name in names if name == source or name.startswith(source + "/")]:
-                names[path + name[len(source) :]] = names.pop(name)
-        else:
-            names[path] = self.node
+from tests.storage.losses import Change, names_left, torn
 
 
 class Disk:
@@ -248,13 +219,7 @@ class Disk:
 
     def cut(self, chance: random.Random) -> None:
         """What is left of it."""
-        names, kept = dict(self._durable), list[bool]()
-        likely = chance.choice([0.0, 0.5, 0.9, 1.0])
-        for place, change in enumerate(self._changes):
-            stands = all(kept[i] for i in range(place) if change.stands_on(self._changes[i]))
-            kept.append(stands and chance.random() <= likely)
-            if kept[-1]:
-                change.apply(names)
+        names = names_left(self._durable, self._changes, chance)
         self.tree = Folder()
         for path, node in sorted(names.items()):
             try:
@@ -264,7 +229,7 @@ class Disk:
             folder[name] = Folder() if isinstance(node, Folder) else node
         for file in {id(node): node for _, node in walk(self.tree) if isinstance(node, File)}.values():
             if file.later:
-                file.data[:] = _torn(file.states(), chance)
+                file.data[:] = torn(file.states(), chance)
         self.settle()
 
     def settle(self) -> None:
@@ -278,17 +243,6 @@ class Disk:
     def content(self) -> dict[str, bytes]:
         """All files, by their paths under the root."""
         return {path: bytes(node.data) for path, node in walk(self.tree) if isinstance(node, File)}
-
-
-def _torn(states: list[bytes], chance: random.Random) -> bytes:
-    lengths = sorted(len(state) for state in states)
-    length = chance.choice([lengths[0], lengths[-1], len(states[-1]), chance.randint(lengths[0], lengths[-1])])
-    wanted = chance.choice([[states[0]], [states[-1]], [states[0], states[-1]], states])
-    whole = bytearray()
-    while len(whole) < length:
-        state = chance.choice(wanted)
-        whole += state[len(whole) : len(whole) + SECTOR].ljust(SECTOR, b"\0")
-    return bytes(whole[:length])
 
 
 def walk(folder: Folder, path: str = "") -> Iterator[tuple[str, Any]]:
