@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ _PIECE = 1 << 20
 _SYNC = 16 << 20
 _BLOCK = 512
 _LEVEL = 1  # of gzip: three times as fast as the usual one, and a tenth larger
+_SIZE = re.compile("[0-9]{1,20}")
 _LONGEST = 64 << 20  # bytes that a list may have
 
 
@@ -150,7 +152,10 @@ def _list(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tuple[int,
         raise FileError(f"{path} is damaged, or no backup: it ends without its list, {LIST}.")
     if last + b"\n" != f"{LIST} {len(begins)} {hashlib.sha256(begins).hexdigest()}\n".encode():
         raise FileError(f"{path} is damaged: its list, {LIST}, is not what was written (its checksum does not fit).")
-    first, *rows = begins.decode().split("\n")[:-1]
+    try:
+        first, *rows = begins.decode().split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is damaged, or no backup: its list, {LIST}, is no UTF-8 ({error.reason}).") from None
     if not first.startswith(_BEGINS):
         raise FileError(f"{path}: a later version wrote this backup: restore it with that one.")
     about: dict[str, str] = {}
@@ -158,6 +163,8 @@ def _list(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tuple[int,
     for row in rows:
         words = row.rsplit(" ", 2)
         if len(words) == 3 and len(words[2]) == 64:
+            if not _SIZE.fullmatch(words[1]):
+                raise FileError(f"{path} is damaged: in its list, {words[0][:200]!r} has no size.")
             wanted[words[0]] = int(words[1]), words[2]
         else:
             name, _, value = row.partition(" ")
@@ -245,9 +252,12 @@ class _Unzipped:
     def header(self, block: bytes) -> tarfile.TarInfo:
         """What a block says of the member that it begins."""
         try:
-            return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         except (tarfile.TarError, UnicodeDecodeError) as error:
             raise FileError(f"{self._path} is damaged, or no backup ({error}).") from None
+        if info.size < 0:
+            raise FileError(f"{self._path} is damaged, or no backup: {info.name[:200]!r} in it has a size below 0.")
+        return info
 
 
 def _long_name(records: bytes) -> str:
