@@ -5,7 +5,9 @@ of those has logged in or gone: a class behind one router comes back through a f
 refused. Whoever has said nothing for SILENT seconds gives way to somebody who waits.
 
 When there are too many in all, the newest of the place that has the most goes: whoever opens many drives out his own,
-and a person who is typing a password stays. Every operation costs the same, however many there are.
+and a person who is typing a password stays. Where no place has more than one, the oldest goes: else somebody with many
+addresses, as one network of IPv6 has, would keep everybody out with a connection of each, for as long as each may
+stay. Every operation costs the same, however many there are.
 """
 
 from __future__ import annotations
@@ -118,6 +120,8 @@ class Strangers:
             self._most = now  # counts change by one: no other place can have more
 
     def superfluous(self) -> Session:
-        """Who is to go: the newest of the greediest place. Legal while there is anyone."""
-        where = next(reversed(self._by_count[self._most]))
+        """Who is to go: the newest of the greediest place; of places with one each, the oldest. Legal while there is
+        anyone."""
+        greediest = self._by_count[self._most]
+        where = next(reversed(greediest) if self._most > 1 else iter(greediest))
         return next(reversed(self._places[where].all))

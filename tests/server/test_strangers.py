@@ -33,6 +33,29 @@ def test_the_newest_of_the_greediest_address_goes() -> None:
     assert len(strangers) == 2
 
 
+def test_where_each_address_has_one_the_oldest_goes() -> None:
+    strangers = Strangers(lambda place: 0, lambda: 0.0)
+    crowd = [cast(Session, Stranger(f"2001:db8:0:{number:x}::1")) for number in range(4)]
+    for one in crowd:
+        strangers.come(one)
+    assert not strangers.room("2001:db8:0:1::2", 4)  # a second one would be the one to go
+    assert strangers.room("10.0.0.1", 4)
+    newcomer = cast(Session, Stranger("10.0.0.1"))
+    strangers.come(newcomer)
+    for expected in (*crowd, newcomer):
+        assert strangers.superfluous() is expected
+        strangers.leave(expected)
+
+
+def test_somebody_with_many_addresses_keeps_nobody_out(house: House) -> None:
+    house.admin("change STRANGERS 10")
+    crowd = [house.greet(address=f"2001:db8:0:{number:x}::1") for number in range(30)]
+    newcomer = house.connect(address="10.0.0.1")
+    assert newcomer.hello()["status"] == "OK"
+    assert newcomer.prove("login", "Columbia")["status"] == "OK"
+    assert sum(peer.closed for peer in crowd) == 21
+
+
 def test_it_is_as_a_plain_count_says() -> None:
     random = new_chance()
     strangers, there = Strangers(lambda place: 0, lambda: 0.0), list[Session]()
