@@ -25,6 +25,11 @@ MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 MAX_DURATION = 10_000 * 86_400.0
 _NUMBER = re.compile("[-+]?[0-9.]+", re.ASCII)
+# What somebody types who means a time: "0s", "-5m", "1.5h", "2 hours". Taken for a reason, it would be for ever.
+_LIKE_A_TIME = re.compile(
+    r"\s*[-+]?\.?\d[\d.,]*(e\d+)?\s*([smhdwy]|secs?|seconds?|mins?|minutes?|hours?|days?|weeks?|months?|years?|)(\s|$)",
+    re.IGNORECASE,
+)
 _CREDITS = re.compile("[0-9]+|[0-9]{1,3}(,[0-9]{3})+", re.ASCII)
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
@@ -97,6 +102,10 @@ def _is_amount(value: object) -> bool:
 
 def _is_memo(value: object) -> bool:
     return _is_text(value) and len(value) <= words.MAX_MEMO  # type: ignore[arg-type]
+
+
+def _is_reason(value: object) -> bool:
+    return _is_memo(value) and not _LIKE_A_TIME.match(str(value))
 
 
 def _is_cheque(value: object) -> bool:
@@ -223,8 +232,12 @@ DURATION = Kind(
     lambda value: type(value) in (int, float) and 0 < value <= MAX_DURATION,  # type: ignore[operator]
     _duration,
 )
-REASON = Kind("reason", f"a text of 1 to {words.MAX_MEMO} characters without control characters", _is_memo,
-              rest_of_line=True)  # fmt: skip
+REASON = Kind(
+    "reason",
+    f"a text of 1 to {words.MAX_MEMO} characters without control characters, which begins with no time",
+    _is_reason,
+    rest_of_line=True,
+)
 NUMBER = Kind("number", "a whole number from 1", _is_number, int)
 AMOUNT = Kind(
     "amount",

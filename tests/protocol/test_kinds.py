@@ -23,6 +23,8 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
      ["", "@", "a b", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "2001:db8::/129", "/24", "é", 7, None]),
     (kinds.DURATION, [1, 30.0, 86_400.0 * 10_000], [0, -1, 86_400.0 * 10_001, math.inf, math.nan, True, "10m", None]),
     (kinds.REASON, ["a", "x" * 200], ["", "x" * 201, "a\nb", "\x1b[0m", "\ud800", 7, None]),
+    (kinds.REASON, ["2nd warning", "says 2h", "3-strike rule"],
+     ["0s", "-5m", "1.5h spam", "1e9d", "2 hours", "10", " 7 x", "٣d", "9999999d", "3 Weeks", "3 strikes"]),
     (kinds.NUMBER, [1, 812, MAX_INTEGER], [0, -1, MAX_INTEGER + 1, 1.0, "1", True, None]),
     (kinds.DESTINATION, ["ann", "all", "x" * 32, "@ann", "#plans", "##", "#" + "x" * 64],
      ["", "@", "@@ann", "@#plans", "#", "#é", "#a b", "what?", "x" * 33, "#" + "x" * 65, "#a\n", 7, None]),
@@ -61,6 +63,7 @@ BOUNDS: list[tuple[Kind, list[object], list[object]]] = [
     (kinds.WORD, ["", "word"], [7, None]),
     (kinds.SWITCH, ["on", "off"], ["ON", "", True, 1, None]),
     (kinds.VALUE, ["", "some words"], [7, None]),
+    (kinds.JSON, [True], [False, 1, "--json", None]),
 ]  # fmt: skip
 
 
@@ -128,6 +131,8 @@ def test_what_is_typed_is_refused_or_arrives_as_it_was_typed(kind: Kind, word: s
         return
     if kind in numbers:
         assert value == float(word)
+    elif kind is kinds.SWITCH:
+        assert value == word.lower()
     elif kind is not kinds.FILE_NAME:
         assert value == (word.removeprefix("@") if kind is kinds.PLACE and kind.accepts(value) else word)
     if kind.accepts(value):

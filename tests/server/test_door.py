@@ -128,6 +128,11 @@ def test_what_the_administrator_is_told(house: House) -> None:
     assert house.console.complete("unban ") == [f"unban {who}" for who in whom]
     assert house.console.complete("unmute ") == ["unmute google"]
     assert house.admin("ban 10.0.0.1/99")[0] == "Error! Usage: ban <who> [for] [why]"
+    for time in ("0s", "-5m", "1.5h", "2 hours", "99999d"):  # none of these is for ever
+        usage, allowed, *_ = house.admin(f"ban facebook {time}")
+        assert usage == "Error! Usage: ban <who> [for] [why]"
+        assert allowed == "<for> must be a whole number with a unit: 30s, 10m, 2h or 3d."
+    assert house.admin("unban facebook") == ['Error! "facebook" is not banned.']
     assert house.admin("unban 10.9.9.9") == ['Error! "10.9.9.9" is not banned.']
     assert house.admin("ban nobody") == ['Error! There is no user "nobody".']
     house.admin("unban columbia", "unban @SEAS", "unban 10.0.0.0/24", "unban 2001:db8::1", "unmute google")

@@ -38,7 +38,7 @@ ROWS = tuple(
         ("stats", "how the server is doing; for programs as one line of JSON",
          (Field("json", kinds.JSON, required=False),)),
         ("save", "write the text files now", ()),
-        ("reload", "take in what was changed by hand in para.txt and credentials.txt, and a new certificate", ()),
+        ("reload", "take in what was changed by hand: para.txt, credentials.txt, the certificate", ()),
         ("help", "what you can type here", (Field("command", kinds.VALUE, required=False),)),
         ("stop", "save everything and end the server", ()),
     )
