@@ -40,8 +40,8 @@ def already_online(name: str) -> Reply:
     return refusal("ALREADY_ONLINE", f'"{name}" is logged in already.')
 
 
-def register_refusal(world: World, name: str) -> Reply | None:
-    """Why nobody may register `name` now, or None."""
+def register_refusal(world: World, name: str, now: float | None = None) -> Reply | None:
+    """Why nobody may register `name` `now`, or None. Without it, for a command: at the command's time."""
     user = fold(name)
     if world.parameters["REGISTRATION"] != "open":
         return refusal("REGISTRATION_CLOSED", "This server takes no new users; ask its administrator.")
@@ -49,7 +49,7 @@ def register_refusal(world: World, name: str) -> Reply | None:
         return refusal("USER_EXISTS", f'The name "{name}" is reserved.')
     if user in world.accounts:
         return refusal("USER_EXISTS", f'There is a user "{world.accounts[user].name}" already.')
-    if world.bans.names.of(user, world.at):
+    if world.bans.names.of(user, world.at if now is None else now):
         return refusal("BANNED", f'The name "{name}" is banned. Ask the administrator.')
     limit = world.parameters["MAX_USERS"] if world.limited else 0
     if limit and len(world.accounts) >= limit:
@@ -351,9 +351,9 @@ def unlock(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK", "user": account.name}
 
 
-def register_question(world: World, _user: str, request: Request, _now: float) -> Reply:
+def register_question(world: World, _user: str, request: Request, now: float) -> Reply:
     """Whether a name could be registered now."""
-    return register_refusal(world, request["user"]) or {"status": "OK", "user": request["user"]}
+    return register_refusal(world, request["user"], now) or {"status": "OK", "user": request["user"]}
 
 
 # At rest.

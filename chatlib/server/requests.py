@@ -207,6 +207,7 @@ class Requests:
         """What came of a stranger's attempt."""
         if action == "register" and not done:
             self._door.not_registered(session)
+            self._door.mistaken(session)  # the hour does not limit it, and the disk has written it
         elif action in _TRIED and done:
             self._door.proven(session)
 

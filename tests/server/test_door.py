@@ -339,6 +339,31 @@ def test_so_many_registrations_in_an_hour(build: Build) -> None:
     assert house.greet().ask("register", user="cyd", verifier=V)["status"] == "OK"
 
 
+def test_registrations_that_are_refused_are_heard_as_slowly_as_junk(build: Build) -> None:
+    house = build(RATE_LIMIT=4)
+    peers = [house.greet() for _ in range(3)]
+    before = house.server.world.lsn
+    for peer in peers:
+        peer.hear()
+        peer.say(*[{"action": "register", "user": "Columbia", "verifier": V}] * 10)
+    house.settle()
+    house.pass_time(1.0)
+    said = sum(len(peer.hear()) for peer in peers)
+    assert said == house.server.world.lsn - before <= int(door.JUNK) * 4 + 3 + 4, "each was in the journal"
+    assert house.server.figures.counters["door: junk slowed down"] >= 3
+    assert house.login("SEAS").ask("whoelse")["items"] == [], "whoever says none, from the same place"
+
+
+def test_a_name_is_free_as_soon_as_its_ban_is_over(house: House) -> None:
+    house.admin("ban Columbia 10m")
+    assert house.greet().prove("deregister", "Columbia")["status"] == "OK"
+    assert house.greet().ask("register", user="Columbia")["status"] == "BANNED"
+    house.pass_time(600.0, 600.0)
+    peer = house.greet()
+    assert peer.ask("register", user="Columbia")["status"] == "OK"
+    assert peer.ask("register", user="Columbia", verifier=V)["status"] == "OK"
+
+
 def test_registrations_that_are_on_their_way_count(build: Build) -> None:
     house = build(REGISTRATIONS=2)
     peers = [house.greet() for _ in range(4)]
