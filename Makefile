@@ -31,7 +31,7 @@ check: $(TOOLS) ## lint, types, the architecture, and whether README is up to da
 fuzz: ## say anything to servers, and to clients as a server; SEED=random, SECONDS=3600
 	$(PYTHON) -m tests.proofs.fuzz --seconds $(or $(SECONDS),60)
 
-crash: ## kill -9 the server and its children under load, and damage a home everywhere; SEED=random, CYCLES=1000 (Linux)
+crash: ## damage a home everywhere (a minute or two), then kill -9 the server and its children under load; SEED=random, CYCLES=1000 (Linux)
 	$(PYTHON) -m tests.proofs.damage
 	$(PYTHON) -m tests.proofs.crash --cycles $(or $(CYCLES),50)
 
@@ -62,4 +62,4 @@ $(TOOLS): tests/requirements.txt
 	@touch $@
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 11

@@ -62,7 +62,7 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.key and not options.cert:
         parser.error("--key is the key of --cert FILE: name both")
     if options.port is None and not chosen:
-        parser.error("the following arguments are required: port")
+        parser.error("a port is missing, such as 1234: python3 server.py 1234")
     return options
 
 
@@ -137,7 +137,8 @@ def listening_socket(address: str, port: int) -> socket.socket:
         number = 0 if isinstance(error, UnicodeError) else error.errno or 0
         if address and (number <= 0 or number == errno.EADDRNOTAVAIL):  # below 0: no name that can be looked up
             raise NotStarted(f"--bind must be an address of this machine, not {address!r}.") from None
-        raise NotStarted(f"Port {port}: {os.strerror(number)}.") from None
+        then = " Another program listens there: end it, or take another port." if number == errno.EADDRINUSE else ""
+        raise NotStarted(f"Port {port}: {os.strerror(number)}.{then}") from None
 
 
 def raise_descriptor_limit() -> None:
@@ -211,7 +212,7 @@ def serve(options: argparse.Namespace) -> int:
 def ephemeral_home(source: Path) -> Ephemeral:
     """A new home, as --ephemeral says, with what is in `source`. Raises NotStarted, OSError."""
     if not source.is_dir():
-        raise NotStarted(f"{source}: there is no such folder; --home must name one.")
+        raise NotStarted(f"{source}: there is no such folder: make it first, or name another with --home.")
     ephemeral = Ephemeral(source)
     copies = f"copies of {' and '.join(ephemeral.copied)} from {source.resolve()}" if ephemeral.copied else "nothing"
     print_at_once(f"The home is {ephemeral.path}, a new one with {copies} in it. A clean stop removes all of it.")
@@ -263,7 +264,7 @@ def run(
         for line in invitations(listener, sys.argv[0], tls=server.tls.offered):
             console.say(line)
         if server.tls.offered:
-            console.say(f"The certificate, for people to compare: {server.tls.fingerprint}")
+            console.say(f"The certificate's fingerprint, for people to compare: {server.tls.fingerprint}")
         teletype.flush()  # at once: the first tick may wait for a second
         server.run()
         with service.manager.patient():

@@ -159,5 +159,6 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: object, noun: str) -> str:
-    """A number and what it counts: ``1 user``, ``2 users``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """A number and what it counts: ``1 user``, ``2,000 users``."""
+    shown = f"{number:,}" if isinstance(number, int) else number
+    return f"{shown} {noun}" if number == 1 else f"{shown} {noun}s"

@@ -77,7 +77,7 @@ def write(home: Path, target: Path, wanted: Callable[[], bool] = lambda: True, b
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(target.parent)
-    return f"{target}: {size:,} bytes, {taken.count} files, with everything up to LSN {about}."
+    return f"{target}: {size:,} bytes, {taken.count} files, with everything up to command {about:,}."
 
 
 def refuse(target: Path) -> None:

@@ -119,7 +119,7 @@ def table(world: World, where: Callable[[str], Where | None], columns: int = 0) 
 
 def _row(world: World, account: Account, place: Where | None) -> tuple[str, ...]:
     there = (place.address, *(str(port or "-") for port in place[1:]), "yes") if place else ("-", "-", "-", "no")
-    return (account.name, *there, str(bank_of(world).books[account.user].balance))
+    return (account.name, *there, f"{bank_of(world).books[account.user].balance:,}")
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], shown: Iterable[int]) -> str:

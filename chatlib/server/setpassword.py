@@ -44,7 +44,7 @@ def ask(question: str) -> str:
 def set_password(path: Path, say: Callable[[str], None], asked: Callable[[str], str] = ask) -> None:
     """For the home at `path`. Raises NoPassword, FileError, OSError."""
     if not path.is_dir():
-        raise FileError(f"{path}: there is no such folder; --home must name one")
+        raise FileError(f"{path}: there is no such folder: make it first, or name another with --home")
     _refuse_ordinary(path)
     password = _chosen(asked)
     try:

@@ -150,7 +150,7 @@ def _lines(data: Data) -> Iterator[str]:
     yield f"  certificate: {server['certificate'] or 'none, since TLS is not offered'}"
     for group in ("people", "work"):
         yield f"{group.capitalize()}:"
-        yield from (f"  {_words(name)}: {value}" for name, value in data[group].items())
+        yield from (f"  {_words(name)}: {value:,}" for name, value in data[group].items())
     yield "Times:"
     yield from _times(data["times"])
     yield "Disk:"
@@ -159,17 +159,17 @@ def _lines(data: Data) -> Iterator[str]:
     yield f"  checkpoint: {_checkpoint(disk['checkpoint'])}"
     for group, counters in data["counted"].items():
         lately = data["counted_lately"].get(group, {})
-        new = f", {sum(lately.values())} of them in the last minute" if lately else ""
-        yield f"{group[:1].upper()}{group[1:]} ({sum(counters.values())}{new}):"
+        new = f", {sum(lately.values()):,} of them in the last minute" if lately else ""
+        yield f"{group[:1].upper()}{group[1:]} ({sum(counters.values()):,}{new}):"
         for name, count in counters.items():
-            yield f"  {name}: {count}" + (f" ({lately[name]})" if name in lately else "")
+            yield f"  {name}: {count:,}" + (f" ({lately[name]:,})" if name in lately else "")
     yield "Latest errors and warnings:" if data["errors"] else "No errors and no warnings."
     for error in data["errors"]:
         yield f"  {_stamp(error['at'])} {' '.join(error['text'].split())}"
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ").replace("lsn", "LSN")
+    return name.replace("last_lsn", "number of the last command").replace("_", " ")
 
 
 def _times(times: Data) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _times(times: Data) -> Iterator[str]:
         line = f"  {what}: p50 {_ms(found['p50'])}, p99 {_ms(found['p99'])}"
         if found["p50_lately"] is not None:
             line += f"; in the last minute p50 {_ms(found['p50_lately'])}, p99 {_ms(found['p99_lately'])}"
-        yield line + (f"; {found['in_place']} of {found['count']} in place" if name == "syncs" else "")
+        yield line + (f"; {found['in_place']:,} of {found['count']:,} in place" if name == "syncs" else "")
     longest = times["longest_tick"]
     if longest["at"]:
         yield f"  longest tick: {_ms(longest['seconds'])} at {_stamp(longest['at'])}: {longest['cause']}"
@@ -195,7 +195,7 @@ def _checkpoint(checkpoint: Data) -> str:
 
 
 def _known(value: int | None) -> str:
-    return "?" if value is None else str(value)
+    return "?" if value is None else f"{value:,}"
 
 
 def _size(size: int | None) -> str:

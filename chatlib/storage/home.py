@@ -39,7 +39,7 @@ class Home:
         self.logs = self.data / "logs"
         self.tls = self.data / "tls.pem"
         if not path.is_dir():
-            raise FileError(f"{path}: there is no such folder; --home must name one")
+            raise FileError(f"{path}: there is no such folder: make it first, or name another with --home")
         try:
             self.data.mkdir(mode=0o700, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
@@ -58,7 +58,7 @@ class Home:
             fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             pid = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip()
-            raise HomeInUse(f"{self.path.resolve()}: another server (process {pid}) uses this home") from None
+            raise HomeInUse(f"{self.path.resolve()}: another server (process {pid}) uses this home: stop it first") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 

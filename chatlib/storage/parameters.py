@@ -13,6 +13,7 @@ from typing import Any
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _SIZE = re.compile(r"(\d+)\s*([A-Za-z]*)")
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+")  # as large numbers are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Parameter:
         if self.kind == "size":
             return f"a size from {show_size(int(self.least))} to {show_size(int(self.most))}, such as 512 KiB or 64 MiB"
         what = "a whole number" if self.kind == "int" else "a number"
-        return f"{what} from {self.least:g} to {self.most:,.0f}".replace(",", "")
+        return f"{what} from {self.least:,g} to {self.most:,.0f}"
 
     def parse(self, text: str) -> Any:
         """The value that `text` stands for. Raises ValueError with what is allowed."""
@@ -53,7 +54,7 @@ class Parameter:
 
     def _convert(self, text: str) -> Any:
         if self.kind == "int":
-            return int(text)
+            return int(text.replace(",", "") if _GROUPED.fullmatch(text) else text)
         if self.kind == "float":
             return float(text)
         if self.kind == "size":
@@ -122,8 +123,9 @@ _ALL = (
               choices=("always", "second")),
     Parameter("KEEP_MESSAGES", 0, "days that messages are kept (0: for ever): a save lets go of older ones, 64 MiB "
               "at a time", "int", 0, 36_500),
-    Parameter("LOG", "commands", "what stands in the server log: starts, stops, warnings and errors alone; logins and "
-              "departures, too; how often who gave which command, too; or each request (never what is in it)", "choice",
+    Parameter("LOG", "commands", "what stands in the server log (quiet: starts, stops, warnings and errors; presence: "
+              "also who comes and goes; commands: also how often who gave which command; debug: also each request, but "
+              "never what is in it)", "choice",
               choices=("quiet", "presence", "commands", "debug")),
     Parameter("JOURNAL_LIMIT", 2**26, "the journal is folded into the text files beyond this", "size", 2**16, 2**50),
 )  # fmt: skip

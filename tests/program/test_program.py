@@ -91,7 +91,9 @@ def test_a_port_in_use(start: Start) -> None:
     with socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
         status, said = start(wait=False, port=port).ended()
-    assert status == 1 and said == f"Error! Port {port}: Address already in use."
+    assert status == 1 and said == (
+        f"Error! Port {port}: Address already in use. Another program listens there: end it, or take another port."
+    )
     start().login("ann")
 
 
@@ -116,7 +118,7 @@ def test_no_such_home(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file, line, complaint", [
-    ("para.txt", "MaxCon lots", "para.txt, line 3: MaxCon must be a whole number from 1 to 1000000, not 'lots'"),
+    ("para.txt", "MaxCon lots", "para.txt, line 3: MaxCon must be a whole number from 1 to 1,000,000, not 'lots'"),
     ("credentials.txt", "a/b secret", "credentials.txt, line 4: a name is 1 to 32 of A-Z a-z 0-9"),
 ])  # fmt: skip
 def test_a_bad_line_names_file_line_and_what_is_allowed(

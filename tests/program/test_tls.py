@@ -46,7 +46,7 @@ def s_client(port: int, *flags: str, says: tuple[tuple[str, str], ...] = ((HELLO
 def test_openssl_talks_to_it(start: Start) -> None:
     server = start("--tls", wait=False)
     server.listening()
-    fingerprint = server.wait_for("The certificate, for people to compare: ").split(": ")[1]
+    fingerprint = server.wait_for("The certificate's fingerprint, for people to compare: ").split(": ")[1]
     own = server.home / "data" / "tls.pem"
     assert stat.S_IMODE(own.stat().st_mode) == 0o600
     asked = ["openssl", "x509", "-in", own, "-noout", "-sha256", "-fingerprint"]

@@ -51,7 +51,7 @@ def test_what_is_restored_is_what_was_there(
     before = state(house.folder)
     said: list[str] = []
     assert upkeep.back_up_home(house.folder, tmp_path / "b.tar.gz", said.append) == 0
-    assert "b.tar.gz: " in said[0] and ", with everything up to LSN " in said[0]
+    assert "b.tar.gz: " in said[0] and ", with everything up to command " in said[0]
     assert state(house.folder) == before
     assert stat.S_IMODE((tmp_path / "b.tar.gz").stat().st_mode) == 0o600
     assert not list(tmp_path.glob(".*"))

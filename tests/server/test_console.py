@@ -49,13 +49,13 @@ def test_accounts_are_shown_in_a_row_each(house: House, monkeypatch: pytest.Monk
     columbia.ask("listen", port=4_001)
     assert house.admin("grant seas 5") and house.admin("accounts") == [
         "  name      address        port  peer port  online  balance",
-        "  Columbia  10.0.0.5      51234       4001  yes       10000",
-        "  facebook  fe80::1%eth0      -          -  yes       10000",
-        "  Google    -                 -          -  no        10000",
-        "  SEAS      -                 -          -  no        10005",
+        "  Columbia  10.0.0.5      51234       4001  yes      10,000",
+        "  facebook  fe80::1%eth0      -          -  yes      10,000",
+        "  Google    -                 -          -  no       10,000",
+        "  SEAS      -                 -          -  no       10,005",
     ]
     columbia.ask("logout")
-    assert house.admin("accounts")[1] == "  Columbia  -                -          -  no        10000"
+    assert house.admin("accounts")[1] == "  Columbia  -                -          -  no       10,000"
 
 
 def test_a_list_shows_what_was_asked_for_just_before_it(house: House) -> None:
@@ -69,7 +69,7 @@ def test_a_list_shows_what_was_asked_for_just_before_it(house: House) -> None:
     house.settle()
     house.disk.fast = True
     granted, *rows = house.heard_by_admin()
-    assert "10,005" in granted and rows[-1].endswith(" 10005") and len(rows) == 5
+    assert "10,005" in granted and rows[-1].endswith(" 10,005") and len(rows) == 5
     assert not house.console.busy
 
 
@@ -80,11 +80,11 @@ def test_in_a_narrow_window_a_balance_stays_beside_its_name(house: House) -> Non
     house.columns = len(wide) - 1
     assert house.admin("accounts") == [
         "  name      online  balance",
-        "  Columbia  yes       10000",
+        "  Columbia  yes      10,000",
         "    at 2001:db8:1234:5678:9abc:def0:1234:5678, port -, peer port 4001",
-        "  facebook  no        10000",
-        "  Google    no        10000",
-        "  SEAS      no        10000",
+        "  facebook  no       10,000",
+        "  Google    no       10,000",
+        "  SEAS      no       10,000",
     ]
     house.columns = len(wide)
     assert house.admin("accounts")[0] == wide, "what fits stays in one row"
@@ -138,9 +138,9 @@ def test_a_parameters_name_shows_it(house: House) -> None:
     ("change BLOCK_TIME 2.5", "BLOCK_TIME is now 2.5."),
     ("change DUPLICATE_LOGIN replace", "DUPLICATE_LOGIN is now replace."),
     ("change JOURNAL_LIMIT 128 KiB", "JOURNAL_LIMIT is now 128 KiB."),
-    ("change MaxCon 0", "Error! MaxCon must be a whole number from 1 to 1000000, not '0'."),
-    ("change MaxCon many", "Error! MaxCon must be a whole number from 1 to 1000000, not 'many'."),
-    ("change HEARTBEAT nan", "Error! HEARTBEAT must be a number from 0.1 to 86400, not 'nan'."),
+    ("change MaxCon 0", "Error! MaxCon must be a whole number from 1 to 1,000,000, not '0'."),
+    ("change MaxCon many", "Error! MaxCon must be a whole number from 1 to 1,000,000, not 'many'."),
+    ("change HEARTBEAT nan", "Error! HEARTBEAT must be a number from 0.1 to 86,400, not 'nan'."),
     ("change REGISTRATION ajar", "Error! REGISTRATION must be open or closed, not 'ajar'."),
     ("change FSYNC never", "Error! FSYNC must be always or second, not 'never'."),
     ("change COLOUR red", 'Error! There is no parameter "COLOUR". There are: ' + ", ".join(PARAMETERS) + "."),
@@ -156,7 +156,7 @@ def test_change_without_a_value_asks_for_it(house: House) -> None:
     assert house.admin("5") == ["MaxCon is now 5."]
     house.admin("change MaxCon")
     assert house.console.prompt == Prompt("MaxCon> ", question=True)
-    assert house.admin("stop") == ["Error! MaxCon must be a whole number from 1 to 1000000, not 'stop'."]
+    assert house.admin("stop") == ["Error! MaxCon must be a whole number from 1 to 1,000,000, not 'stop'."]
     assert house.admin("MaxCon")[0].startswith("MaxCon is 5 ")
 
 
@@ -398,10 +398,10 @@ def test_who_wants_to_leave_is_told_how(house: House, word: str) -> None:
 
 def test_an_amount_is_typed_as_it_is_shown(house: House) -> None:
     house.admin("grant seas 1,000", "grant seas 1000000")
-    assert house.admin("accounts")[-1].endswith(" 1011000")
+    assert house.admin("accounts")[-1].endswith(" 1,011,000")
     for wrong in ("1,00", "1,0000", ",100", "1.000", "1_000", "-1", "+1", "0", "1,000,000,000,001", "²"):
         assert "must be a whole number of credits from 1 to" in house.admin(f"grant seas {wrong}")[1], wrong
-    assert house.admin("accounts")[-1].endswith(" 1011000")
+    assert house.admin("accounts")[-1].endswith(" 1,011,000")
 
 
 def test_stats(house: House) -> None:

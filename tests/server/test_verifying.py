@@ -40,7 +40,7 @@ def test_a_whole_home(house: House, dial: Dial, how: str) -> None:
     assert report.counts["files"] == 2
     assert report.counts["messages"] == 17
     assert report.counts["credits"] == 40_000
-    assert ": 4 users, 17 messages and events, 1 thread with 2 posts, 2 files, 40000 credits held" in said[0]
+    assert ": 4 users, 17 stored messages, 1 thread with 2 posts, 2 files, 40,000 credits held" in said[0]
     assert said[1:] == ["All of it is whole."]
 
 

@@ -45,7 +45,7 @@ def test_a_home_is_made_ready(tmp_path: Path) -> None:
 def test_a_second_server_on_the_same_home_is_refused(tmp_path: Path, python: Python) -> None:
     home = Home(tmp_path)
     assert python(OPEN, os.path.relpath(tmp_path)).stdout.strip() == (
-        f"{tmp_path}: another server (process {os.getpid()}) uses this home"
+        f"{tmp_path}: another server (process {os.getpid()}) uses this home: stop it first"
     )
     os.close(home._lock_fd)  # as the end of the process does
 
@@ -61,7 +61,7 @@ def test_the_lock_goes_with_its_process_and_a_forked_child_does_not_keep_it(tmp_
 
 
 def test_a_home_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="there is no such folder; --home must name one"):
+    with pytest.raises(FileError, match="there is no such folder: make it first, or name another with --home"):
         Home(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="no such folder"):

@@ -102,6 +102,6 @@ def _many(runner: Runner, wanted: int, mutant: str) -> int:
             return 1
         done += 1
     seconds, work = _TIME() - begun, _CPU() - cpu
-    print(f"{done} schedules with {steps} steps in {seconds:.1f} s: {done / seconds * 60:.0f} a minute "
-          f"({done / work * 60:.0f} a minute of one core). All that must hold did hold.")  # fmt: skip
+    print(f"{done:,} schedules with {steps:,} steps in {seconds:.1f} s: {done / seconds * 60:,.0f} a minute "
+          f"({done / work * 60:,.0f} a minute of one core). All that must hold did hold.")  # fmt: skip
     return 0
