@@ -61,7 +61,7 @@ def load(chain: Path, key: Path) -> Presented:
     try:
         for path in (chain, key):
             if not (path.is_file() or path.is_dir() or not path.exists()):  # a pipe: whoever reads it waits
-                raise Unusable(f"{path} is no file, and it is read more than once")
+                raise Unusable(f"{path} cannot be used: it must be a plain file, since it is read more than once")
             path.read_bytes()  # OpenSSL does not say which it could not read
         context.load_cert_chain(chain, key, password=_refuse)
         shown = _tried(context)

@@ -60,10 +60,10 @@ def summary(report: Report) -> str:
     posts = sum(len(thread.seqs) for thread in threads.values())
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(world.at)) if world.at else "never"
     said = (
-        f"{report.folder.resolve()}: {counted(len(world.accounts), 'user')}, {counted(counts['messages'], 'stored message')}, "
-        f"{counted(len(threads), 'thread')} with {counted(posts, 'post')}, "
-        f"{counted(counts['files'], 'file')}, {counted(counts['credits'], 'credit')} held by users; "
-        f"{counts['bytes']:,} bytes in all. The last command is number {world.lsn:,}, of {when}."
+        f"{report.folder.resolve()}: {counted(len(world.accounts), 'user')}, "
+        f"{counted(counts['messages'], 'stored message')}, {counted(len(threads), 'thread')} with "
+        f"{counted(posts, 'post')}, {counted(counts['files'], 'file')}, {counted(counts['credits'], 'credit')} "
+        f"held by users; {counts['bytes']:,} bytes in all. The last command is number {world.lsn:,}, of {when}."
     )
     if report.server:
         said += f" A server (process {report.server}) uses it: this is what it had acknowledged when this began."
@@ -73,7 +73,8 @@ def summary(report: Report) -> str:
 def damaged(report: Report) -> str:
     """What to do about it."""
     return (
-        f"{counted(len(report.damage), 'damaged place')} found. A server with this home would not start, or something would be missing. "
+        f"{counted(len(report.damage), 'damaged place')} found. A server with this home would not start, "
+        "or something would be missing. "
         "Restore a backup with --restore, or keep what can be proven with --repair."
     )
 
@@ -103,19 +104,19 @@ def repair_home(folder: Path, say: Say, ask: Callable[[str], bool]) -> int:
         say("Nothing was changed.")
         return 1
     home = Home(folder, say)
-    is_lost = False
+    is_told = False
     for _ in range(ROUNDS):
         repair = Repair(home, report)
         with home.writer.alone():
             repair.carry_out()
         _say_some("Mended", repair.done, say)
         _say_some("Lost", repair.lost, say)
-        is_lost = is_lost or bool(repair.lost)
+        is_told = is_told or bool(repair.done or repair.lost)
         say(f"The damaged files as they were, and all of this in {REPORT}: {repair.aside}")
         report = verify(folder)
         if report.is_whole:
             break
-    if not is_lost:
+    if report.is_whole and not is_told:
         say("Nothing is known to be lost.")
     say(summary(report))
     say("All of it is whole now." if report.is_whole else damaged(report))

@@ -208,7 +208,8 @@ def _messages(report: Report) -> None:
     world, first = report.salvage.world, checkpoint.where(report.folder / "data", messagefiles.NAME)
     end, floor = report.store_end, world.floor_offset
     if report.salvage.is_broken("state.txt"):
-        report.notes.append("It is not known where the messages end (that stands in state.txt): not all of them were looked at.")
+        report.notes.append("It is not known where the messages end (that stands in state.txt): not all of them were "
+                            "looked at.")  # fmt: skip
     for one in messagefiles.needed(first, floor, end):
         if end > messagefiles.START and not messagescan.begins_well(one):
             report.wrong(one.path, f"{one.path}, line 1: it is damaged; nothing is lost with it.")

@@ -58,7 +58,8 @@ class Home:
             fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             pid = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip()
-            raise HomeInUse(f"{self.path.resolve()}: another server (process {pid}) uses this home: stop it first") from None
+            where = self.path.resolve()
+            raise HomeInUse(f"{where}: another server (process {pid}) uses this home: stop it first") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 

@@ -83,4 +83,5 @@ def test_without_anything_to_copy_it_is_empty(start: Start, temporary: Path, tmp
 
 def test_a_folder_that_is_not_there(start: Start, tmp_path: Path) -> None:
     status, said = start("--ephemeral", at=tmp_path / "nowhere", wait=False).ended()
-    assert (status, said) == (1, f"Error! {tmp_path / 'nowhere'}: there is no such folder: make it first, or name another with --home.")
+    wrong = "there is no such folder: make it first, or name another with --home."
+    assert (status, said) == (1, f"Error! {tmp_path / 'nowhere'}: {wrong}")

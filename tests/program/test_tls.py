@@ -93,7 +93,7 @@ def _no_terminal() -> None:
     ("flags", "words"),
     [
         (("--cert", "/none.pem"), "Error! /none.pem: No such file or directory"),
-        (("--cert", "/dev/null"), "Error! /dev/null cannot be used: there is no certificate in it"),
+        (("--cert", "/dev/null"), "Error! /dev/null cannot be used: it must be a plain file"),
         (("--key", "/none.pem"), "--key is the key of --cert FILE: name both"),
     ],
 )

@@ -87,7 +87,7 @@ def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-@pytest.mark.parametrize("number, said", [(0, "0 users"), (1, "1 user"), (2, "2 users"), (1_000_000, "1,000,000 users")])
+@pytest.mark.parametrize("number, said", [(0, "0 users"), (1, "1 user"), (2, "2 users"), (10**6, "1,000,000 users")])
 def test_a_number_and_what_it_counts(number: int, said: str) -> None:
     assert counted(number, "user") == said
 

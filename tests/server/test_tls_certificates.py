@@ -62,7 +62,8 @@ def test_a_pipe_in_its_place_holds_nobody_up(house: House) -> None:
     path = offer(house, NAMES["one"].read_text())
     path.unlink()
     os.mkfifo(path)
-    assert house.reload()[0] == f"The certificate stays as it is: {path} is no file, and it is read more than once."
+    said = f"The certificate stays as it is: {path} cannot be used: it must be a plain file,"
+    assert house.reload()[0] == f"{said} since it is read more than once."
 
 
 def _copy(source: Path, beside: Path) -> Path:

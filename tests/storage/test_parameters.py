@@ -56,7 +56,8 @@ def test_the_bounds_of_a_number(row: Parameter) -> None:
 @pytest.mark.parametrize("row", [row for row in NUMBERS if row.kind == "int"], ids=lambda row: row.name)
 def test_a_whole_number_is_whole(row: Parameter) -> None:
     assert row.parse(f"  {row.default} ") == row.default
-    for wrong in ("1.5", "1e3", "ten"):
+    assert row.parse(f"{int(row.most):,}") == row.most, "as it is shown in what is allowed"
+    for wrong in ("1,0", ",1", "1,0000", "1.5", "1e3", "ten"):
         with pytest.raises(ValueError, match="a whole number"):
             row.parse(wrong)
 
