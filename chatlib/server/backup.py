@@ -30,7 +30,7 @@ from chatlib.storage import checkpoint, messagefiles, replay
 from chatlib.storage.archive import ArchiveWriter
 from chatlib.storage.blobs import is_adopted, part_of
 from chatlib.storage.exchange import give
-from chatlib.storage.home import read_epoch, used_by
+from chatlib.storage.home import read_epoch, refuse_what_is_no_file, used_by
 from chatlib.storage.records import unpack
 from chatlib.storage.textfile import FileError, sync_folder
 
@@ -110,6 +110,7 @@ class _Taking:
         """The LSN of the last command in it."""
         if not self.data.is_dir():
             raise FileError(f"{self.home}: there is no server's home; --home must name one")
+        refuse_what_is_no_file(self.home)
         for one in messagefiles.listing(self.data / messagefiles.NAME)[:-1]:
             self._copy_changed(one.path)
         self._copy_files()

@@ -34,7 +34,7 @@ from chatlib.server.edits import EditedFiles
 from chatlib.server.salvage import Salvage
 from chatlib.storage import appendfile, checkpoint, messagefiles, messagescan, replay
 from chatlib.storage.blobs import part_of
-from chatlib.storage.home import read_epoch, used_by
+from chatlib.storage.home import read_epoch, refuse_what_is_no_file, used_by
 from chatlib.storage.messagescan import Gap
 from chatlib.storage.replay import Found
 from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError, is_whole
@@ -86,6 +86,7 @@ def verify(folder: Path) -> Report:
     """The home in `folder`. Raises FileError when there is none, OSError."""
     if not (folder / "data").is_dir():
         raise FileError(f"{folder}: there is no server's home; --home must name one")
+    refuse_what_is_no_file(folder)
     report = _look(folder)
     if report.server and not report.is_whole:  # perhaps it was at work just there
         time.sleep(_AGAIN)

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class Home:
         try:
             self.data.mkdir(mode=0o700, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
+            refuse_what_is_no_file(path)
             self._lock()
             self.writer = WriterLock(self.data / "writer.lock", say)
             self.writer.claim()
@@ -96,6 +98,18 @@ class Home:
     def seal_epoch(self) -> None:
         """Gives the epoch of an older format its checksum."""
         replace(self.data / "epoch.txt", "".join(map(sealed, _read_epoch(self.data))))
+
+
+def refuse_what_is_no_file(home: Path) -> None:
+    """Raises FileError for a pipe, a socket or a device where a home has files: whoever opens one may wait for ever, or
+    read for ever. Raises OSError."""
+    for path in (home / "para.txt", home / "credentials.txt", *(home / "data").rglob("*")):
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise FileError(f"{path} is neither a file nor a folder: take it away, nothing reads it.")
 
 
 def read_epoch(data: Path) -> str:

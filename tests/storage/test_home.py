@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatlib.server import backup
+from chatlib.server.verifying import verify
 from chatlib.storage.home import Home
 from chatlib.storage.textfile import FileError
 from tests.conftest import Python
@@ -98,3 +100,17 @@ def test_the_epoch_is_made_once(tmp_path: Path) -> None:
     assert home.epoch() == epoch
     (home.data / "epoch.txt").unlink()
     assert home.epoch() != epoch
+
+
+@pytest.mark.parametrize("name", ["para.txt", "credentials.txt", "data/journal.txt", "data/files/0123456789abcdef"])
+@pytest.mark.parametrize("links", [False, True])
+def test_a_pipe_where_a_file_should_be_is_refused_and_not_waited_for(tmp_path: Path, name: str, links: bool) -> None:
+    home = tmp_path / "home"
+    (home / "data" / "files").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe" if links else home / name)
+    if links:
+        (home / name).symlink_to(tmp_path / "pipe")
+    for use in (Home, verify, lambda home: backup.write(home, tmp_path / "b.tar.gz")):
+        with pytest.raises(FileError, match=f"{name} is neither a file nor a folder"):
+            use(home)
+    assert not (tmp_path / "b.tar.gz").exists()
