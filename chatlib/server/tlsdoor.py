@@ -72,9 +72,18 @@ class TlsDoor:
             if self._files[0] == self._own and not self._own.exists():
                 tlsfile.make(self._own)
             try:
-                self._show(load(*self._files))
+                self._show(self._load())
             except Unusable as wrong:
                 raise FileError(self._remedy(wrong)) from None
+        elif self._own.exists():
+            self._tell("TLS is off, and this home has a certificate: whoever came with --tls cannot. Start with --tls.")
+
+    def _load(self) -> Presented:
+        """What the files hold. Raises Unusable."""
+        shown = load(*self._files)
+        if self._files[0] == self._own and tlsfile.is_damaged(self._own):
+            raise Unusable(f"{self._own} is damaged (its checksum does not fit)")
+        return shown
 
     def _remedy(self, wrong: Unusable) -> str:
         if self._files[0] != self._own:
@@ -95,7 +104,7 @@ class TlsDoor:
             self.policy_changed()
             return
         try:
-            new = load(*self._files)
+            new = self._load()
             if new.fingerprint == self._shown.fingerprint:
                 self._shown = new  # what vouches for it may be another
                 return
@@ -129,7 +138,7 @@ class TlsDoor:
 
     def _turn_on(self) -> None:
         try:
-            self._show(load(*self._files))
+            self._show(self._load())
         except Unusable as wrong:
             self._tell(f"Nobody can come in: REQUIRE_TLS is yes, but there is no certificate. {self._remedy(wrong)}.")
         else:
@@ -207,7 +216,7 @@ class TlsDoor:
     def _renew(self, shown: Presented) -> None:
         """The same certificate with nothing remembered; a file that was exchanged meanwhile waits for a reload."""
         try:
-            new = load(*self._files)
+            new = self._load()
         except Unusable:
             self._exchanged = shown
             return

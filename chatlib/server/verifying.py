@@ -32,7 +32,7 @@ from chatlib.protocol.text import counted
 from chatlib.server import salvage
 from chatlib.server.edits import EditedFiles
 from chatlib.server.salvage import Salvage
-from chatlib.storage import appendfile, checkpoint, messagefiles, messagescan, replay
+from chatlib.storage import appendfile, checkpoint, messagefiles, messagescan, replay, tlsfile
 from chatlib.storage.blobs import part_of
 from chatlib.storage.home import read_epoch, refuse_what_is_no_file, used_by
 from chatlib.storage.messagescan import Gap
@@ -346,6 +346,8 @@ def _check_certificate(path: Path) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
         except OSError as error:  # an SSLError is one
             raise FileError(f"{path} is damaged ({error.strerror or error}).") from None
+        if tlsfile.is_damaged(path):
+            raise FileError(f"{path} is damaged (its checksum does not fit).")
 
 
 def _size(folder: Path) -> int:

@@ -10,12 +10,14 @@ import os
 import re
 import socket
 import subprocess
+import zlib
 from pathlib import Path
 
 from chatlib.storage.textfile import FileError, replace, write_new
 
 DAYS = 3_650
 PATIENCE = 60.0  # seconds that the program may take
+_SEAL = "# The checksum of what stands above: "  # TLS passes over it
 _CURVE = ("-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:named_curve")
 _DNS_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _REQUEST = """\
@@ -38,9 +40,17 @@ def make(path: Path, program: str = "openssl") -> None:
         write_new(asks, [_REQUEST.format(names=", ".join(_names()))], sync=False)
         key = _ask(program, ("genpkey", "-algorithm", "EC", *_CURVE))
         signs = ("req", "-x509", "-new", "-sha256", "-days", str(DAYS), "-config", str(asks), "-key", "/dev/stdin")
-        replace(path, key + _ask(program, signs, key))
+        both = key + _ask(program, signs, key)
+        replace(path, f"{both}{_SEAL}{zlib.crc32(both.encode()):08x}\n")
     finally:
         asks.unlink(missing_ok=True)
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether it is not what ``make`` wrote: a certificate with another fingerprint would drive clients away. A file
+    that a person has put there has no checksum, and is not. Raises OSError."""
+    both, seal, checksum = path.read_text(encoding="utf-8", errors="replace").rpartition(_SEAL)
+    return bool(seal) and checksum != f"{zlib.crc32(both.encode()):08x}\n"
 
 
 def _names() -> list[str]:

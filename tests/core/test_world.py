@@ -177,14 +177,17 @@ def test_all_features_forget_an_account(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_only_the_list_names_features() -> None:
-    """Besides what builds on a feature: other ones, and at the edge proofs, presence, introductions and long lists."""
+    """Besides what builds on a feature: other ones, and at the edge proofs, presence, introductions and long lists; and
+    whoever proves or mends a home, and must know what its lines mean."""
     names = "|".join(feature.name for feature in features.FEATURES)
     imports = re.compile(rf"^from chatlib\.core(\.({names}) import| import (.*, )?({names})\b)", re.MULTILINE)
     root = Path(features.__file__).parent.parent
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if imports.search(path.read_text())}
     assert found == {"core/admin.py", "core/audit.py", "core/bank.py", "core/door.py", "core/features.py",
-                     "core/files.py", "core/searching.py", "server/administrators.py", "server/introductions.py",
-                     "server/listings.py", "server/presence.py", "server/proving.py", "server/searches.py"}  # fmt: skip
+                     "core/files.py", "core/mending.py", "core/searching.py", "server/administrators.py",
+                     "server/introductions.py", "server/listings.py", "server/lostcommands.py", "server/presence.py",
+                     "server/proving.py", "server/repairing.py", "server/searches.py",
+                     "server/verifying.py"}  # fmt: skip
 
 
 # Pages.

@@ -125,6 +125,28 @@ def test_it_is_made_at_first_use_and_kept(house: House) -> None:
     assert house.server.tls.fingerprint == first
 
 
+def test_a_flipped_bit_in_the_servers_own_does_not_pass_for_another_one(house: House) -> None:
+    house.server.tls.begin(True)
+    house.stop()
+    path = house.server.home.tls
+    whole = path.read_bytes()
+    at = whole.index(b"BEGIN CERTIFICATE") + 200
+    path.write_bytes(whole[:at] + (b"A" if whole[at : at + 1] != b"A" else b"B") + whole[at + 1 :])
+    house.restart()
+    with pytest.raises(FileError, match=r"Restore it from a backup, or move it away"):
+        house.server.tls.begin(True)
+
+
+def test_a_start_without_tls_where_people_came_over_tls_says_so(house: House) -> None:
+    house.server.tls.begin(False)
+    assert house.heard_by_admin() == []
+    house.server.tls.begin(True)
+    house.stop()
+    house.restart()
+    house.server.tls.begin(False)
+    assert "TLS is off, and this home has a certificate" in house.heard_by_admin()[-1]
+
+
 def test_requiring_tls_makes_one_while_the_server_runs(house: House, build: Callable[..., House]) -> None:
     house.server.tls.begin(False)
     google = house.login("Google")

@@ -75,3 +75,15 @@ def test_a_host_name_that_is_none_does_no_harm(tmp_path: Path, monkeypatch: pyte
     tlsfile.make(tmp_path / "tls.pem")
     asked = ["openssl", "x509", "-in", str(tmp_path / "tls.pem"), "-noout", "-text"]
     assert "bank" not in subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_a_flipped_bit_is_noticed_and_what_a_person_put_there_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "tls.pem"
+    tlsfile.make(path)
+    whole = path.read_bytes()
+    assert not tlsfile.is_damaged(path)
+    for at in range(0, whole.index(b"# The"), 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert tlsfile.is_damaged(path)
+    path.write_bytes(whole[: whole.index(b"# The")])
+    assert not tlsfile.is_damaged(path)
