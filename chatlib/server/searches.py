@@ -140,7 +140,8 @@ class _Search:
     def _full(self, end: int, line: bytes) -> bool:
         """Takes what is shown of a line, which ends at that offset; whether it is the next page's."""
         account = self._world.accounts[self.session.user]
-        checksum, receiver, event = line.split(b" ", 2)
+        checksum, _, rest = line.partition(b" ")  # a part of a line, perhaps: anybody may say from where to look
+        receiver, _, event = rest.partition(b" ")
         if not self._ours.has(receiver, event) or checksum != b"%08x" % crc32(line[8:]):
             return False
         if not event.startswith(b'{"event":'):  # where messages stand

@@ -376,3 +376,15 @@ def test_it_equals_a_plain_list(house: House) -> None:
             plain = [text for sender, to, text in said[::-1] if to == "all" or name in (sender, to)
                      if all(word.lower() in text.lower() for word in words.split())]  # fmt: skip
             assert [json.loads(json.dumps(line)).split(" ", 1)[1] for line in hits(peer, words, count=9)] == plain
+
+
+def test_a_search_may_begin_in_the_middle_of_any_line(house: House) -> None:
+    """Also where only a part of a checksum is left, in which the word happens to stand."""
+    facebook = house.login("facebook")
+    facebook.ask("message", to="SEAS", text="it is the last one")
+    last = house.read("data/message_rep.txt").splitlines()[-1]
+    begins = house.server.world.store_end - len(last) - 1
+    for cut in range(2, len(last), 2):
+        words = last[cut - 2 : cut] if cut <= 8 else "last"
+        reply = ask(facebook, "search", words=words, before=begins + cut)
+        assert (reply["status"], reply["items"]) == ("OK", [])
