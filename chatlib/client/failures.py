@@ -7,7 +7,7 @@ import errno
 import os
 
 from chatlib.client.news import Fields
-from chatlib.protocol.framing import MAX_LINE, encode
+from chatlib.protocol.framing import MAX_LINE, dumps
 from chatlib.protocol.text import printable
 
 NO_SUCH_HOST = 0  # where an errno is expected
@@ -83,7 +83,7 @@ def refuse_unsendable(action: str, fields: Fields, key: str | None) -> None:
     """Raises Refused for what no line can say: it would break the connection, or the program, again at each start."""
     why = ""
     try:
-        size = len(encode({"action": action, **fields}))
+        size = len(dumps({"action": action, **fields}).encode()) + 1
         if size > MAX_LINE - _ENVELOPE:
             why = f"This has {size:,} bytes as a line, and {MAX_LINE - _ENVELOPE:,} are allowed."
         elif key == "":

@@ -17,7 +17,7 @@ from chatlib.storage.textfile import FileError, replace, write_new
 
 DAYS = 3_650
 PATIENCE = 60.0  # seconds that the program may take
-_SEAL = "# The checksum of what stands above: "  # TLS passes over it
+_SEAL = "# The checksum of what follows: "  # TLS passes over it
 _CURVE = ("-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:named_curve")
 _DNS_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _REQUEST = """\
@@ -41,7 +41,7 @@ def make(path: Path, program: str = "openssl") -> None:
         key = _ask(program, ("genpkey", "-algorithm", "EC", *_CURVE))
         signs = ("req", "-x509", "-new", "-sha256", "-days", str(DAYS), "-config", str(asks), "-key", "/dev/stdin")
         both = key + _ask(program, signs, key)
-        replace(path, f"{both}{_SEAL}{zlib.crc32(both.encode()):08x}\n")
+        replace(path, f"{_SEAL}{zlib.crc32(both.encode()):08x}\n{both}")
     finally:
         asks.unlink(missing_ok=True)
 
@@ -49,8 +49,8 @@ def make(path: Path, program: str = "openssl") -> None:
 def is_damaged(path: Path) -> bool:
     """Whether it is not what ``make`` wrote: a certificate with another fingerprint would drive clients away. A file
     that a person has put there has no checksum, and is not. Raises OSError."""
-    both, seal, checksum = path.read_text(encoding="utf-8", errors="replace").rpartition(_SEAL)
-    return bool(seal) and checksum != f"{zlib.crc32(both.encode()):08x}\n"
+    seal, _, both = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+    return seal.startswith(_SEAL) and seal != f"{_SEAL}{zlib.crc32(both.encode()):08x}"
 
 
 def _names() -> list[str]:

@@ -349,12 +349,13 @@ def test_set() -> None:
     person = Watched()
     person.types("set", "set bell", "set times off", "set times perhaps", "set nothing", "set user ann", "unset times",
                  "unset mute", "unset alias x", "set mute bob", "set Bell OFF")  # fmt: skip
-    names = "server, user, bell, notify, presence, times, colours, mute, alias"
+    names = "server, tls, user, bell, notify, presence, times, colours, mute, alias"
     is_shown(
         person,
         f"""
         bob> set
         server (not set)  the server, where the command line names none
+        tls off           the server of this file is called over TLS
         user (not set)    log in as this user, where the command line names none
         bell on           the bell rings for a private message, and for your name in any other
         notify off        a note on the desktop for the same, while the terminal is not in front

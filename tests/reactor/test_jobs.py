@@ -113,7 +113,7 @@ def test_a_child_that_is_ended_may_be_stopped_and_says_nothing_more(turns: Turns
     os.waitid(os.P_PID, job._pid, os.WSTOPPED | os.WNOWAIT)
     job.end()
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # no zombie stays
+        os.waitpid(job._pid, os.WNOHANG)  # no zombie stays
     turns.tick()
     assert done == [] and len(os.listdir("/dev/fd")) == before
 

@@ -414,7 +414,7 @@ def test_the_administrator_sees_whose_threads_there_are(house: House) -> None:
     seas.ask("crt", title="3")
     assert put(seas, "plans", "a") == "OK"
     assert house.admin("threads") == [
-        "2 threads:", "  3 by SEAS: 0 messages", f"  Plans by Columbia: 1 message, 1 file of {len(DATA)} bytes",
+        "2 threads:", "  3 by SEAS: 0 messages", f"  Plans by Columbia: 1 message, 1 file of {len(DATA):,} bytes",
     ]  # fmt: skip
     seas.ask("logout")
     house.greet().prove("deregister", "SEAS")

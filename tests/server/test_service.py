@@ -158,7 +158,7 @@ def test_a_reader_who_does_not_read_holds_nothing_up_and_is_told_what_is_left_ou
     kept = said.count("x\n")
     assert 1_000 < kept < 1_200
     last, left_out = said.splitlines()[-1], said.splitlines()[-2]
-    assert left_out.endswith(f" Left out, because nobody was reading: {3_000 - kept} records.")
+    assert left_out.endswith(f" Left out, because nobody was reading: {3_000 - kept:,} records.")
     assert last.endswith(" login ann")
 
 
