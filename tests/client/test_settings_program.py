@@ -100,7 +100,10 @@ def test_a_note_for_whoever_is_elsewhere(
     person = terminal()
     log_in(person, "bob")
     person.types("\x1b[O")
-    says(server, "carl", "have you gone;?\u202e")
+    with Client("127.0.0.1", server.port, timeout=LIMIT) as chat:
+        chat.login("carl", USERS["carl"])
+        person.shows('"carl" has just logged in.')  # what was typed before is heard by now, and perhaps not earlier
+        chat.message("bob", "have you gone;?\u202e")
     person.shows("\a\x1b]9;carl: have you gone,?\a")
     person.types("\x1b[Inotify off\r")
     person.shows("Set: notify off.")
