@@ -82,18 +82,23 @@ def bank_of(world: World) -> Bank:
 
 def _enter(world: World, lsn: int, kind: str, source: str, target: str, amount: int, note: str) -> None:
     """Moves `amount`, and books it: both have a book, and it is known that they may. `note` is JSON."""
-    bank: Bank = world.state["bank"]
+    line = move(world.state["bank"], lsn, world.at_text, kind, source, target, amount, note)
+    world.effects.append((APPEND, NAME, line))
+
+
+def move(bank: Bank, lsn: int, at_text: str, kind: str, source: str, target: str, amount: int, note: str) -> bytes:
+    """The same in these books, at a time as JSON. Returns the ledger's line."""
     one, other = bank.books[source], bank.books[target]
     bank.entries = number = bank.entries + 1
     one.balance -= amount
     other.balance += amount
     line = (
-        f" {number} {lsn} {world.at_text} {kind} {source} {target} {amount} {one.balance} {other.balance}"
+        f" {number} {lsn} {at_text} {kind} {source} {target} {amount} {one.balance} {other.balance}"
         f" {one.last} {other.last} {note}\n"
     ).encode()
     one.last = other.last = bank.end
     bank.end += CHECKSUM + len(line)
-    world.effects.append((APPEND, NAME, line))
+    return line
 
 
 # Handlers.

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from chatlib.core.bank import Bank, Book
+from chatlib.core.bank import Bank, Book, move
 from chatlib.core.ledger import BANK, Entry
-from chatlib.core.streams import CHECKSUM
 from chatlib.protocol.cheque import MAX_AMOUNT
 
 MEMO = '"made good: the lines of the ledger that said it are damaged"'
@@ -129,16 +128,7 @@ class Mending:
         bank, books = self.bank, self.bank.books
         if kind == "open":
             books[target] = Book(opened=at)
-        one, other = books[source], books[target]
-        bank.entries += 1
-        one.balance -= amount
-        other.balance += amount
-        line = (
-            f" {bank.entries} {lsn} {at!r} {kind} {source} {target} {amount} {one.balance} {other.balance}"
-            f" {one.last} {other.last} {note}\n"
-        ).encode()
-        one.last = other.last = bank.end
-        bank.end += CHECKSUM + len(line)
+        line = move(bank, lsn, repr(at), kind, source, target, amount, note)
         if kind == "close":
             del books[source]
         return line
