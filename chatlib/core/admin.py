@@ -2,7 +2,7 @@
 
 It is no user. It stands in ``world.admin`` and not among the accounts, so nobody can log in as it, write to it, list it
 or remove it; its name is reserved. What only proves a password is the same for it as for a user, wrong ones count to
-lockouts likewise (:mod:`.entry`). The password is given by hand alone, in credentials.txt. In a home of an earlier
+lockouts likewise (:mod:`.proofs`). The password is given by hand alone, in credentials.txt. In a home of an earlier
 version ``admin`` may be a user: that user stays one, and while there is one, there is no administrator's password.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chatlib.core.accounts import Account
-from chatlib.core.entry import forget_failures, unproven
 from chatlib.core.feature import Command, Feature, FlatFile
+from chatlib.core.proofs import forget_failures, unproven
 from chatlib.core.replies import Reply, refusal
 from chatlib.protocol.framing import dumps
 from chatlib.protocol.text import ADMIN

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from chatlib.core.entry import proof_of
+from chatlib.core.proofs import proof_of
 from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.framing import encode

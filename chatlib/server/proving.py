@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chatlib.core import admin, entry
+from chatlib.core import admin, entry, proofs
 from chatlib.core.replies import no_such_user, refusal
 from chatlib.core.world import Reply, World
 from chatlib.protocol.scram import OtherChannel, ScramError, ServerExchange, new_nonce, parse_verifier
@@ -94,7 +94,7 @@ class Proving:
         if account is None:
             return admin.no_password(self._world) if action in _AS_ADMIN else no_such_user(name)
         client = session.client if action not in _ANYONE else None
-        refused = entry.lockout_refusal(self._world, account, session.address, client, self._loop.wall)
+        refused = proofs.lockout_refusal(self._world, account, session.address, client, self._loop.wall)
         if refused:
             return refused
         try:
@@ -103,7 +103,7 @@ class Proving:
             )
         except ScramError as wrong:
             return self._malformed(wrong)
-        session.proof = ProofUnderWay(action, user, entry.proof_of(account), exchange)
+        session.proof = ProofUnderWay(action, user, proofs.proof_of(account), exchange)
         return {"status": "CONTINUE", "scram": exchange.challenge}
 
     def _malformed(self, wrong: ScramError) -> Reply:

@@ -9,8 +9,8 @@ import pytest
 
 from chatlib.core import lockouts
 from chatlib.core.accounts import MAX_KNOWN
-from chatlib.core.entry import LOOKED_AT
 from chatlib.core.lockouts import FORGET, Failures, Lockouts
+from chatlib.core.proofs import LOOKED_AT
 from tests.core.stage import HOST, Stage
 
 YEAR = 365 * 86_400.0

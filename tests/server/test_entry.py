@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatlib.core.entry import LOOKED_AT
+from chatlib.core.proofs import LOOKED_AT
 from chatlib.protocol.scram import make_verifier
 from chatlib.server.presence import QUIET
 from tests.server.house import ITERATIONS, PASSWORD, VERIFIER, House
