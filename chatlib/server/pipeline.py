@@ -2,8 +2,9 @@
 
 Each command waits under the ticket that the log gave for it. A record without a ticket of ours comes from another
 server: it is executed in its turn, and nobody here waits for the reply. A read that must come after an earlier change
-of its own connection waits for the last ticket given; it is not logged. Legal order in a tick: ``submit*`` →
-``commit`` → ``execute``. Must not know what a command does, nor what is behind the log.
+of its own connection waits for the last ticket given; it is not logged. A *fresh* read waits for a barrier of the log:
+it knows all that anybody was told before it came, at any server. Legal order in a tick: ``submit*`` → ``commit`` →
+``execute``. Must not know what a command does, nor what is behind the log.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Pipeline:
         self.executed = 0  # commands, since the start
         self._waiting: dict[int, tuple[Origin | None, str, Any, Command]] = {}  # by ticket
         self._reads: deque[tuple[int, Origin, str, Any, Later]] = deque()  # each behind a ticket
-        self.submitted = self.done = 0  # tickets: of the last command that was submitted, and of the last executed
+        self._barriers: set[int] = set()  # tickets that nothing but reads wait for
+        self.submitted = self.done = 0  # tickets: the last one that was given, and the last whose turn has come
         self._on_fault = on_fault
 
     def submit(
@@ -58,8 +60,11 @@ class Pipeline:
         self.submitted = ticket = self.journal.append(record or dumps(command).encode())
         self._waiting[ticket] = (origin, echo, request_id, command)
 
-    def submit_read(self, origin: Origin, echo: str, request_id: Any, read: Later) -> None:
-        """Queues a reading request behind everything submitted so far."""
+    def submit_read(self, origin: Origin, echo: str, request_id: Any, read: Later, fresh: bool = False) -> None:
+        """Queues a reading request behind everything submitted so far; `fresh`: and behind what others were told."""
+        if fresh and (barrier := self.journal.barrier()):
+            self._barriers.add(barrier)
+            self.submitted = barrier
         self._reads.append((self.submitted, origin, echo, request_id, read))
 
     def commit(self) -> None:
@@ -73,7 +78,11 @@ class Pipeline:
             self.executed += len(batch)
             for entry in batch:
                 if isinstance(entry, int):
-                    origin, echo, request_id, command = waiting.pop(entry)
+                    try:
+                        origin, echo, request_id, command = waiting.pop(entry)
+                    except KeyError:
+                        self._pass(entry)
+                        continue
                     self.done = entry
                 else:
                     origin, echo, request_id, command = None, "", None, json.loads(entry)
@@ -95,16 +104,44 @@ class Pipeline:
         self.messages.flush()
         self.appended.flush()
 
+    def _pass(self, barrier: int) -> None:
+        """A barrier's turn has come: it is no command."""
+        self._barriers.remove(barrier)
+        self.executed -= 1
+        self.done = barrier
+        self._answer_reads()
+
+    def lose(self, reply: Reply, first: Callable[[], None] = lambda: None) -> None:
+        """What waits will never be carried out: everybody who waits is told `reply`, in order.
+
+        `first` is called before anybody is told, and may submit what must come before all that they submit then.
+        """
+        lost: list[tuple[int, Origin | None, str, Any, Command]]
+        lost = [(ticket, *waiting) for ticket, waiting in self._waiting.items()]
+        lost += [(*read[:4], {}) for read in self._reads]
+        self._waiting.clear()
+        self._barriers.clear()
+        self._reads.clear()
+        self.done = self.submitted
+        first()
+        lost.sort(key=lambda one: one[0])  # a read is behind the command of its ticket
+        for _, origin, echo, request_id, command in lost:
+            if origin is not None:
+                self._answer(origin, echo, request_id, command, reply)
+
+    def _answer(self, origin: Origin, echo: str, request_id: Any, command: Command, reply: Reply) -> None:
+        try:
+            origin.answered(echo, request_id, command, reply)
+        except Exception as broken:
+            self._broken(origin, broken)
+
     def _answer_reads(self) -> None:
         reads = self._reads
         while reads and reads[0][0] <= self.done:
             _, origin, echo, request_id, read = reads.popleft()
             reply = self.read(read)
             if reply is not None:
-                try:
-                    origin.answered(echo, request_id, {}, reply)
-                except Exception as broken:
-                    self._broken(origin, broken)
+                self._answer(origin, echo, request_id, {}, reply)
 
     def _broken(self, origin: Origin, fault: Exception) -> None:
         if isinstance(fault, OSError):  # the disk's fault: fail-stop

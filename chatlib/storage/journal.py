@@ -32,6 +32,8 @@ class Journal:
     With FSYNC ``always`` what is durable is committed; with ``second``, what is written and reserved.
     """
 
+    shared = False
+
     def __init__(self, folder: Path, syncer: Syncer) -> None:
         self.path = folder / "journal.txt"
         self._folder = folder
@@ -126,6 +128,10 @@ class Journal:
         self.given = lsn = self.given + 1
         self._batch.append(record)
         return lsn
+
+    def barrier(self) -> int:
+        """Nothing is to be waited for: all that was acknowledged went through here."""
+        return 0
 
     def committed(self) -> Iterable[Batch]:
         """What may be executed now."""

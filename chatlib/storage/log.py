@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-# What was committed together. A record of ours is there as its ticket, another server's as the record itself.
+# What was committed together. A record of ours is there as its ticket, another server's as the record itself. A
+# barrier's ticket stands in its place, too: there is nothing to execute for it.
 Batch = Sequence["int | bytes"]
 
 
@@ -31,6 +32,10 @@ class Log(Protocol):
     A checkpoint: ``cut`` when the log is `at_rest` and all that was handed out is executed; the world is written as it
     is then; ``truncate``, when all of that is durable. A stop: ``settle``, the world is written, ``clear``, ``close``.
     """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other servers append to it, too. Then there may be records that nobody here has heard of."""
 
     @property
     def given(self) -> int:
@@ -80,6 +85,12 @@ class Log(Protocol):
 
     def append(self, record: bytes) -> int:
         """Adds a command of ours, as JSON without a line end; returns its ticket. Tickets are above 0, and grow."""
+
+    def barrier(self) -> int:
+        """A ticket whose turn comes when all has been handed out that anybody was told of before this call.
+
+        Tickets of records and of barriers are of one order. 0: nothing to wait for, since nobody else appends.
+        """
 
     def commit(self) -> None:
         """Begins to commit what was appended, unless a commit is under way. Raises CommitFailed.

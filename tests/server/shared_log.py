@@ -36,7 +36,11 @@ class Agreement:
             if seat is None:
                 self.records.append((None, 0, proposed.popleft()))
             else:
-                self.records.append((seat, *proposed.popleft()))
+                ticket, record = proposed.popleft()
+                if record:
+                    self.records.append((seat, ticket, record))
+                else:
+                    seat.barriers.append((len(self.records), ticket))
         for seat in self.seats:
             seat.tell()
 
@@ -44,10 +48,13 @@ class Agreement:
 class Seat:
     """One server's end of it: a :class:`chatlib.storage.log.Log`."""
 
+    shared = True
+
     def __init__(self, agreement: Agreement) -> None:
         self._agreement = agreement
         agreement.seats.append(self)
-        self.proposed: deque[tuple[int, bytes]] = deque()
+        self.proposed: deque[tuple[int, bytes]] = deque()  # no record: a barrier
+        self.barriers: deque[tuple[int, int]] = deque()  # agreed on: how many records are before it, and its ticket
         self.given = self.durable = self.size = 0
         self.sync_always = True
         self.failure = ""
@@ -59,7 +66,7 @@ class Seat:
         self._here, self._there = socket.socketpair()
 
     def tell(self) -> None:
-        if self._heard < len(self._agreement.records):
+        if self._heard < len(self._agreement.records) or self.barriers:
             self._there.send(b".")
 
     # A start.
@@ -88,6 +95,9 @@ class Seat:
         self.size += len(record)
         return self._ticket
 
+    def barrier(self) -> int:
+        return self.append(b"")
+
     @property
     def lsn(self) -> int:
         return self.durable
@@ -105,15 +115,20 @@ class Seat:
             self._agreement.agree()
 
     def ready(self) -> None:
-        if self._heard == len(self._agreement.records):
+        if self._heard == len(self._agreement.records) and not self.barriers:
             self._agreement.agree()  # whoever waits lets time pass
         self._here.recv(1_000)
         self._heard = len(self._agreement.records)
 
     def committed(self) -> Iterable[Batch]:
-        fresh = self._agreement.records[self.durable : self._heard]
+        batch: list[int | bytes] = []
+        for lsn in range(self.durable, self._heard + 1):
+            while self.barriers and self.barriers[0][0] == lsn:
+                batch.append(self.barriers.popleft()[1])
+            if lsn < self._heard:
+                seat, ticket, record = self._agreement.records[lsn]
+                batch.append(ticket if seat is self else record)
         self.durable = self._heard
-        batch: list[int | bytes] = [ticket if seat is self else record for seat, ticket, record in fresh]
         return [batch[:1], batch[1:]] if batch else []
 
     def every_second(self) -> None: ...

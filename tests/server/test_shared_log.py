@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatlib.core import snapshot
-from chatlib.core.world import World
+from chatlib.core.world import Command, Reply, World
 from chatlib.server import server as server_module
 from chatlib.storage.log import CommitFailed, Log
 from tests.chance import examples, new_chance
@@ -127,6 +127,99 @@ def test_a_checkpoint_and_a_start_while_others_go_on(agreement: Agreement, build
     house.restart()
     assert house.login("SEAS").texts == ["first", "second", "third"]
     assert house.stop() == ""
+
+
+class Asker:
+    """Somebody who gives commands and asks, and hears what comes of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, str]] = []
+        self.then: Callable[[], None] = lambda: None
+
+    def answered(self, echo: str, request_id: Any, command: Command, reply: Reply) -> None:
+        self.heard.append((request_id, reply["status"]))
+        self.then()
+
+    def broken(self) -> None:
+        raise AssertionError
+
+
+def is_there(house: House, name: str) -> Callable[[], Reply]:
+    return lambda: {"status": "OK" if name in house.server.world.accounts else "NO_SUCH_USER"}
+
+
+def test_a_fresh_read_knows_what_was_done_elsewhere_before_and_any_other_does_not(
+    agreement: Agreement, build: Callable[..., House]
+) -> None:
+    house, asker = build(), Asker()
+    pipeline = house.server.pipeline
+    agreement.late = True
+    agreement.others({"action": "register", "user": "newcomer", "verifier": str(VERIFIER)})
+    agreement.agree()  # of which nothing was heard here yet
+    pipeline.submit_read(asker, "", "now", is_there(house, "newcomer"))
+    pipeline.execute()
+    assert asker.heard == [("now", "NO_SUCH_USER")]
+    pipeline.submit_read(asker, "", "fresh", is_there(house, "newcomer"), fresh=True)
+    pipeline.submit_read(asker, "", "behind it", is_there(house, "newcomer"))
+    executed = pipeline.executed
+    pipeline.execute()
+    assert asker.heard[1:] == [] and not pipeline.idle
+    while not pipeline.idle:
+        agreement.agree()
+        house.settle()
+    assert asker.heard[1:] == [("fresh", "OK"), ("behind it", "OK")]
+    assert pipeline.executed == executed + 1, "a barrier is no command"
+
+
+def test_a_fresh_read_is_answered_in_its_turn(agreement: Agreement, build: Callable[..., House]) -> None:
+    house, asker = build(), Asker()
+    pipeline = house.server.pipeline
+    for number in range(6):
+        if number % 2:
+            pipeline.submit_read(asker, "", number, is_there(house, "seas"), fresh=True)
+        else:
+            pipeline.submit(asker, "", number, {"action": "block", "by": "SEAS", "user": "Google", "at": 1.0})
+    pipeline.settle()
+    assert [number for number, _ in asker.heard] == [0, 1, 2, 3, 4, 5]
+
+
+def test_alone_a_fresh_read_waits_for_nothing(build: Callable[..., House]) -> None:
+    house, asker = build(), Asker()
+    house.server.pipeline.submit_read(asker, "", 1, is_there(house, "seas"), fresh=True)
+    house.settle()
+    assert asker.heard == [(1, "OK")] and house.server.pipeline.idle
+
+
+def test_what_is_lost_is_answered_in_order_and_what_is_submitted_then_is_later(
+    agreement: Agreement, build: Callable[..., House]
+) -> None:
+    """Nobody's commands come before the one that the server itself submits first."""
+    house, asker, silent = build(), Asker(), Asker()
+    pipeline, seat = house.server.pipeline, agreement.seats[0]
+    block = {"action": "block", "by": "SEAS", "user": "Google", "at": 1.0}
+    agreement.late = True
+    pipeline.submit(asker, "", 1, block)
+    pipeline.submit_read(asker, "", 2, is_there(house, "seas"))
+    pipeline.submit(None, "", None, block)
+    pipeline.submit(asker, "", 3, block)
+    pipeline.submit_read(asker, "", 4, is_there(house, "seas"), fresh=True)
+    house.settle()
+    asker.then = lambda: pipeline.submit(silent, "", "again", block)
+
+    def first() -> None:
+        assert pipeline.idle and asker.heard == []
+        seat.proposed.clear()
+        pipeline.submit(silent, "", "up", block)
+
+    pipeline.lose({"status": "NODE_LOST", "text": "Gone."}, first)
+    assert asker.heard == [(number, "NODE_LOST") for number in (1, 2, 3, 4)]
+    agreement.late = False
+    pipeline.settle()
+    assert [what for what, _ in silent.heard] == ["up", *["again"] * 4]
+    assert pipeline.idle and len(asker.heard) == 4
+    pipeline.submit_read(asker, "", 5, is_there(house, "seas"))
+    house.settle()
+    assert asker.heard[4:] == [(5, "OK")]
 
 
 def test_houses_on_one_log_have_the_same_world(agreement: Agreement, build: Callable[..., House]) -> None:

@@ -26,6 +26,8 @@ class Feeder:
         self.lsn = log.given
         log.open()
         self._waiting: dict[int, bytes] = {}
+        self._barriers: set[int] = set()
+        self.passed: list[int] = []  # barriers; for each, how many records had been executed
 
     def append(self, *records: bytes) -> list[int]:
         tickets = [self.log.append(record) for record in records]
@@ -37,14 +39,25 @@ class Feeder:
         fresh = []
         for batch in self.log.committed():
             for entry in batch:
+                if entry in self._barriers:
+                    self._barriers.discard(entry)  # type: ignore[arg-type]
+                    self.passed.append(len(self.records) + len(fresh))
+                    continue
                 fresh.append(self._waiting.pop(entry) if isinstance(entry, int) else entry)
                 self.lsn += 1
         self.records += fresh
         assert self.log.lsn == self.lsn, "it counts as the world does"
         return fresh
 
+    def barrier(self) -> None:
+        """Whoever waits for nothing passes at once."""
+        if barrier := self.log.barrier():
+            self._barriers.add(barrier)
+        else:
+            self.passed.append(len(self.records))
+
     def settle(self) -> None:
-        while self._waiting:
+        while self._waiting or self._barriers:
             self.log.commit()
             while self.log.busy:
                 self.log.ready()
@@ -77,6 +90,27 @@ def test_ours_come_in_the_order_in_which_they_were_appended_and_once(build: Call
     assert tickets == sorted(set(tickets)) and tickets[0] > 0
     assert feeder.log.at_rest and feeder.log.durable == feeder.lsn == 3
     feeder.log.close()
+
+
+def test_a_barrier_has_its_turn_between_records_and_is_none(build: Callable[[], Log]) -> None:
+    feeder = Feeder(build())
+    feeder.barrier()
+    feeder.settle()
+    assert feeder.passed == [0] and feeder.lsn == 0, "also where nothing else is appended"
+    feeder.append(b"one")
+    feeder.settle()
+    feeder.barrier()
+    feeder.append(b"two")
+    feeder.settle()
+    assert feeder.passed == [0, 1], "it waits for nothing that came later"
+    assert feeder.records == [b"one", b"two"] and feeder.log.lsn == 2
+    feeder.log.close()
+
+
+def test_only_who_is_alone_needs_no_barrier(build: Callable[[], Log]) -> None:
+    log = Feeder(build()).log
+    assert bool(log.barrier()) is log.shared
+    log.close()
 
 
 def test_a_start_hands_out_what_was_committed_and_goes_on_behind_it(build: Callable[[], Log]) -> None:
