@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +15,7 @@ from chatlib.protocol.scram import make_verifier
 from tests.client.peerrig import Side, Stage
 from tests.client.programs import ROOT, Shell, Terminal
 from tests.patience import LIMIT
+from tests.ports import free_port
 
 __all__ = ["ROOT", "USERS", "Server"]
 USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
@@ -25,17 +23,6 @@ USERS = {name: f"{name}-password" for name in ("ann", "bob", "carl")}
 
 # A server is killed at a test's end, and what coverage has counted goes with it: it would only make it slower.
 UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-_PORTS = itertools.count(20_000 + os.getpid() * 16 % 12_000)
-
-
-def free_port() -> int:
-    """A port that is free, and that the system gives to no client: whoever knocks there while the server is away
-    would come out at it himself once, and be in its way."""
-    while True:
-        port = 20_000 + next(_PORTS) % 12_768
-        with contextlib.suppress(OSError):
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
 
 
 class Server:

@@ -22,8 +22,8 @@ from chatlib.protocol.text import printable
 from chatlib.reactor.connection import Connection
 from chatlib.reactor.tlsstream import TlsStream
 from tests.client.certificates import NEEDS_OPENSSL, certificate, der_of
-from tests.client.conftest import free_port
 from tests.client.tlsrig import Bench, Guest, Said
+from tests.ports import free_port
 
 pytestmark = NEEDS_OPENSSL
 
