@@ -31,6 +31,8 @@ class Presence:
     client: str | None  # the name that the client program keeps while it runs
     away_from: int  # the last seq seen at login: what came while away lies between it and `login`
     number: int = 1  # what its user calls it
+    node: str = ""  # the node that has the connection; "": a single server
+    connection: int = 0  # which connection of its client's this is, counted from 1; 0: nobody said
 
 
 def folded(name: str) -> str:

@@ -1,7 +1,7 @@
 """Edits that were taken in from the two files that people edit, until the server has written those files anew.
 
 A crash in between leaves the edited lines where they are. The world then knows that it has them already: taken in once
-more, they would undo what was changed since. Must not know what the files look like.
+more, they would undo what was changed since. In a cluster each node has such files. Must not know what they look like.
 """
 
 from __future__ import annotations
@@ -20,18 +20,36 @@ Taken = dict[str, tuple[int, Any]]  # folded name → LSN of the edit, and the v
 
 @dataclass(slots=True)
 class ByHand:
-    """The edits of both files. Only commands change it."""
+    """The edits of both files of one server."""
 
     parameters: Taken = field(default_factory=dict)
     accounts: Taken = field(default_factory=dict)
 
-    def take_in(self, lsn: int, command: Command) -> None:
-        """An edit came from the files, which had last been written at the LSNs in `written`."""
-        self.forget(command["written"])
-        self.parameters.update((fold(name), (lsn, value)) for name, value in command["parameters"].items())
-        self.accounts.update((fold(name), (lsn, value)) for name, value in command["accounts"].items())
 
-    def forget(self, written: Sequence[int]) -> None:
-        """para.txt and credentials.txt have been written, up to these LSNs."""
-        self.parameters = {name: taken for name, taken in self.parameters.items() if taken[0] > written[0]}
-        self.accounts = {name: taken for name, taken in self.accounts.items() if taken[0] > written[1]}
+class ByHands(dict[str, ByHand]):
+    """Those of each node that has any; "" is a single server. Only commands change it."""
+
+    def of(self, node: str) -> ByHand:
+        """Those of one; for reading."""
+        return self.get(node) or ByHand()
+
+    def take_in(self, lsn: int, command: Command) -> None:
+        """An edit came from a node's files, which had last been written at the LSNs in `written`."""
+        node = command.get("node", "")
+        self.forget(node, command["written"])
+        taken = self.of(node)
+        taken.parameters.update((fold(name), (lsn, value)) for name, value in command["parameters"].items())
+        taken.accounts.update((fold(name), (lsn, value)) for name, value in command["accounts"].items())
+        self._keep(node, taken)
+
+    def forget(self, node: str, written: Sequence[int] | None = None) -> None:
+        """A node's para.txt and credentials.txt have been written, up to these LSNs; None: all of them are."""
+        known = self.pop(node, None)
+        if known and written:
+            parameters = {name: taken for name, taken in known.parameters.items() if taken[0] > written[0]}
+            accounts = {name: taken for name, taken in known.accounts.items() if taken[0] > written[1]}
+            self._keep(node, ByHand(parameters, accounts))
+
+    def _keep(self, node: str, taken: ByHand) -> None:
+        if taken.parameters or taken.accounts:
+            self[node] = taken

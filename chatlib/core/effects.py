@@ -28,6 +28,7 @@ FAN_OUT = "fan_out"  # event, excluded: heard by everyone online but `excluded`,
 BETWEEN = "between"  # user, other: one has blocked or allowed the other; what goes on between them must follow
 ANNOUNCE = "announce"  # user, News: came or went: the others may be told
 BAR = "bar"  # network, None: it is banned: whoever is connected from there is told so, and let go
+NODES = "nodes"  # what ("up", "down", "snapshot_begin", "snapshot"), fields: a node has come, gone, or made a snapshot
 END = "end"  # user, (login, status, text): the session that began with `login` is over; its connection is told why
 FORGET = "forget"  # name ("": none), party: an account, or a thread, is gone: parts of its files, its name in the logs
 ERASE = "erase"  # offsets (read as they are erased), None: the lines there in the message store are blanked, in place

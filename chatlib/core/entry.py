@@ -80,6 +80,20 @@ def _no_room(world: World, account: Account, earlier: Sequence[Presence], same: 
     return None
 
 
+def _from_nowhere(world: World, command: Command) -> Reply | None:
+    """Why no session may begin on the node that `command` came from, or None: it is down, and would never end it."""
+    if "node" not in command or world.state["nodes"].is_up(command["node"]):
+        return None
+    return refusal("NODE_LOST", "This server was cut off from the others: log in again.")
+
+
+def _given_up(command: Command, account: Account, same: Presence | None) -> Reply | None:
+    """Why a client may not take over its session, or None: it has come on a newer connection since."""
+    if same is None or command.get("connection", same.connection) >= same.connection:
+        return None
+    return already_online(account.name)
+
+
 def login(world: World, lsn: int, command: Command) -> Reply:
     """The password was proven: a session begins, unless a rule refuses it.
 
@@ -90,16 +104,24 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     if account is None:
         return no_such_user(user)
     same = sessions.of_client(earlier, client)
-    refused = unproven(world, account, command) or _banned(world, account) or _no_room(world, account, earlier, same)
+    refused = (
+        _from_nowhere(world, command)
+        or unproven(world, account, command)
+        or _banned(world, account)
+        or _given_up(command, account, same)
+        or _no_room(world, account, earlier, same)
+    )
     if refused:
         return refused
-    account.seen = max(account.seen, command.get("seen", 0))
+    account.seen = max(account.seen, min(command.get("seen", 0), lsn - 1))
     quota.seen(account)
     account.came_from(address, client)
     forget_failures(world, account, command)
     since = min(command.get("resume", account.seen), account.seen)
     replaced = earlier if world.parameters["DUPLICATE_LOGIN"] == "replace" else [same] if same else []
-    sessions.begin(world, user, Presence(lsn, command["at"], address, client, away_from=since), replaced)
+    session = Presence(lsn, command["at"], address, client, away_from=since)
+    session.node, session.connection = command.get("node", ""), command.get("connection", 0)
+    sessions.begin(world, user, session, replaced)
     if not earlier:
         world.effects.append((ANNOUNCE, user, news_of(world, account)))
     for each in replaced:
@@ -108,14 +130,14 @@ def login(world: World, lsn: int, command: Command) -> Reply:
     return {"status": "OK", "user": account.name, "unread": world.unread(account, since), **shared, "seq": lsn}
 
 
-def depart(world: World, lsn: int, command: Command) -> Reply:
+def depart(world: World, _lsn: int, command: Command) -> Reply:
     """A session ended, for whatever reason. `session` is the LSN of its login: other sessions of that user stay."""
     user = command["user"]
     session = sessions.that_began(world, user, command["session"])
     if session is None:
         return refusal("NOT_ALLOWED", "That session has ended already.")
     account = world.accounts[user]
-    account.seen = max(account.seen, command.get("seen", 0))
+    account.seen = max(account.seen, min(command.get("seen", 0), world.lsn))
     quota.seen(account)
     end_session(world, account, session, command["at"])
     return {"status": "OK"}
@@ -186,12 +208,14 @@ def forget(world: World, account: Account) -> None:
 
 
 def start(world: World, _lsn: int, command: Command) -> Reply:
-    """The server started. Sessions that a crash left open ended when the server was last known to run."""
+    """A single server started. Sessions that a crash left open ended when the server was last known to run."""
     for user in list(world.online):
         world.leave(world.accounts[user], command["left"])
     world.lockouts.expire(command["at"])
     world.limited |= command.get("limited", False)
-    world.by_hand.forget(command.get("written", (0, 0)))
+    world.by_hand.forget("", command.get("written", (0, 0)))
+    world.state["nodes"].forget()
+    world.shared = False
     world.meet()
     return {"status": "OK"}
 

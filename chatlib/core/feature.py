@@ -111,6 +111,10 @@ def _finds_nothing(_world: World) -> str:
     return ""
 
 
+def _says_nothing(_world: World) -> Iterable[tuple[str, Any]]:
+    return ()
+
+
 def _does_not_mind(_world: World, _account: Account, _user: str) -> None: ...
 
 
@@ -137,3 +141,7 @@ class Feature:
     blocked: Callable[[World, Account, str], None] = _does_not_mind  # an account blocks a name from now on
     # What speaks to others, by the name of the row: which field of it does ("": the whole). Who is muted may not.
     speaks: Mapping[str, str] = field(default_factory=dict)
+    # Lines of state.txt, only as long as there is something to say: each a name, and what JSON can hold; and what one
+    # that is read does to a new world, by its name.
+    lines: Callable[[World], Iterable[tuple[str, Any]]] = _says_nothing
+    reads: Mapping[str, Callable[[World, Any], None]] = field(default_factory=dict)

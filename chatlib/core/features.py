@@ -10,7 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatlib.core import admin, bank, door, entry, files, forum, history, peers, talk
+from chatlib.core import admin, bank, door, entry, files, forum, history, nodes, peers, talk
 from chatlib.core.feature import (
     Answer,
     DownloadGrant,
@@ -120,6 +120,6 @@ def _recipe(kept_as: str, names: Iterable[str]) -> Recipe | None:
 
 for _feature in (
     entry.FEATURE, admin.FEATURE, talk.FEATURE, files.FEATURE, forum.FEATURE, bank.FEATURE, peers.FEATURE,
-    history.FEATURE, door.FEATURE,
+    history.FEATURE, door.FEATURE, nodes.FEATURE,
 ):  # fmt: skip
     add(_feature)

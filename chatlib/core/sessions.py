@@ -102,6 +102,8 @@ def dumped(world: World, user: str) -> list[Any] | None:
 
 def _fields(session: Presence) -> list[Any]:
     fields = [session.login, session.since, session.address, session.client, session.away_from]
+    if session.node or session.connection:
+        return [*fields, session.number, session.node, session.connection]
     return fields if session.number == 1 else [*fields, session.number]
 
 

@@ -34,8 +34,11 @@ def _dump_state(world: World) -> Iterator[str]:
         yield f"floor {dumps([world.floor, world.floor_offset])}"
     if world.expiring:
         yield f"expiring {dumps(world.expiring)}"
-    if world.by_hand.parameters or world.by_hand.accounts:
-        yield f"by_hand {dumps([world.by_hand.parameters, world.by_hand.accounts])}"
+    for node, taken in sorted(world.by_hand.items()):
+        yield f"by_hand {dumps([taken.parameters, taken.accounts, *([node] if node else [])])}"
+    for feature in FEATURES:
+        for name, held in feature.lines(world):
+            yield f"{name} {dumps(held)}"
     for name, value in world.parameters.items():
         yield f"{name} {dumps(value)}"
 
@@ -52,10 +55,15 @@ def _load_state(world: World, line: str) -> None:
         floor, offset, last = json.loads(value)
         world.expiring = int(floor), int(offset), str(last)
     elif name == "by_hand":
-        taken = [{user: (lsn, held) for user, (lsn, held) in one.items()} for one in json.loads(value)]
-        world.by_hand = ByHand(*taken)
+        parameters, accounts, *node = json.loads(value)
+        taken = [{user: (lsn, held) for user, (lsn, held) in one.items()} for one in (parameters, accounts)]
+        world.by_hand[str(node[0]) if node else ""] = ByHand(*taken)
     elif name in world.parameters:  # one that a later version no longer has is forgotten
         world.parameters[name] = json.loads(value)
+    else:
+        for feature in FEATURES:
+            if name in feature.reads:
+                feature.reads[name](world, json.loads(value))
 
 
 def _dump_users(world: World) -> Iterator[str]:

@@ -154,10 +154,10 @@ def part_block(world: World, account: Account, user: str) -> None:
     other.blocked_by = other.blocked_by or None
 
 
-def seen(world: World, _lsn: int, command: Command) -> Reply:
+def seen(world: World, lsn: int, command: Command) -> Reply:
     """What the edge gathered in a second: user → the last seq that user has seen."""
-    for user, seq in command["seen"].items():
-        account = world.accounts.get(user)
+    for user, told in command["seen"].items():
+        account, seq = world.accounts.get(user), min(told, lsn)
         if account is not None and seq > account.seen:
             account.seen = seq
             quota.seen(account)

@@ -21,7 +21,7 @@ from itertools import chain, islice, takewhile
 from typing import Any, Protocol
 
 from chatlib.core.accounts import Account, Presence
-from chatlib.core.byhand import ByHand
+from chatlib.core.byhand import ByHands
 from chatlib.core.effects import FORGET, STORE, Effect
 from chatlib.core.feature import Command, Handler
 from chatlib.core.features import FEATURES, HANDLERS, RECIPES, SPEAKS
@@ -69,9 +69,10 @@ class World:
         self.departures: Ordered[tuple[float, str]] = Ordered()  # each account's last one
         self.lockouts, self.bans, self.muted = Lockouts(), Bans(), Rulings()
         self.limited = False  # MAX_USERS and MAIL_QUOTA hold: not yet, while an earlier version's commands are replayed
+        self.shared = False  # a cluster's: the clocks of its nodes differ
         self.streams = {"all": SharedStream()}  # by name, which is no user's: the broadcasts, and what else is followed
         self.said: dict[str, int] = {}  # by sender: the seq of the last thing said in a shared stream
-        self.by_hand = ByHand()
+        self.by_hand = ByHands()
         self.store_end = 0  # bytes: where the next line of the message store begins
         self.floor = self.floor_offset = 0  # messages earlier than this seq are gone; theirs were the lines before
         self.expiring: tuple[int, int, str] | None = None  # the next floor, and which accounts have nothing below it
@@ -86,8 +87,8 @@ class World:
         effects: list[Effect] = []
         self.effects = effects
         try:
-            if command["at"] > self.at:  # all commands of a tick have the same time
-                self.move_to(command["at"])
+            if command["at"] != self.at:  # all commands of a tick have the same time
+                command = self._in_time(command)
             handler = HANDLERS[command["action"]]
             user = command.get("by")
             if user is None:
@@ -114,6 +115,17 @@ class World:
         if not known.startswith(fingerprint):
             return refusal("KEY_REUSED", f'The key "{key}" was used for another request before.')
         return remembered(known[8:], json.loads(known[8:]))
+
+    def _in_time(self, command: Command) -> Command:
+        """Time goes on to that of `command`. Where a cluster's nodes gave it, it is never earlier than the last one's.
+
+        A single server's may be: a clock that was set back ends what was set by it.
+        """
+        if command["at"] > self.at:
+            self.move_to(command["at"])
+        elif self.shared:
+            return {**command, "at": self.at}
+        return command
 
     def move_to(self, at: float) -> None:
         """It is `at` now."""

@@ -37,7 +37,7 @@ class AtRest:
     def begin(self) -> None:
         """Sessions that a crash left open end, and edits by hand are taken in. Raises FileError, OSError."""
         world, at = self._world, self._loop.wall
-        self._edited.recall(world.by_hand)
+        self._edited.recall(world.by_hand.of(""))
         taken = self._edited.read(world.parameters["SCRAM_ITERATIONS"], self._notices.say)
         self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
                       "limited": True})  # fmt: skip

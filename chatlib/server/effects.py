@@ -29,6 +29,9 @@ Act = Callable[[], object]
 def _mind_nobody(_name: str) -> None: ...
 
 
+def _mind_no_node(_what: str, _fields: dict[str, Any]) -> None: ...
+
+
 class Speaker(Protocol):
     """Who says things to connections. Legal at any time."""
 
@@ -60,9 +63,10 @@ class Effects:
                  parameters_changed: Callable[[], None], lsn: Callable[[], int],
                  on_fault: Callable[[BaseException], None],
                  gone: Callable[[str], None] = _mind_nobody,
-                 bar: Callable[[str, None], None] = lambda network, _: None) -> None:  # fmt: skip
+                 bar: Callable[[str, None], None] = lambda network, _: None,
+                 nodes: Callable[[str, dict[str, Any]], None] = _mind_no_node) -> None:  # fmt: skip
         """`lsn`: that of the command whose effects are carried out. `gone`: hears the name of an account that is.
-        `bar`: hears of a network that is banned."""
+        `bar`: hears of a network that is banned. `nodes`: hears of a cluster's nodes."""
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
         self._gone = gone
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
@@ -92,7 +96,7 @@ class Effects:
             kinds.SENT: lambda user, line: speaker.sent(user, line, self._origin),
             kinds.ANNOUNCE: announce, kinds.END: speaker.end, kinds.ERASE: self._erase, kinds.ADOPT: self._adopt,
             kinds.ERASE_LAST: lambda offsets, _: messages.erase_last(offsets), kinds.FORGET: self._forget,
-            kinds.BAR: bar,
+            kinds.BAR: bar, kinds.NODES: nodes,
             kinds.UNLINK: self._unlink, kinds.PARAMETERS: lambda *_: parameters_changed(),
         }  # fmt: skip
 

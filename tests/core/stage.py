@@ -103,6 +103,9 @@ class Recorder:
     def _bar(self, network: str, _: None) -> None:
         self.said.append(("barred", network))
 
+    def _nodes(self, what: str, fields: dict[str, Any]) -> None:
+        self.said.append(("nodes", what, fields))
+
     def _sent(self, user: str, line: bytes) -> None:
         assert self.world is not None and user in self.world.further
         self.said.append(("hears", (f"{user} elsewhere",), line))
@@ -207,7 +210,7 @@ def picture(world: World) -> dict[str, Any]:
         },
         "admin": world.admin,
         "online": {
-            user: [(p.login, p.since, p.address, p.client, p.away_from, p.number)
+            user: [(p.login, p.since, p.address, p.client, p.away_from, p.number, p.node, p.connection)
                    for p in (oldest, *world.further.get(user, ()))]
             for user, oldest in world.online.items()
         },
@@ -218,7 +221,8 @@ def picture(world: World) -> dict[str, Any]:
         "said": world.said,
         "floor": (world.floor, world.floor_offset, world.expiring),
         "shunned": world.shunned,
-        "by_hand": (world.by_hand.parameters, world.by_hand.accounts),
+        "by_hand": world.by_hand,
+        "shared": world.shared,
         "state": world.state,
     }  # fmt: skip
 
@@ -343,6 +347,8 @@ class Stage:
             return f"  {said[1]} (login {said[2]}) ends: {said[3]}: {said[4]}"
         if said[0] == "barred":
             return f"  {said[1]} is barred"
+        if said[0] == "nodes":
+            return f"  the servers hear: {said[1]} {' '.join(f'{name}={value}' for name, value in said[2].items())}"
         if said[0] == "unlinked":
             return f"  unlinked {said[1]}"
         return f"  erased {self._event(said[1])}"

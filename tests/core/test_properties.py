@@ -336,14 +336,25 @@ def test_every_message_is_shown_exactly_once_in_order_and_never_to_who_blocks(ac
 
 def test_what_is_seen_never_goes_back() -> None:
     stage = begun()
-    stage.do("seen", seen={"ann": 20})
+    stage.do("seen", seen={"ann": 8})
     for action, more in [
         ("seen", {"seen": {"ann": 3}}),
         ("depart", {"user": "ann", "session": 2, "seen": 5}),
         ("login", {"user": "ann", "address": "10.0.0.1", "seen": 7}),
     ]:
         stage.do(action, **more)
-        assert stage.world.accounts["ann"].seen == 20
+        assert stage.world.accounts["ann"].seen == 8
+
+
+def test_nobody_has_seen_what_is_still_to_come() -> None:
+    stage = begun()
+    stage.do("seen", seen={"ann": 1_000})
+    stage.do("login", user="bea", address="10.0.0.2", seen=1_000)
+    stage.do("depart", user="cyd", session=6, seen=1_000)
+    assert [stage.world.accounts[one].seen for one in ("ann", "bea", "cyd")] == [9, 3, 11]
+    stage.do("kick", user="bea")
+    stage.do("login", user="bea", address="10.0.0.2", seen=1_000, resume=1_000)
+    assert stage.world.accounts["bea"].seen == stage.world.online["bea"].away_from == stage.lsn - 1
 
 
 def test_epochs_of_one_name_share_nothing() -> None:

@@ -155,7 +155,7 @@ def test_replace_ends_all_and_refuse_lets_those_stay_that_are_there(shared: Stag
           alice (login 7) ends: REPLACED: You logged in again from 10.0.0.1.
         > save
     """)
-    assert picture(shared.world)["online"]["alice"][0][-1] == 1, "it is the first one again"
+    assert shared.world.online["alice"].number == 1, "it is the first one again"
 
 
 def test_who_comes_back_goes_on_where_it_was_and_who_begins_anew_where_any_has_been(shared: Stage) -> None:

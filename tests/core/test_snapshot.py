@@ -75,14 +75,15 @@ def test_edits_by_hand_are_known_until_the_files_are_written() -> None:
     stage = Stage()
     stage.do("edit", parameters={"MaxCon": 7}, accounts={"Amy": "v", "bob": None}, written=[0, 0])
     stage.do("edit", parameters={"MaxCon": 8})
-    by_hand = stage.world.by_hand
+    by_hand = stage.world.by_hand.of("")
     assert (by_hand.parameters, by_hand.accounts) == ({"maxcon": (1, 7)}, {"amy": (1, "v"), "bob": (1, None)})
     stage.do("edit", parameters={"TIME_OUT": 9.0}, accounts={}, written=[1, 0])
+    by_hand = stage.world.by_hand.of("")
     assert (by_hand.parameters, by_hand.accounts) == ({"time_out": (3, 9.0)}, {"amy": (1, "v"), "bob": (1, None)})
     stage.save()
     stage.do("start", left=0.0, written=[0, 1])
     stage.save()
-    by_hand = stage.world.by_hand
+    by_hand = stage.world.by_hand.of("")
     assert (by_hand.parameters, by_hand.accounts) == ({"time_out": (3, 9.0)}, {})
 
 

@@ -183,8 +183,8 @@ def test_only_the_list_names_features() -> None:
     imports = re.compile(rf"^from chatlib\.core(\.({names}) import| import (.*, )?({names})\b)", re.MULTILINE)
     root = Path(features.__file__).parent.parent
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if imports.search(path.read_text())}
-    assert found == {"core/admin.py", "core/audit.py", "core/bank.py", "core/door.py", "core/features.py",
-                     "core/files.py", "core/mending.py", "core/searching.py", "server/administrators.py",
+    assert found == {"core/audit.py", "core/bank.py", "core/door.py", "core/features.py",
+                     "core/files.py", "core/mending.py", "core/nodes.py", "core/searching.py",
                      "server/introductions.py", "server/listings.py", "server/lostcommands.py", "server/presence.py",
                      "server/proving.py", "server/repairing.py", "server/searches.py",
                      "server/verifying.py"}  # fmt: skip

@@ -13,7 +13,7 @@ _BEFORE_LOGIN = frozenset({State.GREETED})
 ROWS = (
     Row("hello", "greet the server; the first request of every connection", role=Role.WIRE,
         fields=(Field("protocol", kinds.PROTOCOL), Field("client", kinds.CLIENT, required=False),
-                Field("console", kinds.FLAG, required=False)),
+                Field("console", kinds.FLAG, required=False), Field("connection", kinds.NUMBER, required=False)),
         states=frozenset({State.NEW})),
     Row("register", "make an account", (USER, _VERIFIER), role=Role.WIRE, states=_BEFORE_LOGIN, runs=Runs.CHANGES),
     Row("login", "prove the password, in two requests, and come in", role=Role.WIRE,
