@@ -1,7 +1,8 @@
 """Budgets: so much of one kind of work in a tick, for all who want it; the rest goes on in the ticks that follow.
 
-Whoever finds a budget used up waits in its queue and is resumed in order, so nobody is passed over. Must not know what
-the work is. Legal calls: any, at any time in a tick.
+Whoever finds a budget used up waits in its queue and is resumed in order, so nobody is passed over. While a budget is
+`closed` nothing of it may be spent, and nobody is resumed. Must not know what the work is. Legal calls: any, at any
+time in a tick.
 """
 
 from __future__ import annotations
@@ -15,14 +16,32 @@ from chatlib.reactor.loop import Loop
 class Budget:
     """`amount` of one kind of work (seconds, lines) in each tick."""
 
-    __slots__ = ("_amount", "_loop", "_spent", "_tick", "_waiting")
+    __slots__ = ("_amount", "_loop", "_spent", "_tick", "_waiting", "_whole")
 
     def __init__(self, loop: Loop, amount: float) -> None:
         self._loop = loop
-        self._amount = amount
+        self._amount = self._whole = amount
         self._spent = 0.0
         self._tick = -1  # in which so much was spent
         self._waiting: deque[Callable[[], object]] = deque()
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is none of it for now, whatever tick it is."""
+        return not self._amount
+
+    def close(self) -> None:
+        """There is none of it until ``reopen``."""
+        self._amount = 0.0
+
+    def reopen(self) -> None:
+        """There is as much as ever; who waits is resumed in the next ticks."""
+        self._amount = self._whole
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._waiting and self._amount:
+            self._loop.again(self)
 
     def left(self) -> float:
         """What this tick has left, whoever waits; not above 0 when it is used up."""
@@ -49,7 +68,7 @@ class Budget:
     def wait(self, resume: Callable[[], object]) -> None:
         """Calls `resume` once, in a later tick, when it is its turn. `resume` spends what it uses."""
         self._waiting.append(resume)
-        self._loop.again(self)
+        self._go_on()
 
     def __len__(self) -> int:
         """How many wait."""
@@ -61,10 +80,8 @@ class Budget:
             if self.left() <= 0:
                 break
             self._waiting.popleft()()
-        if self._waiting:
-            self._loop.again(self)
+        self._go_on()
 
     def broken(self) -> None:
         """One resumed call has failed: it was taken out of the queue; the others still have their turn."""
-        if self._waiting:
-            self._loop.again(self)
+        self._go_on()

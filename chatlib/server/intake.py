@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from chatlib.core.replies import encoded, text_of
 from chatlib.core.world import Command, Reply
@@ -36,52 +36,13 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
 from chatlib.reactor.tls import TlsConnection
 from chatlib.server.limits import PER_CONNECTION, STRANGERS_LINE, STRANGERS_TURN, Bucket, Budgets
+from chatlib.server.owner import NOBODY, Owner
 from chatlib.server.pipeline import Later, Pipeline
 
 BARRIER, LATE, BLOCKED, THROTTLED, QUEUED, ENDED, OVER, GONE = 1, 2, 4, 8, 16, 32, 64, 128
 _HOLDS = BARRIER | LATE | BLOCKED | THROTTLED | QUEUED | OVER
 
 Answer = tuple[Any, Any, Command | None, Any]  # echo, id, command and its reply; for a read: None, and the reading
-
-
-class Owner(Protocol):
-    """Whose intake it is: a session."""
-
-    def begin(self, data: bytes) -> None:
-        """The connection's first bytes, all that have come: ``speak`` says what the peer speaks, if it shows."""
-
-    def handle(self, message: bytes) -> None:
-        """One message, whose turn has come."""
-
-    def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None:
-        """A request was carried out, perhaps one that others waited for; for a read `command` is empty."""
-
-    def reply(self, echo: Any, request_id: Any, reply: Reply) -> None:
-        """An answer that waited for nothing."""
-
-    def too_long(self) -> None:
-        """A message is longer than allowed: nothing that follows can be understood."""
-
-    def said_all(self) -> None:
-        """The peer will send no more, and all it sent is answered."""
-
-    def broken(self) -> None:
-        """A fault of ours."""
-
-
-class _Nobody:
-    """The owner of an intake whose connection is gone."""
-
-    def begin(self, data: bytes) -> None: ...
-    def handle(self, message: bytes) -> None: ...
-    def carried_out(self, echo: Any, request_id: Any, command: Command, reply: Reply) -> None: ...
-    def reply(self, echo: Any, request_id: Any, reply: Reply) -> None: ...
-    def too_long(self) -> None: ...
-    def said_all(self) -> None: ...
-    def broken(self) -> None: ...
-
-
-_NOBODY = _Nobody()
 
 
 class Intake:
@@ -271,17 +232,20 @@ class Intake:
             self.held |= BARRIER
         self._pipeline.submit(self, echo, request_id, command, record)
 
-    def read(self, echo: Any, request_id: Any, read: Later, barrier: bool = False, later: bool = False) -> None:
+    def read(
+        self, echo: Any, request_id: Any, read: Later, barrier: bool = False, later: bool = False, fresh: bool = False
+    ) -> None:
         """Answers a request that changes nothing: now, or behind earlier requests of this connection.
 
         `barrier`: what follows waits for it, since `read` may yet submit a command. An empty reply: it has.
-        `later`: `read` says None, and ``answered`` follows in another tick.
+        `later`: `read` says None, and ``answered`` follows in another tick. `fresh`: it must know all that anybody was
+        told before, at any server.
         """
-        if self.pending or later:
+        if self.pending or later or (fresh and self._pipeline.journal.shared):
             self.pending += 1
             if barrier:
                 self.held |= BARRIER
-            self._pipeline.submit_read(self, echo, request_id, read)
+            self._pipeline.submit_read(self, echo, request_id, read, fresh)
             return
         reply = self._pipeline.read(read)
         if reply:
@@ -356,6 +320,11 @@ class Intake:
         if self.held & GONE:
             self.let_go()
 
+    @property
+    def unheard(self) -> bool:
+        """Whether it is we who do not read: its turn does not come, since too much waits for the log."""
+        return bool(self.held & QUEUED) and self._budget.closed
+
     # What holds up, from outside.
 
     def block(self) -> None:
@@ -393,4 +362,4 @@ class Intake:
         """
         self.held |= GONE
         if not self.pending:
-            self._owner, self._reply, self._handle = _NOBODY, _NOBODY.reply, _NOBODY.handle
+            self._owner, self._reply, self._handle = NOBODY, NOBODY.reply, NOBODY.handle

@@ -30,6 +30,15 @@ class Budgets:
         self.catching_up = Budget(loop, CATCHING_UP)
         self.searching = Budget(loop, SEARCHING)
 
+    def listen(self, whether: bool) -> None:
+        """Whether anything more is heard: not while too much waits for the log."""
+        if self.lines.closed is whether:
+            for budget in (self.lines, self.strangers):
+                if whether:
+                    budget.reopen()
+                else:
+                    budget.close()
+
 
 class Bucket:
     """The rate limit of one user: tokens, one a request, that come back with time. `at`: when it was last looked at."""

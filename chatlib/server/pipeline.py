@@ -33,6 +33,9 @@ class Origin(Protocol):
         """``answered`` has raised: a fault of ours. It costs this origin and nobody else."""
 
 
+FEW, MOST = 64, 4_096  # requests that may wait for the log whatever their size; that may wait at all, about
+BYTES = 16 << 20  # of commands that may wait for it, about
+
 Later = Callable[[], "Reply | None"]  # None: the reply comes later, by another way
 
 
@@ -161,6 +164,12 @@ class Pipeline:
     def idle(self) -> bool:
         """Whether everything submitted has been carried out."""
         return not self._waiting and not self._reads
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the log that nothing more is to be read from anyone."""
+        count = len(self._waiting) + len(self._reads)
+        return count > FEW and (count > MOST or self.journal.waiting > BYTES)
 
     def settle(self) -> None:
         """Commits and executes everything now, waiting for the log: for the start and the stop."""

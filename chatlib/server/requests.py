@@ -111,18 +111,21 @@ class Requests:
         self._heard((session.user if name != "alive" else "", name))
         if runs is Runs.PROVES:
             step = partial(self._proving.step, session, name, echo, request_id, request)
-            if session.user or request.get("scram", "").startswith("c=") or self._door.may_try(session):
-                intake.read(echo, request_id, step, barrier=True)
+            last = request.get("scram", "").startswith("c=")
+            if session.user or last or self._door.may_try(session):
+                intake.read(echo, request_id, step, barrier=True, fresh=not last)
             else:
                 wait = partial(self._door.wait, session, step, partial(intake.answered, echo, request_id, {}))
-                intake.read(echo, request_id, wait, barrier=True, later=True)
+                intake.read(echo, request_id, wait, barrier=True, later=True, fresh=True)
         elif runs is Runs.CARRIES:
             self._refuse(session, echo, request_id, "NOT_ALLOWED", f'"{name}" must be the first line of a connection.')
         elif runs is Runs.SEARCHES:
             begin = partial(self._searches.begin, session, echo, request_id, request)
             intake.read(echo, request_id, begin, barrier=True, later=True)
         elif name in _CHEAP:
-            intake.read(echo, request_id, partial(self._answer, session, name, request))
+            is_first = name == "hello"  # whoever comes from another server knows what that one said
+            answer = partial(self._answer, session, name, request)
+            intake.read(echo, request_id, answer, barrier=is_first, fresh=is_first)
         elif runs is not _CHANGES:
             intake.read_dearly(echo, request_id, partial(self._answer, session, name, request))
         elif name == "logout":

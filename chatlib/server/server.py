@@ -291,6 +291,7 @@ class Server:
             self._sync_due = False
             self.journal.every_second()
         self.pipeline.execute()
+        self.budgets.listen(not self.pipeline.full)
         if self.effects.step():
             self.loop.again(self._synced)
         self.seats.admit()

@@ -11,7 +11,7 @@ was given and has seen). The rest is who it is, and time. Its states (:class:`ch
 `over` comes after any of them: bye was said, or the connection is gone. Nothing is said after bye.
 
 Must not know the world, how a command is carried out, nor when bytes are sent. Legal calls: those of
-:class:`chatlib.reactor.connection.Receiver` and :class:`chatlib.server.intake.Owner`; ``end`` at any time.
+:class:`chatlib.reactor.connection.Receiver` and :class:`chatlib.server.owner.Owner`; ``end`` at any time.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ class Session:
         lost = self.intake.heard + self.heartbeat + GRACE if self.reader.acknowledges else idle
         if now >= idle:
             self.end("TIME_OUT", f"You were idle for {duration(time_out)}.")
-        elif now >= lost and self._still_reads():
+        elif now >= lost and (self.intake.unheard or self._still_reads()):
             self.intake.heard = now
             self.watch_time()
         elif now >= lost:

@@ -52,6 +52,7 @@ class Journal:
         self.given = 0
         self.durable = 0
         self.size = 0  # of the current segment
+        self._under_way = 0  # bytes that were written last
         self._before = 0  # LSN: what is later is in the current segment
         self.busy = False  # a sync is under way
         self.sync_always = True
@@ -150,7 +151,9 @@ class Journal:
             if self.durable > self._marked:
                 lines.insert(0, self._mark())
             self._batch.clear()
+            before = self.size
             self._write(b"".join(lines))
+            self._under_way = self.size - before
             self._written, self._bare = self.given, False
             if self.sync_always:
                 self._sync()
@@ -221,6 +224,11 @@ class Journal:
     def records(self) -> int:
         """How many are written since the last cut, or since the checkpoint that the start found."""
         return self._written - self._before
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of what was appended or written, and is not committed."""
+        return (self._under_way if self.busy else 0) + sum(map(len, self._batch))
 
     @property
     def at_rest(self) -> bool:

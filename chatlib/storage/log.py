@@ -58,6 +58,10 @@ class Log(Protocol):
         """Whether everything that was committed has been handed out, and the log can be cut there."""
 
     @property
+    def waiting(self) -> int:
+        """Bytes of ours that were appended and have not been handed out, about."""
+
+    @property
     def size(self) -> int:
         """Bytes since it was cut."""
 

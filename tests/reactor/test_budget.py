@@ -59,3 +59,18 @@ def test_one_that_fails_costs_the_others_nothing() -> None:
     turns.tick()
     assert done == ["first", "last"] and len(faults) == 1
     turns.close()
+
+
+def test_nothing_of_a_closed_budget_is_spent_and_nobody_is_resumed_until_it_is_opened() -> None:
+    turns, done = loop(), list[str]()
+    budget = Budget(turns, 3)
+    budget.wait(lambda: done.append("first"))
+    budget.close()
+    budget.wait(lambda: done.append("second"))
+    assert budget.closed and budget.grant(1) == 0 and not budget.free()
+    turns.tick()
+    assert done == [] and not turns._again, "nothing goes round and round meanwhile"
+    budget.reopen()
+    turns.tick()
+    assert done == ["first", "second"] and budget.grant(1) == 1
+    turns.close()
