@@ -5,8 +5,8 @@ Pure: time comes as a parameter. `now` never goes back and counts seconds; `wall
 A node counts as silent only by the time in which batches of our own came back. While the log stands still, or while we
 are too slow to read it, nobody is silent: what everybody has said stands in the log before the next batch of ours.
 
-What a batch says of its sender's clock is late, never early: it has waited, perhaps was sent again. So of the latest few
-the one that says the most counts.
+What a batch says of its sender's clock is late, never early: it has waited, perhaps was sent again. So of the latest
+few the one that says the most counts.
 
 Legal: any call at any time; ``heard`` in the order of the log, also of our own batches.
 """

@@ -106,7 +106,9 @@ class Rig:
     def submit(self, origin: Intake, echo: str, request_id: Any, command: Any, record: Any) -> None:
         self.queue.append((True, echo, None))
 
-    def submit_read(self, origin: Intake, echo: str, request_id: Any, read: Callable[[], Any], fresh: bool = False) -> None:
+    def submit_read(
+        self, origin: Intake, echo: str, request_id: Any, read: Callable[[], Any], fresh: bool = False
+    ) -> None:
         self.queue.append((False, echo, read))
 
     def read(self, read: Callable[[], Any]) -> Any:
