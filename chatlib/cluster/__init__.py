@@ -1,4 +1,6 @@
-"""What several servers share: the log that they agree on, over an engine that keeps it (NATS JetStream).
+"""Several servers, one world: what they share through an engine that none of them is.
 
-Imported by `server` alone. Must not know what a command means.
+The engine keeps one ordered log, and the bytes of files and snapshots. Each server appends its commands to it and
+executes everybody's in the log's order. ``link`` is the connection to whichever of the engine's nodes answers; what is
+said over it is the others' business. Must not know what a command means, nor who asked for it. Imported by ``server``.
 """

@@ -30,8 +30,10 @@ def read(data: Path) -> NodeFile | None:
     lines = [unsealed(line) for line in text.splitlines(keepends=True)]
     found = dict(line.split(" ", 1) for line in lines if line and " " in line)
     if None in lines or not found.get("node") or not found.get("log"):
-        raise FileError(f"{path} is damaged (its checksum does not fit). It says the node's name and the log's: take "
-                        "data/ away, and start again with --log; or, with --repair, make it a single server's home.")  # fmt: skip
+        raise FileError(
+            f"{path} is damaged (its checksum does not fit). It says the node's name and the log's: take data/ away,"
+            " and start again with --log; or, with --repair, make it a single server's home."
+        )
     return NodeFile(found["node"], found["log"])
 
 

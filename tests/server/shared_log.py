@@ -103,6 +103,10 @@ class Seat:
         return self.durable
 
     @property
+    def waiting(self) -> int:
+        return sum(len(record) for _, record in (*self._appended, *self.proposed))
+
+    @property
     def busy(self) -> bool:
         return bool(self.proposed) or self._heard < len(self._agreement.records)
 
