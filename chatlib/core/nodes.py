@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unicodedata import unidata_version
 
 from chatlib.core import sessions
 from chatlib.core.effects import END, NODES
@@ -24,7 +25,9 @@ from chatlib.core.replies import Reply, refusal
 if TYPE_CHECKING:
     from chatlib.core.world import World
 
-FORMAT = 1  # of the commands, and of what they do: nodes of one cluster have the same
+# Of the commands and of what they do: the same for all nodes of a cluster. Whether a cheque's memo is good, say,
+# depends on what Python knows of its characters.
+FORMAT = f"1 unicode {unidata_version}"
 KEPT = 100  # nodes that are known: beyond, those that have been down the longest are forgotten
 
 Place = tuple[int, int]  # a position in the log, and the chain there; zeros: before all of it
@@ -49,7 +52,7 @@ class Nodes:
 
     by_name: dict[str, Node] = field(default_factory=dict)
     place: Place = (0, 0)  # of the last message that was carried out, or refused
-    format: int = 0  # 0: there has never been a node
+    format: str = ""  # "": there has never been a node
     snapshot: Place = (0, 0)  # the last one,
     earlier: Place = (0, 0)  # and the one before
     snapshotting: str = ""  # which node makes the next
@@ -89,7 +92,7 @@ class Nodes:
         """The world is a single server's again."""
         self.by_name.clear()
         self.place = self.snapshot = self.earlier = (0, 0)
-        self.format, self.snapshotting = 0, ""
+        self.format = self.snapshotting = ""
 
     def forget_oldest(self) -> None:
         """Beyond KEPT, those that have been down the longest."""
@@ -134,13 +137,16 @@ def node_up(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK", "node": name, "incarnation": incarnation}
 
 
-def _other_format(nodes: Nodes, name: str, number: int) -> Reply | None:
+def _other_format(nodes: Nodes, name: str, own: str) -> Reply | None:
     """Why a node of this format may not come up, or None. A later one may when no other node is up."""
     others = sorted(other.name for other in nodes.by_name.values() if other.up and other.name != name)
-    if number == nodes.format or not nodes.format or (number > nodes.format and not others):
+    if nodes.format in ("", own):
         return None
-    text = f"The world has format {nodes.format}, and this server's version makes {number} of it."
-    if number > nodes.format:
+    is_older = int(own.split()[0]) < int(nodes.format.split()[0])
+    if not others and not is_older:
+        return None
+    text = f'The world has the format "{nodes.format}", and this server, with its Python, "{own}".'
+    if not is_older:
         text += f" First the others must stop: {', '.join(others)}."
     return refusal("WORLD_FORMAT", text)
 
@@ -201,8 +207,9 @@ def snapshot(world: World, _lsn: int, command: Command) -> Reply:
 
 def _lines(world: World) -> Iterator[tuple[str, Any]]:
     nodes = nodes_of(world)
-    if nodes.format:
+    if nodes.place != (0, 0):
         yield "log", nodes.place
+    if nodes.format:
         yield "nodes", [nodes.format, nodes.snapshot, nodes.earlier, nodes.snapshotting]
     for node in nodes.by_name.values():
         yield "node", [node.name, node.incarnation, node.number, node.up, node.since, node.address, node.nonce]
@@ -214,8 +221,8 @@ def _read_place(world: World, value: Any) -> None:
 
 def _read_nodes(world: World, value: Any) -> None:
     nodes = nodes_of(world)
-    number, last, earlier, name = value
-    nodes.format, nodes.snapshot, nodes.earlier, nodes.snapshotting = int(number), _place(last), _place(earlier), name
+    own, last, earlier, name = value
+    nodes.format, nodes.snapshot, nodes.earlier, nodes.snapshotting = own, _place(last), _place(earlier), name
     world.shared = True
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from chatlib.core import entry, snapshot
 from chatlib.core.effects import Effect
+from chatlib.core.nodes import FORMAT
 from chatlib.core.replies import text_of
 from chatlib.core.streams import MORE, Chunk, Position, Stream
 from chatlib.core.threads import forum_of
@@ -34,7 +35,8 @@ from chatlib.storage.parameters import defaults
 
 HOST = "10.0.0.1"
 _JSON_FIELDS = ("session", "number", "resume", "amount", "count", "seq", "seen", "left", "before", "since", "id",
-                "parameters", "accounts", "seconds", "limited")  # fmt: skip
+                "parameters", "accounts", "seconds", "limited", "incarnation", "position", "chain", "connection",
+                "clean", "written")  # fmt: skip
 
 
 def all_waiting(world: World, user: str, after: int) -> list[Position]:
@@ -324,6 +326,8 @@ class Stage:
             return {"verifier": f"v-{fields.get('user')}", **fields}
         if action in ("login", "wrong_password"):
             return {"address": HOST, **fields}
+        if action == "node_up":
+            return {"format": FORMAT, "left": 0.0, **fields}
         return fields
 
     @staticmethod
