@@ -94,6 +94,12 @@ class FileLink:
         self._looked_at = self.position
         self._timer = self._loop.call_later(self._patience, self._look)
 
+    def _is_at_work(self) -> None:
+        """The server has said so: from now on it says so again and again."""
+        self._patience, self._looked_at = STALLED, self.position
+        self._timer.cancel()
+        self._timer = self._loop.call_later(STALLED, self._look)
+
     def _stalled(self) -> None:
         self._break("nothing moved any more")
 
@@ -159,7 +165,10 @@ class FileLink:
         self.end()
 
     def _line(self, piece: bytes) -> tuple[Fields, bytes] | None:
-        """The server's line, once it is there, and the bytes after it."""
+        """The server's line, once it is there, and the bytes after it. Blanks in front say that it is at work."""
+        if piece.isspace() and not self._heard and b"\n" not in piece:
+            self._is_at_work()
+            return None
         self._heard += piece
         line, end, rest = self._heard.partition(b"\n")
         if not end and len(line) < MAX_LINE:

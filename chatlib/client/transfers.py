@@ -32,7 +32,8 @@ from chatlib.reactor.loop import Loop
 AT_ONCE = 4
 MAX_TRIES = 8
 _LONGEST = 10.0  # seconds between two tries, at most
-_LATER = frozenset({"BAD_TICKET", "BAD_REQUEST", "SHUTTING_DOWN", "SERVER_FULL"})  # refusals of a moment
+# Refusals of a moment.
+_LATER = frozenset({"BAD_TICKET", "BAD_REQUEST", "SHUTTING_DOWN", "SERVER_FULL", "NO_QUORUM", "NODE_LOST"})
 
 
 class Stage(Enum):

@@ -1,4 +1,4 @@
-"""Carriers: the connections that carry a file's bytes, one way each.
+"""Carriers: the connections that carry a file's bytes, one way each: here uploads; :mod:`.downloads` has the others.
 
 A carrier moves a bounded piece at a time, one piece a tick, as long as the tick's share lasts; so no transfer holds up
 chat or another transfer. Must not know what the bytes are for: that is in the ticket's grant.
@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chatlib.cluster.vault import Carried, Outcome, Vault
 from chatlib.core.feature import DownloadGrant, UploadGrant
 from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply
 from chatlib.protocol.framing import encode
 from chatlib.reactor.bulk import SLACK, Bulk
-from chatlib.reactor.loop import READ, WRITE, Loop
+from chatlib.reactor.loop import READ, Loop
+from chatlib.reactor.timers import Timer
 from chatlib.server.checks import BEHIND, Checks
 from chatlib.server.people import People
 from chatlib.server.pipeline import Origin
@@ -27,9 +29,17 @@ from chatlib.storage.checker import Checked
 from chatlib.storage.serverlog import WARNING, ServerLog
 
 STALLED = 60.0  # seconds without a byte until a transfer is ended
+SIGN = 5.0  # seconds between signs that we are still at work, for a peer who waits for the other servers' sake
 ALONE = 256 << 10  # bytes that the only transfer moves in one tick: more is faster, and chat waits longer
 TOGETHER = 64 << 10  # bytes moved in one tick when there are several, by one of them in turn (make bench)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSALS = {
+    Outcome.AWAY: ("NO_QUORUM", "The servers cannot agree at the moment, and so not move the file: try again later."),
+    Outcome.MISSING: ("NO_SUCH_FILE", "The file's bytes are missing; tell the administrator."),
+    Outcome.DAMAGED: ("NO_SUCH_FILE", "The file's bytes are damaged; tell the administrator."),
+    Outcome.DISK: ("INTERNAL", "The server's disk failed; tell the administrator."),
+    Outcome.DEAD: ("INTERNAL", "This server can reach no files of others until it is started again."),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +111,7 @@ class Means:
     counting: Counting
     blobs: Blobs
     checks: Checks
+    vault: Vault
     submit: Submit
     people: People
     log: ServerLog
@@ -122,11 +133,12 @@ class Carrier:
         self._served = -1  # the tick in which it had its turn
         self._timer = self._loop.call_later(STALLED, self._look)
         self._progress, self._looked_at = 0, -1
+        self._sign: Timer | None = None  # while the vault has something to do
         self._open = True
         self._file = -1
 
     def _look(self) -> None:
-        if self._progress == self._looked_at and not self.finishing:
+        if self._progress == self._looked_at and not self.finishing and self._sign is None:
             self.end()
             return
         self._looked_at = self._progress
@@ -149,6 +161,43 @@ class Carrier:
         self._means.share.spend(count)
         self._means.people.active(self.ticket.user, self.ticket.login)
 
+    def _wait(self) -> None:
+        """The vault is at work: the peer hears a blank now and then, which means nothing before a line."""
+        self._sign = self._loop.call_later(SIGN, self._show)
+
+    def _stop_waiting(self) -> None:
+        if self._sign is not None:
+            self._sign.cancel()
+            self._sign = None
+            self._looked_at = -1
+
+    def _show(self) -> None:
+        try:
+            self._bulk.say(b" ")
+        except BlockingIOError:
+            pass
+        except OSError:  # the peer has gone
+            self._alone()
+            return
+        self._wait()
+
+    def _alone(self) -> None:
+        """Nobody waits for this any more."""
+
+    def carried(self, ended: Carried) -> None:
+        """The vault has done what it could."""
+        raise NotImplementedError
+
+    def _refuse(self, ended: Carried) -> None:
+        """It could not."""
+        why = os.strerror(ended.error) if ended.error else ended.text
+        said = f"{self.ticket.action} for {self.ticket.user} failed: {ended.outcome.name.lower()} {why}"
+        self._means.log.write(said.rstrip(), WARNING)
+        if ended.error in _FULL:
+            self._say_and_close(refusal("NO_SPACE", "The server's disk has no room for the file."))
+        else:
+            self._say_and_close(refusal(*REFUSALS[ended.outcome]))
+
     def end(self) -> None:
         """Closes everything; what has arrived stays."""
         if self._release():
@@ -160,6 +209,7 @@ class Carrier:
             return False
         self._open = False
         self._timer.cancel()
+        self._stop_waiting()
         self._loop.forget(self._fd, self)
         if self._file >= 0:
             self._close_file()
@@ -198,9 +248,9 @@ class Carrier:
 class Upload(Carrier):
     """Bytes from a sender into a part::
 
-        RECEIVING ──▶ CHECKING ──▶ SUBMITTED ──▶ over
-        hashed as     the rest is   the command that
-        they come     hashed, all   makes them visible
+        RECEIVING ──▶ CHECKING ──▶ SHARING ──▶ SUBMITTED ──▶ over
+        hashed as     the rest is   the vault    the command that
+        they come     hashed, all   has them     makes them visible
                       are synced
 
     Whatever goes wrong ends it; `finishing` is true from CHECKING on.
@@ -213,6 +263,8 @@ class Upload(Carrier):
         self._grant = grant
         self._digest = means.checks.digest(ticket.key, self)
         self._room_seen = -1
+        self._blob = ""  # once all is right
+        self._shared = False  # the vault has it
 
     def begin(self, rest: bytes) -> None:
         """`rest`: bytes that came with the request."""
@@ -283,9 +335,23 @@ class Upload(Carrier):
             text = f'"{self._grant.name}" did not arrive as it was announced: send it again.'
             self._say_and_close(refusal("DIGEST_MISMATCH", text))
         else:
-            blob = self._blobs.new_name(self.ticket.key)
-            command = {**self._grant.command, "at": self._loop.wall, "blob": blob}
+            self._blob = self._blobs.new_name(self.ticket.key)
+            self._shared = False
+            self._means.vault.put(self._blob, self._file, self._grant.size, self)
+            if self._open and not self._shared:
+                self._wait()
+
+    def carried(self, ended: Carried) -> None:
+        if not self._open:
+            return
+        if ended.outcome is Outcome.DONE:
+            self._shared = True
+            command = {**self._grant.command, "at": self._loop.wall, "blob": self._blob}
             self._means.submit(self, "upload", None, command)
+        elif ended.outcome is Outcome.DISK:
+            self._fail(OSError(ended.error, os.strerror(ended.error) if ended.error else ended.text))
+        else:
+            self._refuse(ended)
 
     @property
     def login(self) -> int:
@@ -305,8 +371,8 @@ class Upload(Carrier):
         self._say_and_close(refusal("NO_SPACE" if full else "INTERNAL", f'"{name}" could not be taken: {reason}.'))
 
     def answered(self, _echo: str, _request_id: Any, _command: Command, reply: Reply) -> None:
-        """The bytes are visible; or they were refused, and nobody needs them."""
-        if reply["status"] != "OK":
+        """The bytes are visible; or they were refused, and nobody needs them, unless nobody has looked at them."""
+        if reply["status"] not in ("OK", "NODE_LOST"):
             self._blobs.drop_part(self.ticket.key)
         self._say_and_close(reply)
 
@@ -320,52 +386,3 @@ class Upload(Carrier):
 
     def again(self) -> None:
         self.readable()
-
-
-class Download(Carrier):
-    """Bytes at rest, to whoever may fetch them."""
-
-    events = WRITE
-
-    def __init__(
-        self, means: Means, bulk: Bulk, ticket: Ticket, grant: DownloadGrant, request: dict[str, Any]
-    ) -> None:
-        super().__init__(means, bulk, ticket, request)
-        self._grant = grant
-        head = {"action": "download", "status": "OK", "size": grant.size, "offset": self.position}
-        self._head = encode(head | ({"id": request["id"]} if "id" in request else {}))
-
-    def begin(self, _rest: bytes) -> None:
-        """Whatever came with the request means nothing."""
-        self._loop.watch(self._fd, WRITE, self)
-        try:
-            self._file = self._blobs.open(self._grant.blob)
-        except OSError as error:
-            self._means.tell(f"A waiting file cannot be read: {error}")
-            self._say_and_close(refusal("NO_SUCH_FILE", "The file's bytes are missing; tell the administrator."))
-
-    def _close_file(self) -> None:
-        self._blobs.close(self._grant.blob, self._file)
-
-    def writable(self) -> None:
-        left = self._grant.size - self.position
-        allowed = min(self._my_turn(), max(1, left))
-        if allowed <= 0:
-            return
-        try:
-            if self._head:
-                self._head = self._head[self._bulk.say(self._head) :]
-                return
-            count = self._bulk.give(self._file, self.position, min(allowed, left))
-        except BlockingIOError:
-            return
-        except OSError:
-            self.end()
-            return
-        self.position += count
-        self._moved(count)
-        if not count and self._release():  # the kernel still holds bytes: wait for the peer to close
-            self._finish()
-
-    def again(self) -> None:
-        self.writable()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from chatlib.cluster.vault import OwnDisk
 from chatlib.core import features
 from chatlib.core.world import Command
 from chatlib.reactor.connection import Connection, Listener
@@ -141,7 +142,7 @@ class Server:
         self.transfers = Transfers(
             loop=loop, grants=partial(features.grant, world, lambda: loop.wall), blobs=self.blobs, checks=checks,
             submit=self.pipeline.submit, people=People(loop, self.delivery), log=self.log, tell=self.tell,
-            idle_bytes=lambda: world.parameters["FILE_QUOTA"],
+            idle_bytes=lambda: world.parameters["FILE_QUOTA"], vault=OwnDisk(),
         )  # fmt: skip
         self.administrators = Administrators(
             world=world, loop=loop, build=self.console, fan_out=self.delivery.fan_out, stop=self.stop, note=self.note

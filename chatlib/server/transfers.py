@@ -18,15 +18,17 @@ from hmac import compare_digest
 from itertools import islice
 from typing import Any
 
+from chatlib.cluster.vault import Vault
 from chatlib.core.feature import Coming, DownloadGrant, Pools, UploadGrant
 from chatlib.core.replies import refusal
 from chatlib.core.world import Reply
 from chatlib.protocol.commands import ACTIONS, Runs, check
 from chatlib.protocol.framing import BadLine, decode_request
 from chatlib.reactor.loop import Loop
-from chatlib.server.carriers import Carrier, Download, Means, Share, Submit, Ticket, Upload
+from chatlib.server.carriers import Carrier, Means, Share, Submit, Ticket, Upload
 from chatlib.server.checks import Checks
 from chatlib.server.dialects import first_line
+from chatlib.server.downloads import Download
 from chatlib.server.people import People
 from chatlib.server.session import Session
 from chatlib.storage.blobs import Blobs, part_key
@@ -47,12 +49,12 @@ class Transfers:
 
     def __init__(
         self, *, loop: Loop, grants: Grants, blobs: Blobs, checks: Checks, submit: Submit, people: People,
-        log: ServerLog, tell: Callable[[str], None], idle_bytes: Callable[[], int],
+        log: ServerLog, tell: Callable[[str], None], idle_bytes: Callable[[], int], vault: Vault,
     ) -> None:  # fmt: skip
         """`idle_bytes`: how many bytes of uploads that do not go on are kept of one owner."""
         self._loop, self._grants, self._blobs, self._idle_bytes = loop, grants, blobs, idle_bytes
         self._share = Share(loop)
-        self._means = Means(loop, self._share, self, blobs, checks, submit, people, log, tell)
+        self._means = Means(loop, self._share, self, blobs, checks, vault, submit, people, log, tell)
         self._tickets: dict[str, Ticket] = {}  # those not used yet, the oldest first
         self._active: dict[Carrier, None] = {}
         self._of_user: dict[str, list[Ticket]] = {}  # all tickets, used or not

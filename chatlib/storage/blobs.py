@@ -8,6 +8,10 @@ the calendar's. What is not needed is only put aside at once; `tidy` removes it,
 
 Must not know whose file it is: the first third of a key stands for the owner, the second for whom it is. When either of
 them is gone, the part goes, too (`parts_of`, `give_up`). Legal order: built → ``take_stock`` → everything else.
+
+Several servers may share one world (`shared`). Then a command may make a file visible whose bytes came to another one.
+Only a part that this server has named becomes that file, since another with its key may be half of it. What is not here
+is fetched when it is wanted (``coming``, ``came``). There, ``adopt`` and ``unlink`` may come before ``take_stock``.
 """
 
 from __future__ import annotations
@@ -86,6 +90,8 @@ class Blobs:
         self._readers: dict[str, int] = {}  # of blobs that are being read
         self._ended: set[str] = set()  # those of them that nobody needs afterwards
         self.aside: deque[str] = deque()  # names of what `tidy` removes
+        self.shared = False
+        self._named: dict[str, str] = {}  # by part: the name that it is to get
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def take_stock(
@@ -118,8 +124,10 @@ class Blobs:
             self._comes(key, size)
             age = min(max(0.0, wall - touched), PART_LIFE - GRACE)
             self._now_idle(key, now - age)
+        parts = {key for _, key, _ in found} if not self.shared else ()
         for blob in missing:
-            self.adopt(blob)
+            if blob.partition(".")[0] in parts:
+                self._rename(blob)
 
     def _undo_adoptions(self, wanted: Collection[str]) -> None:
         for name in os.listdir(self.folder):
@@ -177,6 +185,7 @@ class Blobs:
             self.part_gone(key)
             self._not_idle(key)
             self._goes(key)
+            self._named.pop(key, None)
             aside = f"{key}.{secrets.token_hex(4)}.gone"  # its name is free for another try
             with contextlib.suppress(OSError):
                 self.part(key).rename(self.folder / aside)
@@ -228,11 +237,20 @@ class Blobs:
 
     def new_name(self, key: str) -> str:
         """The name that `adopt` is to give a part, once it is right and synced."""
-        return f"{key}.{secrets.token_hex(4)}"
+        name = self._named[key] = f"{key}.{secrets.token_hex(4)}"
+        return name
 
     def adopt(self, blob: str) -> None:
         """The part has become a waiting file, by a command on disk. A rename that fails is made good by `open`, or by
         the next start; whoever is told of the file need not care."""
+        key = blob.partition(".")[0]
+        if self._named.get(key) == blob:
+            del self._named[key]
+        elif self.shared:
+            return
+        self._rename(blob)
+
+    def _rename(self, blob: str) -> None:
         key = blob.partition(".")[0]
         self._not_idle(key)
         if key in self._sizes:
@@ -248,7 +266,9 @@ class Blobs:
         try:
             fd = os.open(self.folder / blob, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            self.adopt(blob)
+            if self.shared:
+                raise
+            self._rename(blob)
             fd = os.open(self.folder / blob, os.O_RDONLY | os.O_CLOEXEC)
         self._readers[blob] = self._readers.get(blob, 0) + 1
         return fd
@@ -256,6 +276,25 @@ class Blobs:
     def close(self, blob: str, fd: int) -> None:
         """The reader has ended."""
         os.close(fd)
+        self.done_with(blob)
+
+    def coming(self, blob: str) -> int:
+        """A descriptor to write the bytes of a waiting file to, which are not here yet. Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(self.folder / f"{blob}.coming", flags, 0o600)
+        self._readers[blob] = self._readers.get(blob, 0) + 1  # perhaps nobody needs it when it is here
+        return fd
+
+    def came(self, blob: str, whole: bool) -> None:
+        """The bytes are here, right and synced; or they will not come. Whoever waits for them opens them before
+        ``done_with``. Raises OSError."""
+        name = blob if whole else f"{blob}.{secrets.token_hex(4)}.gone"
+        os.rename(self.folder / f"{blob}.coming", self.folder / name)
+        if not whole:
+            self.aside.append(name)
+
+    def done_with(self, blob: str) -> None:
+        """One who read it, or brought it, has ended."""
         self._readers[blob] -= 1
         if not self._readers[blob]:
             del self._readers[blob]

@@ -250,3 +250,56 @@ def test_the_disk_keeps_a_reserve(blobs: Blobs, monkeypatch: pytest.MonkeyPatch)
     assert blobs.room() == 5
     Usage.free = RESERVE - 1
     assert blobs.room() == 0
+
+
+# A world that several servers share.
+
+
+def test_only_a_part_that_was_named_here_becomes_the_file(blobs: Blobs) -> None:
+    blobs.shared = True
+    arrive(blobs)
+    blobs.adopt(f"{KEY}.0123abcd")
+    assert lying(blobs) == [f"{KEY}.part"] and blobs.part_size(KEY) == len(DATA)
+    old, new = blobs.new_name(KEY), blobs.new_name(KEY)
+    blobs.adopt(old)
+    assert lying(blobs) == [f"{KEY}.part"]
+    blobs.adopt(new)
+    assert lying(blobs) == [new] and blobs.part_size(KEY) == 0
+
+
+def test_a_start_takes_no_part_for_a_file_that_came_to_another(blobs: Blobs) -> None:
+    arrive(blobs)
+    again = Blobs(blobs.folder)
+    again.shared = True
+    again.unlink(f"{KEY}.44444444")
+    again.adopt(f"{KEY}.0123abcd")
+    again.take_stock({f"{KEY}.0123abcd"}, NOW, WALL)
+    tidy(again)
+    assert lying(again) == [f"{KEY}.part"] and again.part_size(KEY) == len(DATA)
+    with pytest.raises(FileNotFoundError):
+        again.open(f"{KEY}.0123abcd")
+
+
+def test_what_was_on_its_way_is_fetched_anew_after_a_crash(blobs: Blobs) -> None:
+    os.close(blobs.coming(f"{KEY}.0123abcd"))
+    assert lying(blobs) == [f"{KEY}.0123abcd.coming"]
+    assert lying(built(blobs.folder, {f"{KEY}.0123abcd"})) == []
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_bytes_that_come_have_their_name_when_they_are_whole(blobs: Blobs, whole: bool) -> None:
+    blob = f"{KEY}.0123abcd"
+    fd = blobs.coming(blob)
+    os.write(fd, DATA)
+    os.close(fd)
+    blobs.came(blob, whole)
+    os.close(blobs.coming(blob))  # another try at once is another file
+    tidy(blobs)
+    assert lying(blobs) == sorted([f"{blob}.coming", *([blob] if whole else [])])
+    blobs.unlink(blob)
+    blobs.done_with(blob)
+    tidy(blobs)
+    assert (blobs.folder / blob).exists() == whole, "somebody still waits for it"
+    blobs.done_with(blob)
+    tidy(blobs)
+    assert lying(blobs) == [f"{blob}.coming"]
