@@ -9,7 +9,7 @@ export CHAT_SEED := $(or $(SEED),$(CHAT_SEED))
 export CHAT_EXAMPLES := $(or $(EXAMPLES),$(CHAT_EXAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: run test check fuzz crash soak sim scorecard bench attack readme dist help
+.PHONY: run test check fuzz crash soak sim cluster scorecard bench attack readme dist help
 
 run: ## start a server in this folder: make run PORT=1234
 	$(PYTHON) server.py $(PORT)
@@ -40,6 +40,9 @@ soak: ## 200 people use a server for a while: its memory, descriptors and latenc
 
 sim: ## run stories on a simulated machine, whose disk, network and power fail: SEED=random, SCHEDULES=10000 (a minute)
 	$(PYTHON) -m tests.proofs.sim --schedules $(or $(SCHEDULES),0)
+
+cluster: $(TOOLS) ## break three servers with one world, and their engine, in all known ways (twenty minutes; Linux); LIST=1, SEED=random, ONLY="leader-kill"
+	$(BIN)/python -m tests.cluster.matrix $(if $(LIST),--list) $(if $(ONLY),--only $(ONLY))
 
 scorecard: ## run all proofs short, and the bench, and write the figures into README.md (seven minutes; Linux, gcc)
 	$(PYTHON) -m tests.proofs.scorecard
