@@ -144,6 +144,12 @@ class EngineLink:
         if self._wire is not None and self.connected:
             self._wire.read(wanted)
 
+    def leave(self, why: str) -> None:
+        """Goes to another node, where there is one. A node answers from its own replica what is asked of a stream
+        directly, so whoever got a bad answer must ask elsewhere."""
+        if self.connected:
+            self._expect(0.0, lambda: self._end(why))
+
     @property
     def backlog_size(self) -> int:
         """Bytes that the kernel has not taken."""
