@@ -84,7 +84,7 @@ def _from_nowhere(world: World, command: Command) -> Reply | None:
     """Why no session may begin on the node that `command` came from, or None: it is down, and would never end it."""
     if "node" not in command or world.state["nodes"].is_up(command["node"]):
         return None
-    return refusal("NODE_LOST", "This server was cut off from the others: log in again.")
+    return refusal("NODE_LOST", "This server was cut off from the others: log in again, here or at another one.")
 
 
 def _given_up(command: Command, account: Account, same: Presence | None) -> Reply | None:

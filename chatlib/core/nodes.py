@@ -173,7 +173,7 @@ def _end_sessions(world: World, names: Collection[str], at: float) -> None:
         for session in sessions.sessions_of(world, user):
             if session.node in names:
                 end_session(world, world.accounts[user], session, at)
-                text = "This server was cut off from the others. Log in again, here or at another one."
+                text = "This server was cut off from the others: log in again, here or at another one."
                 world.effects.append((END, user, (session.login, "NODE_LOST", text)))
 
 

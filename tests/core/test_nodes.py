@@ -89,7 +89,7 @@ def test_a_node_s_sessions_end_with_it_and_no_others(stage: Stage) -> None:
         < NO_SUCH_NODE: There is no node "a" with the incarnation 2.
         > node_down node=a incarnation=1 number=1
         < OK node=a
-          ann (login 5) ends: NODE_LOST: This server was cut off from the others. Log in again, here or at another one.
+          ann (login 5) ends: NODE_LOST: This server was cut off from the others: log in again, here or at another one.
           the servers hear: down node=a incarnation=1 clean=False
         > node_down node=a incarnation=1 number=1
         < NO_SUCH_NODE: There is no node "a" with the incarnation 1.
@@ -115,7 +115,7 @@ def test_others_are_told_that_a_user_went_with_a_node(stage: Stage) -> None:
         > node_down node=a incarnation=1 clean=true
         < OK node=a
           bob <- presence user=Ann online=False
-          ann (login 5) ends: NODE_LOST: This server was cut off from the others. Log in again, here or at another one.
+          ann (login 5) ends: NODE_LOST: This server was cut off from the others: log in again, here or at another one.
           the servers hear: down node=a incarnation=1 clean=True
     """)
 
@@ -133,7 +133,8 @@ def test_nobody_logs_in_at_a_node_that_is_gone(stage: Stage) -> None:
     stage.do("node_down", node="a", incarnation=1, clean=True)
     for node in ("a", "never"):
         reply = stage.do("login", user="ann", address=HOST, node=node)
-        assert reply == refusal("NODE_LOST", "This server was cut off from the others: log in again.")
+        text = "This server was cut off from the others: log in again, here or at another one."
+        assert reply == refusal("NODE_LOST", text)
     assert not stage.world.online
 
 

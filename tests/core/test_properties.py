@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatlib.core.nodes import FORMAT
 from chatlib.core.peers import allowances
 from chatlib.core.sessions import sessions_of
 from chatlib.storage.parameters import defaults
@@ -23,6 +24,7 @@ name = st.sampled_from([*USERS, "Ann", "BEA", "nobody"])
 text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
 title = st.sampled_from(["plans", "Plans", "%"])
 key = st.sampled_from(["k1", "k2", "k3"])
+node = st.sampled_from(["a", "b"])
 address = st.sampled_from(["10.0.0.1", "10.0.0.2"])
 
 
@@ -51,13 +53,17 @@ COMMANDS = st.one_of(
     fields("register", user=name, verifier=st.just("v")),
     st.fixed_dictionaries(
         {"action": st.just("login"), "user": user, "address": address},
-        optional={"client": st.sampled_from(["c1", "c2"]), "seen": st.integers(0, 30), "resume": st.integers(0, 30)},
+        optional={"client": st.sampled_from(["c1", "c2"]), "seen": st.integers(0, 30), "resume": st.integers(0, 30),
+                  "node": node, "connection": st.integers(1, 3)},
     ),
     fields("wrong_password", user=user, address=address),
     fields("depart", user=user, session=st.integers(1, 40), seen=st.integers(0, 40)),
     st.fixed_dictionaries({"action": st.just("logout"), "by": user, "number": st.integers(1, 3)}),
     fields("deregister", user=user),
     fields("start", left=st.floats(0, 100)),
+    fields("node_up", node=node, incarnation=st.integers(1, 3), format=st.just(FORMAT), left=st.floats(0, 100)),
+    fields("node_down", node=node, incarnation=st.integers(1, 3), number=st.just(1)),
+    fields("snapshot_begin", node=node, position=st.just(0)),
     fields("kick", user=name),
     fields("unlock", user=name),
     fields("seen", seen=st.dictionaries(user, st.integers(0, 40), max_size=2)),
