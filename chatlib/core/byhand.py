@@ -30,22 +30,28 @@ class ByHands(dict[str, ByHand]):
     """Those of each node that has any; "" is a single server. Only commands change it."""
 
     def of(self, node: str) -> ByHand:
-        """Those of one; for reading."""
-        return self.get(node) or ByHand()
+        """Those of one; for reading. The server that founds a cluster has those from when it was a single one."""
+        return self.get(node) or self.get("") or ByHand()
 
     def take_in(self, lsn: int, command: Command) -> None:
         """An edit came from a node's files, which had last been written at the LSNs in `written`."""
         node = command.get("node", "")
         self.forget(node, command["written"])
-        taken = self.of(node)
+        taken = self.get(node) or ByHand()
         taken.parameters.update((fold(name), (lsn, value)) for name, value in command["parameters"].items())
         taken.accounts.update((fold(name), (lsn, value)) for name, value in command["accounts"].items())
         self._keep(node, taken)
 
-    def forget(self, node: str, written: Sequence[int] | None = None) -> None:
-        """A node's para.txt and credentials.txt have been written, up to these LSNs; None: all of them are."""
+    def founds(self, node: str) -> None:
+        """The files that were a single server's are this node's."""
+        known = self.pop("", None)
+        if known:
+            self.setdefault(node, known)
+
+    def forget(self, node: str, written: Sequence[int]) -> None:
+        """A node's para.txt and credentials.txt have been written, up to these LSNs."""
         known = self.pop(node, None)
-        if known and written:
+        if known:
             parameters = {name: taken for name, taken in known.parameters.items() if taken[0] > written[0]}
             accounts = {name: taken for name, taken in known.accounts.items() if taken[0] > written[1]}
             self._keep(node, ByHand(parameters, accounts))

@@ -89,9 +89,8 @@ def _from_nowhere(world: World, command: Command) -> Reply | None:
 
 def _given_up(command: Command, account: Account, same: Presence | None) -> Reply | None:
     """Why a client may not take over its session, or None: it has come on a newer connection since."""
-    if same is None or command.get("connection", same.connection) >= same.connection:
-        return None
-    return already_online(account.name)
+    is_older = same is not None and 0 < command.get("connection", 0) < same.connection
+    return already_online(account.name) if is_older else None
 
 
 def login(world: World, lsn: int, command: Command) -> Reply:

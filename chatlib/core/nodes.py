@@ -125,7 +125,7 @@ def node_up(world: World, _lsn: int, command: Command) -> Reply:
         world.lockouts.expire(world.at)
         world.meet()
     world.limited |= command.get("limited", False)
-    world.by_hand.forget("")
+    world.by_hand.founds(name)
     world.by_hand.forget(name, command.get("written", (0, 0)))
     _end_sessions(world, ("", name), min(command["left"], world.at))
     nodes.give_up_snapshot(name)

@@ -151,7 +151,7 @@ def test_an_old_connection_does_not_replace_a_newer_one_of_its_client(rule: str)
     assert (late["status"], stage.world.online["ann"].login) == ("ALREADY_ONLINE", newer)
     assert stage.do("login", **person, node="a", connection=4)["status"] == "OK"
     assert (stage.world.online["ann"].node, stage.world.online["ann"].connection) == ("a", 4)
-    assert stage.do("login", **person, node="a")["status"] == "OK", "a client that does not count"
+    assert stage.do("login", **person, node="a", connection=0)["status"] == "OK", "a client that does not count"
 
 
 # Formats, and a single server.
@@ -237,6 +237,15 @@ def test_each_node_has_files_of_its_own_that_people_edit(stage: Stage) -> None:
     stage.do("edit", parameters={"TIME_OUT": 9.0}, accounts={}, written=[4, 4], node="a")
     assert by_hand.of("a").parameters == {"time_out": (7, 9.0)} and "" not in by_hand
     stage.save()
+
+
+def test_who_founds_a_cluster_knows_its_edits_from_before() -> None:
+    stage = Stage()
+    stage.do("edit", parameters={"MaxCon": 7}, accounts={}, written=[0, 0])
+    assert stage.world.by_hand.of("a").parameters == {"maxcon": (1, 7)}
+    assert up(stage, "a", written=[0, 0]) == up(stage, "b") == "OK"
+    assert stage.world.by_hand.of("a").parameters == {"maxcon": (1, 7)} and stage.world.by_hand.keys() == {"a"}
+    assert up(stage, "a", 2, written=[1, 1]) == "OK" and not stage.world.by_hand
 
 
 # Snapshots.
