@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chatlib.core import snapshot
+from chatlib.core.nodes import FORMAT, nodes_of
 from chatlib.core.world import Command, Reply, World
 from chatlib.server import server as server_module
 from chatlib.storage.log import CommitFailed, Log
@@ -84,6 +85,29 @@ def test_what_comes_of_others_alone_is_executed_without_anything_of_ours(
     house.settle()
     assert house.server.world.lsn == len(agreement.records), "a fault of ours takes its place, too"
     assert google.ask("whoelse")["status"] == "OK"
+
+
+def test_with_a_server_that_is_gone_its_users_go_and_no_connection_of_ours(
+    agreement: Agreement, build: Callable[..., House]
+) -> None:
+    house = build()
+    columbia = house.login("Columbia")
+    come = {"action": "node_up", "incarnation": 1, "format": FORMAT, "left": 0.0}
+    agreement.others({**come, "node": "a"}, {**come, "node": "b"})
+    agreement.agree()
+    house.settle()
+    assert columbia.hear()[-1]["status"] == "NODE_LOST", "a single server's sessions end with the first of a cluster"
+    for user in ("columbia", "facebook"):
+        agreement.others({"action": "login", "user": user, "address": "10.9.9.9", "client": None, "node": "b"})
+    agreement.agree()
+    house.settle()
+    assert [*house.server.world.online] == ["columbia", "facebook"]
+    agreement.others({"action": "node_down", "node": "b", "incarnation": 1, "number": 1})
+    agreement.agree()
+    house.settle()
+    assert not house.server.world.online and [node.up for node in nodes_of(house.server.world).by_name.values()] == [
+        True, False,
+    ]  # fmt: skip
 
 
 def test_what_another_server_makes_of_the_parameters_holds_here_too(
