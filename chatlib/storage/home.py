@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from chatlib.storage import takeover
 from chatlib.storage.exchange import mend
 from chatlib.storage.textfile import REMEDY, FileError, replace, sealed, unsealed
 from chatlib.storage.writerlock import WriterLock
@@ -48,6 +49,7 @@ class Home:
             self._lock()
             self.writer = WriterLock(self.data / "writer.lock", say)
             self.writer.claim()
+            takeover.finish(self.data)
             for note in self.tidy():
                 say(note)
         except OSError as error:
