@@ -11,8 +11,9 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from chatlib.core import snapshot
 from chatlib.core.effects import Effect
@@ -27,7 +28,6 @@ from chatlib.server.upgrade import upgrade
 from chatlib.storage import appendfile, checkpoint, messagefiles
 from chatlib.storage.appendfile import AppendFile, AppendFiles
 from chatlib.storage.home import Home
-from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 from chatlib.storage.parameters import defaults
 from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError
@@ -35,8 +35,21 @@ from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError
 _FLUSH_EVERY = 1_000  # replayed commands
 
 
+class Replayable(Protocol):
+    """What a start asks of the log; see :class:`chatlib.storage.log.Log`."""
+
+    @property
+    def given(self) -> int: ...
+
+    def prove(self, after: int, begun: bool) -> bool: ...
+
+    def mend(self) -> str: ...
+
+    def replay(self, after: int) -> Iterator[tuple[int, bytes]]: ...
+
+
 def recover(
-    home: Home, journal: Log, say: Callable[[str], None], on_fault: Callable[[BaseException], None],
+    home: Home, journal: Replayable, say: Callable[[str], None], on_fault: Callable[[BaseException], None],
     gone: Callable[[str], None] = lambda name: None,
 ) -> tuple[World, MessageStore, AppendFiles]:  # fmt: skip
     """The world as it was when the last command was committed. `gone`: hears who was removed since the last save.
@@ -97,22 +110,15 @@ def seal(world: World) -> list[Effect]:
     return effects
 
 
-def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
+def _prove(home: Home, journal: Replayable, world: World) -> checkpoint.Flat:
     """Reads the flat files into `world`, and proves that everything else can be read. Changes nothing on the disk."""
-    flat = checkpoint.prove(home.data, snapshot.files(), snapshot.OLD_FILES)
-    world.store_end = messagefiles.START
-    try:
-        snapshot.load(world, flat.read())
-    except snapshot.SnapshotError as error:
-        raise FileError(f"{home.data}/{error}") from None
+    flat = _load(home.data, world)
     is_new = not journal.prove(world.lsn, bool(flat))
     for name, file in snapshot.appends().items():
         _prove_appended(home.data / name, file, world, is_new and not flat)
     store = checkpoint.where(home.data, home.messages.name)
     if flat:
-        is_old = store == home.messages and flat.format == OLD_FORMAT
-        header = messagefiles.OLD_HEADER if is_old else messagefiles.HEADER
-        messagefiles.prove(store, world.floor_offset, world.store_end, header)
+        _prove_messages(store, flat, world)
         _must_be_there(home.data / "epoch.txt")
         home.epoch()
     elif is_new:
@@ -123,6 +129,35 @@ def _prove(home: Home, journal: Log, world: World) -> checkpoint.Flat:
         _must_be_there(home.data / "epoch.txt")
         home.epoch()
     return flat
+
+
+def _load(data: Path, world: World) -> checkpoint.Flat:
+    flat = checkpoint.prove(data, snapshot.files(), snapshot.OLD_FILES)
+    world.store_end = messagefiles.START
+    try:
+        snapshot.load(world, flat.read())
+    except snapshot.SnapshotError as error:
+        raise FileError(f"{data}/{error}") from None
+    return flat
+
+
+def prove_files(data: Path) -> World:
+    """The world of files that came from elsewhere, when a start could read them. Raises FileError; changes nothing."""
+    world = World(defaults())
+    flat = _load(data, world)
+    if not flat:
+        _must_be_there(data / checkpoint.MANIFEST)
+    for name, file in snapshot.appends().items():
+        _prove_appended(data / name, file, world, False)
+    _prove_messages(data / messagefiles.NAME, flat, world)
+    _must_be_there(data / "epoch.txt")
+    return world
+
+
+def _prove_messages(store: Path, flat: checkpoint.Flat, world: World) -> None:
+    is_old = store.parent.name != ".next" and flat.format == OLD_FORMAT
+    header = messagefiles.OLD_HEADER if is_old else messagefiles.HEADER
+    messagefiles.prove(store, world.floor_offset, world.store_end, header)
 
 
 def _prove_appended(path: Path, file: AppendOnly, world: World, is_new: bool) -> None:
