@@ -12,6 +12,7 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -33,7 +34,7 @@ Message = dict[str, Any]
 class Node:
     """One node of a cluster, that executes what stands in the log."""
 
-    seeds: Random  # when it goes through its files
+    is_origin: bool = False  # the commands are its own, as it made them: the others have read them
     replies: int = 0  # a checksum of all replies
     executed: int = 0
     position: int = 0
@@ -51,7 +52,7 @@ class Node:
         if accepted:
             nodes.took(*batch)
             for command in message["commands"]:
-                self._execute(json.loads(json.dumps(command)))
+                self._execute(deepcopy(command) if self.is_origin else json.loads(json.dumps(command)))
         nodes.place = self.position, zlib.crc32(payload, nodes.place[1])
         return accepted
 
@@ -92,7 +93,7 @@ class Cluster:
 
     def __init__(self, chance: Random) -> None:
         self.chance, self.at, self.said = chance, 1_700_000_000.0, 0
-        self.oracle = Node(Random(0))
+        self.oracle = Node(is_origin=True)
         self.senders = [Sender(name, chance.uniform(-1.5, 1.5)) for name in NODES]
         self.messages: list[Message] = []
         self.connections = 0
@@ -157,7 +158,7 @@ class Cluster:
         sender.number = 0
         told = {"action": "node_up", "node": sender.name, "incarnation": sender.incarnation, "format": FORMAT,
                 "address": f"10.0.0.9:{ord(sender.name)}", "left": self.at - 3.0, "limited": True,
-                "written": [self.chance.randrange(50)] * 2, "nonce": f"{self.chance.random()}"}  # fmt: skip
+                "written": (self.chance.randrange(50),) * 2, "nonce": f"{self.chance.random()}"}  # fmt: skip
         self._say(sender, [told])
 
     def _say(self, sender: Sender, commands: list[dict[str, Any]]) -> None:
@@ -216,8 +217,8 @@ class Cluster:
             {"action": "rmv", "by": user, "title": f"plans{self.said % 3}"}, {"action": "unlock", "user": user},
             {"action": "expire", "before": max(1, lsn - 60), "offset": 0},
             {"action": "edit", "node": sender.name, "parameters": {"MaxCon": 4 + number}, "accounts": {},
-             "written": [chance.randrange(lsn + 1)] * 2},
-            {"action": "edit", "node": sender.name, "parameters": {}, "written": [0, 0],
+             "written": (chance.randrange(lsn + 1),) * 2},
+            {"action": "edit", "node": sender.name, "parameters": {}, "written": (0, 0),
              "accounts": {other: VERIFIER if number else None}},
             {"action": "deregister", "user": user} if number % 2 else {"action": "no such thing"},
             *[{"action": "register", "user": one, "verifier": VERIFIER} for one in (user, other)],
@@ -231,7 +232,7 @@ class Cluster:
 def results(lives: list[list[Message]], chance: Random) -> Iterator[dict[str, Any]]:
     """What comes of each life at a node, which stops and starts by chance."""
     for life in lives:
-        node = Node(chance)
+        node = Node()
         for message in life:
             node.take(message)
             if chance.random() < 0.05:

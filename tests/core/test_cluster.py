@@ -47,7 +47,7 @@ def test_a_batch_that_comes_again_or_late_or_out_of_turn_changes_nothing() -> No
     for _ in range(examples(12)):
         cluster = Cluster(Random(chance.random()))
         cluster.life(300)
-        node, counted = Node(Random(0)), 0
+        node, counted = Node(), 0
         for message in cluster.messages:
             accepted = node.take(message)
             counted += accepted
