@@ -28,6 +28,11 @@ class Carried(NamedTuple):
     text: str = ""
 
 
+def of_disk(error: OSError) -> Carried:
+    """A disk of ours failed."""
+    return Carried(Outcome.DISK, error.errno or 0, error.strerror or str(error))
+
+
 class Awaiting(Protocol):
     """Whoever waits for a job."""
 

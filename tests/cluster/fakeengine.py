@@ -283,7 +283,8 @@ class FakeEngine:
         if what == "STREAM.PURGE":
             return {"type": kind, "success": True, "purged": stream.purge(wanted)}
         if what == "STREAM.MSG":
-            return refused(kind, DELETE_DENIED)
+            gets = kind.endswith("get_response")
+            return stream.of_leader(kind, wanted, self.nodes[0].replica(name)) if gets else refused(kind, DELETE_DENIED)
         if what == "STREAM.UPDATE":
             stream.config = _completed(wanted)
         return stream.described(kind, names[0], names, wanted) | ({"did_create": True} if made else {})

@@ -5,12 +5,14 @@ Answers are what nats-server 2.15 says, as far as anybody here asks.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+NO_MESSAGE = (404, 10037, "no message found")
 NOT_FOUND = (404, 10059, "stream not found")
 OTHER_CONFIG = (400, 10058, "stream name already in use with a different configuration")
 MOST_ANSWERS = 1_024
@@ -181,6 +183,18 @@ class FakeStream:
             return [(block(self._line(found[0])), replica.damaged.get(found[0].seq, found[0].payload))]
         upto = f"Nats-UpTo-Sequence: {self.last}\r\n".encode() if "multi_last" in wanted else b""
         return self._batch(found, batch, wanted.get("max_bytes") or 1 << 62, replica, upto)
+
+    def of_leader(self, kind: str, wanted: dict[str, Any], replica: Replica) -> dict[str, Any]:
+        """What the leader says of one message, by its place or as the last of its subject."""
+        found, _ = self._found({**wanted, "batch": 0}, replica)
+        if not found:
+            return refused(kind, NO_MESSAGE)
+        (stored,) = found
+        said: dict[str, Any] = {"subject": stored.subject, "seq": stored.seq, "time": stored.at}
+        payload = replica.damaged.get(stored.seq, stored.payload)
+        data = {"hdrs": stored.headers and block(stored.headers), "data": payload}
+        said |= {key: base64.b64encode(value).decode() for key, value in data.items() if value}
+        return {"type": kind, "message": said}
 
     def _found(self, wanted: dict[str, Any], replica: Replica) -> tuple[list[Stored], int]:
         """What fits, and how much of it at most; 0: the first alone, without an end."""

@@ -68,6 +68,8 @@ def _questions() -> Iterator[Question]:
         yield ask("$JS.API.DIRECT.GET.w", wanted)
     yield ask("$JS.API.DIRECT.GET.w", b"{")
     yield ask("$JS.API.DIRECT.GET.w.w.log")
+    for wanted in ({"seq": 3}, {"seq": 7}, {"seq": 70}, {"last_by_subj": "w.log"}, {"last_by_subj": "w.nothing"}):
+        yield ask("$JS.API.STREAM.MSG.GET.w", wanted)
     yield ask("$JS.API.STREAM.MSG.DELETE.w", {"seq": 3})
     yield ask("$JS.API.STREAM.PURGE.w", {"seq": 3})
     yield ask("$JS.API.DIRECT.GET.w", {"seq": 1})
@@ -122,7 +124,7 @@ def answered_last(message: Message | None, payload: Any) -> bool:
     return message is None or message.status > 0 or not (isinstance(payload, dict) and "batch" in payload)
 
 
-_CHANGING = ("ts", "created", "cluster", "total", "offset", "limit", "first_ts", "last_ts", "bytes")
+_CHANGING = ("ts", "time", "created", "cluster", "total", "offset", "limit", "first_ts", "last_ts", "bytes")
 
 
 def _plain(message: Message | None) -> Any:
@@ -133,7 +135,7 @@ def _plain(message: Message | None) -> Any:
     said: Any = message.payload
     with contextlib.suppress(ValueError):
         said = json.loads(message.payload)
-        for part in (said, said.get("state", {})) if isinstance(said, dict) else ():
+        for part in (said, said.get("state", {}), said.get("message", {})) if isinstance(said, dict) else ():
             for key in _CHANGING:
                 part.pop(key, None)
     return headers, message.status, said
