@@ -47,7 +47,7 @@ cluster: $(TOOLS) ## break three servers with one world, and their engine, in al
 scorecard: ## run all proofs short, and the bench, and write the figures into README.md (seven minutes; Linux, gcc)
 	$(PYTHON) -m tests.proofs.scorecard
 
-bench: ## measure speed and size against the aims (a few minutes; needs gcc); ROWS="latency logins"
+bench: ## measure speed and size against the aims (a few minutes; needs gcc); ROWS="latency cluster"
 	$(PYTHON) tests/bench/bench.py $(if $(ROWS),--only $(ROWS))
 
 attack: ## attack a server in every known way, and measure what the others notice (eight minutes; Linux)

@@ -1,4 +1,4 @@
-"""The benchmark: ``python tests/bench/bench.py [--only NAME ...] [--quick]`` (``make bench``). Linux, gcc, 6 minutes.
+"""The benchmark: ``python tests/bench/bench.py [--only NAME ...] [--quick]`` (``make bench``). Linux, gcc, 9 minutes.
 
 Each row makes a home, starts the real server on it and loads it from load.c, a C program that checks every delivery and
 is not the bottleneck. What counts is work per second of CPU that the system charged to the server and its children
@@ -21,6 +21,8 @@ from figures import Aim, Figure, Row, Scale
 from machine import describe
 from rows import ROWS
 from testbed import Failure, Testbed
+
+from tests.cluster.engine import program
 
 _WIDTHS = (44, 17, 6, 9, 9, 9, 13)
 _HEADS = ("work", "C servers", "relay", "aim", "reached", "by wall", "")
@@ -72,8 +74,11 @@ def _print_head(bed: Testbed, quick: bool) -> None:
 
 def main() -> int:
     names = [row.name for row in ROWS]
+    groups = sorted({name.partition("-")[0] for name in names} - {*names})
+    usual = [name for name in names if program() or not name.startswith("cluster-")]
     parser = argparse.ArgumentParser(description="Measures the chat server.", epilog=f"The rows: {', '.join(names)}.")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, default=names, help="these rows alone")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*names, *groups], default=usual,
+                        help="these rows alone; cluster: all whose names begin so")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="scaled down: shows that it works, measures little")
     parser.add_argument("--json", action="store_true", help="an object a line, for programs")
     arguments = parser.parse_args()
@@ -85,7 +90,8 @@ def main() -> int:
         with Testbed() as bed:
             if not arguments.json:
                 _print_head(bed, arguments.quick)
-            went_well = [_run(row, bed, Scale(arguments.quick), show) for row in ROWS if row.name in arguments.only]
+            went_well = [_run(row, bed, Scale(arguments.quick), show) for row in ROWS
+                         if row.name in arguments.only or row.name.partition("-")[0] in arguments.only]  # fmt: skip
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"The benchmark could not run: {error}", file=sys.stderr)
         return 1

@@ -82,6 +82,7 @@ def _rate(value: float) -> str:
 
 RATE = Unit(_rate, at_most=False)
 PERCENT = Unit(lambda value: f"{value:.2f} %", at_most=True)
+MICROSECONDS = Unit(lambda value: f"{value:.1f} us", at_most=True)
 MILLISECONDS = Unit(lambda value: f"{value:.2f} ms", at_most=True)
 SECONDS = Unit(lambda value: f"{value:.2f} s", at_most=True)
 MEGABYTES_A_SECOND = Unit(lambda value: f"{value / 1e6:,.0f} MB/s", at_most=False)

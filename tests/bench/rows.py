@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bank import PAYMENTS
+from cluster import ROWS as CLUSTER
 from figures import KILOBYTES, MILLISECONDS, PERCENT, RATE, SECONDS, Aim, Figure, Row, Scale
 from files import FILES
 from forum import FORUM, POSTS
@@ -176,4 +177,5 @@ ROWS: tuple[Row, ...] = (
     PAYMENTS,
     FILES,
     TLS,
+    *CLUSTER,
 )

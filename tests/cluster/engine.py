@@ -48,9 +48,11 @@ cluster {{
 
 def program() -> Path | None:
     """The engine's program; None where there is none for this machine."""
-    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
-    found = beside if beside.exists() else Path(shutil.which("nats-server") or "/nowhere")
-    return found if found.exists() else None
+    tree = Path(__file__).resolve().parents[2]
+    places = [Path(sysconfig.get_path("scripts")), tree / ".venv" / "bin"]
+    found = [place / "nats-server" for place in places if (place / "nats-server").exists()]
+    elsewhere = shutil.which("nats-server")
+    return found[0] if found else Path(elsewhere) if elsewhere else None
 
 
 def why_not() -> str:
@@ -173,11 +175,10 @@ class Node:
 
 
 class Engine:
-    """Three nodes and the relays between them."""
+    """Three nodes and the relays between them. Not `relayed`: as fast as they are, and none can be cut off."""
 
-    def __init__(self, folder: Path, relays: Relays | None = None) -> None:
-        self.relays = relays or Relays()
-        self._owns_relays = relays is None
+    def __init__(self, folder: Path, relayed: bool = True) -> None:
+        self.relays, self._relayed = Relays(), relayed
         ports = free_ports(2 * COUNT)
         names = [f"n{number + 1}" for number in range(COUNT)]
         self.nodes = {name: Node(name, folder / name, ports[2 * i], ports[2 * i + 1]) for i, name in enumerate(names)}
@@ -188,7 +189,7 @@ class Engine:
         routes = []
         for other in self.nodes.values():
             if other is not node:
-                port = self.relays.open(f"{node.name}>{other.name}", other.inner)
+                port = self.relays.open(f"{node.name}>{other.name}", other.inner) if self._relayed else other.inner
                 routes.append(f'"nats://{USER}:{PASSWORD}@127.0.0.1:{port}"')
         # Whoever hears of a node from another node must not go past the relays to it.
         strangers = self.relays.open(f"?>{node.name}", node.inner)
@@ -213,8 +214,7 @@ class Engine:
         """Ends whatever runs."""
         for node in self.nodes.values():
             node.kill()
-        if self._owns_relays:
-            self.relays.close()
+        self.relays.close()
 
     # Looking.
 

@@ -35,9 +35,9 @@ class Person:
         self.open: dict[str, Said] = {}
         self.online, self.seen, self.connections = False, 0, 0
         self.next_at = 0.0
+        self.latest = 0.0  # when the latest was asked of what was answered
         self._turn, self._call_at, self._heard_at, self._beat_at = first, 0.0, 0.0, 0.0
         self._wire: Wire | None = None
-        self._came_back: list[float] = []
 
     @property
     def server(self) -> int:
@@ -126,6 +126,7 @@ class Person:
         if reply["status"] == "OK":
             if one.answered is None:
                 one.answered, one.seq = now, int(reply["seq"])
+                self.latest = max(self.latest, one.asked)
                 self.open.pop(one.key, None)
             elif one.seq != reply["seq"]:
                 self.crowd.wrong(f"{one.key} was acknowledged with seq {one.seq} and then with {reply['seq']}")

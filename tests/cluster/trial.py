@@ -104,6 +104,10 @@ class Trial:
             LIMIT / 2, self.crowd.all_told, talks=False
         )
 
+    def all_answered(self) -> bool:
+        """Whether everybody was answered something that was asked after the break."""
+        return all(person.latest > self._broke for person in self.crowd.people)
+
     def expect(self, holds: object, sentence: str) -> None:
         """What must be so, besides."""
         if not holds:
