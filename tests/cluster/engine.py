@@ -12,6 +12,7 @@ happens, nothing is left running: each process is ended by its own id, and the f
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import resource
@@ -32,6 +33,7 @@ from tests.patience import LIMIT
 
 USER, PASSWORD = "world", "engine-password"
 COUNT = 3
+_LIBC = ctypes.CDLL(None)
 _CONFIG = """\
 server_name: {name}
 listen: "127.0.0.1:{port}"
@@ -76,6 +78,17 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def dies_with_us() -> None:
+    """In a child: it is killed when whoever started it ends, however that is."""
+    if sys.platform == "linux":
+        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _with_us_only() -> None:
+    dies_with_us()
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over a limit is an error as on a full disk, and not the end
+
+
 class Node:
     """One engine process, by and by several."""
 
@@ -98,8 +111,7 @@ class Node:
         with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(
                 [str(engine), "-c", str(self.folder / "engine.conf")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                # A file over a limit is an error as on a full disk, and not the end.
-                preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN) and None, restore_signals=False,
+                preexec_fn=_with_us_only, restore_signals=False,
             )  # fmt: skip
 
     def kill(self) -> None:

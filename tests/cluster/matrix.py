@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -85,6 +86,7 @@ def main() -> int:
         return 0
     if sys.platform != "linux" or why_not():
         parser.error(why_not() or "this needs Linux")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever runs is ended then, too
     new_chance()
     begun = time.monotonic()
     parent = Path(tempfile.mkdtemp(prefix="cluster-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))

@@ -3,7 +3,8 @@
     with Relays() as relays:
         port = relays.open("s1>n2", upstream)
         relays.cut("s1>n2")   # silence, both ways: nothing is lost, nobody is told; also for those who come anew
-        relays.heal("s1>n2")  # what was held goes on, as after a cable was plugged in again
+        relays.mute("s1>n2")  # the same, but only of what comes from the one who called
+    relays.heal("s1>n2")  # what was held goes on, as after a cable was plugged in again
         relays.reset("s1>n2") # the connections of now break
         relays.lag(1.0, "s1>n2")  # each byte arrives so much later, either way
 
@@ -50,6 +51,10 @@ class Relays:
         """From now on nothing passes."""
         self._say(do="cut", names=names)
 
+    def mute(self, *names: str) -> None:
+        """From now on nothing passes towards the one who was called; what comes from there does."""
+        self._say(do="mute", names=names)
+
     def heal(self, *names: str) -> None:
         """Everything passes again, what was held first."""
         self._say(do="heal", names=names)
@@ -84,7 +89,7 @@ class Relays:
 
 class _Relay:
     def __init__(self, upstream: int) -> None:
-        self.upstream, self.is_cut, self.lag = upstream, False, 0.0
+        self.upstream, self.is_cut, self.is_mute, self.lag = upstream, False, False, 0.0
         self.pairs: set[_Pair] = set()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.listener.setblocking(False)
@@ -158,7 +163,7 @@ class _House:
                 for pair in list(relay.pairs):
                     self._end(pair, broken=True)
             else:
-                relay.is_cut = do == "cut"
+                relay.is_cut, relay.is_mute = do == "cut", do == "mute"
                 for pair in list(relay.pairs):
                     self._go_on(pair, time.monotonic())
         return {}
@@ -209,7 +214,7 @@ class _House:
         if not pair.relay.is_cut:
             if not pair.begun:
                 self._connect(pair)
-            elif not pair.connecting and not all([self._pass_on(flow, now) for flow in pair.flows]):
+            elif not pair.connecting and not all([self._pass_on(flow, now) for flow in _open(pair)]):
                 self._end(pair, broken=True)
                 return
         if all(flow.told for flow in pair.flows):
@@ -225,7 +230,7 @@ class _House:
             events = _WRITE if pair.connecting and end is pair.server else 0
         elif not is_cut:
             events = 0 if flow.ended or flow.size >= FULL else _READ
-            events |= _WRITE if back.held and back.held[0][0] <= now else 0
+            events |= _WRITE if back in _open(pair) and back.held and back.held[0][0] <= now else 0
         known = end in self.selector.get_map()
         if events and known:
             self.selector.modify(end, events, pair)
@@ -275,6 +280,11 @@ class _House:
                 with contextlib.suppress(OSError):
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             each.close()
+
+
+def _open(pair: _Pair) -> tuple[_Flow, ...]:
+    """The directions in which bytes pass now."""
+    return pair.flows[1:] if pair.relay.is_mute else pair.flows
 
 
 def _held(pair: _Pair) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.engine import PASSWORD, USER, Engine, free_ports
+from tests.cluster.engine import PASSWORD, USER, Engine, dies_with_us, free_ports
 from tests.cluster.history import Stored
 from tests.patience import LIMIT
 from tests.program.peer import ITERATIONS, ROOT, VERIFIER
@@ -63,7 +63,7 @@ class Server:
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "server.py"), *words], stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, cwd=ROOT, env=environment, start_new_session=True,
+                stderr=output, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=dies_with_us,
             )  # fmt: skip
         if wait:
             self.wait_listening()
@@ -154,10 +154,15 @@ class Server:
     # On disk, after its end.
 
     def files(self) -> dict[str, bytes]:
-        """The text files that must be the same everywhere: the world's own, and the two that people edit."""
+        """The text files that must be the same everywhere: the world's own, and the two that people edit.
+
+        Of para.txt what the founder's says, which keeps the shape that somebody gave it.
+        """
         found = {path.name: path.read_bytes() for path in (self.home / "data").glob("*.txt") if path.name not in OWN}
-        for name in ("para.txt", "credentials.txt"):
-            found[name] = (self.home / name).read_bytes()
+        found["credentials.txt"] = (self.home / "credentials.txt").read_bytes()
+        lines = [line.split() for line in (self.home / "para.txt").read_text().splitlines()]
+        said = {name: float(value) for name, value, *_ in filter(None, lines) if name in PARAMETERS}
+        found["para.txt"] = "".join(f"{name} {value}\n" for name, value in sorted(said.items())).encode()
         return found
 
 
@@ -227,10 +232,10 @@ class Servers:
         return [("127.0.0.1", server.port) for server in self.all.values()]
 
     def stop(self) -> list[str]:
-        """All of them at one place of the log, cleanly: the engine is silent meanwhile. What was wrong with that."""
-        for server in self.all.values():
-            server.part()
-        time.sleep(0.5)  # what is on its way arrives
+        """All of them at one place of the log, cleanly: nobody adds to it any more. What was wrong with that."""
+        time.sleep(1.0)  # those who hung up are gone
+        self.engine.relays.mute(*(link for server in self.all.values() for link in server.links))
+        time.sleep(1.0)  # everybody has read all of it
         for server in self.all.values():
             server.terminate(wait=False)
         wrong = []

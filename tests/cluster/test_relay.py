@@ -78,6 +78,25 @@ def test_a_cut_is_silence_and_what_was_held_comes_after_it(echo: int) -> None:
             assert heard(end, 9) == b"meanwhile" and heard(other, 5) == b"hello"
 
 
+def test_a_caller_that_is_mute_still_hears() -> None:
+    with (
+        Relays() as relays,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        call(relays.open("a", listener.getsockname()[1])) as end,
+        listener.accept()[0] as there,
+    ):
+        there.settimeout(0.3)
+        relays.mute("a")
+        end.sendall(b"unheard")
+        there.sendall(b"heard")
+        assert heard(end, 5) == b"heard"
+        with pytest.raises(TimeoutError):
+            there.recv(1)
+        relays.heal("a")
+        there.settimeout(LIMIT)
+        assert heard(there, 7) == b"unheard"
+
+
 def test_one_relay_is_cut_and_another_is_not(echo: int) -> None:
     with Relays() as relays:
         relays.open("a", echo)

@@ -117,6 +117,8 @@ class Trial:
 
     def finish(self, stop: bool = True) -> Result:
         """Everything that was said is answered; the servers stop cleanly; what must be true is looked at."""
+        for server in self.servers.all.values():
+            self.crowd.run(LIMIT, lambda server=server: server.listens or not server.runs, talks=False)
         if not self.settle():
             open_ = [one.key for person in self.crowd.people for one in person.open.values()]
             away = [person.name for person in self.crowd.people if not person.online]
