@@ -11,11 +11,14 @@ the whole consistent, and nothing is held up for it:
 
 So the journal in it goes on from its text files, and a start on the home restored from it replays that. Must not know
 what a line means, but for the bytes that commands of the journal name.
+
+Of a cluster's node it holds what its last save holds, and an empty journal: what is restored is a single server's home.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -26,12 +29,13 @@ from pathlib import Path
 
 from chatlib.core import snapshot
 from chatlib.server.verifying import TLS, stamp
-from chatlib.storage import checkpoint, messagefiles, replay
+from chatlib.storage import checkpoint, messagefiles, nodefile, replay, takeover
 from chatlib.storage.archive import ArchiveWriter
 from chatlib.storage.blobs import is_adopted, part_of
 from chatlib.storage.exchange import give
 from chatlib.storage.home import read_epoch, refuse_what_is_no_file, used_by
-from chatlib.storage.records import unpack
+from chatlib.storage.nodefile import NodeFile
+from chatlib.storage.records import HEADER, durable, unpack
 from chatlib.storage.textfile import FileError, sync_folder
 
 _TRIES = 60  # for a moment in which no save comes in between
@@ -77,7 +81,8 @@ def write(home: Path, target: Path, wanted: Callable[[], bool] = lambda: True, b
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(target.parent)
-    return f"{target}: {size:,} bytes, {taken.count} files, with everything up to command {about:,}."
+    since = f' What came since this node\'s last save is in the log "{taken.node.log}" alone.' if taken.node else ""
+    return f"{target}: {size:,} bytes, {taken.count} files, with everything up to command {about:,}.{since}"
 
 
 def refuse(target: Path) -> None:
@@ -102,6 +107,7 @@ class _Taking:
     copied: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     belonging: list[str] = field(default_factory=list)  # what belongs together, of the last try
     count: int = 0
+    node: NodeFile | None = None
 
     def __post_init__(self) -> None:
         self.data = self.home / "data"
@@ -111,6 +117,9 @@ class _Taking:
         if not self.data.is_dir():
             raise FileError(f"{self.home}: there is no server's home; --home must name one")
         refuse_what_is_no_file(self.home)
+        if takeover.is_pending(self.data):
+            raise FileError(f"{self.home} is about to take a snapshot: start the server, which ends that.")
+        self.node = nodefile.read(self.data)
         for one in messagefiles.listing(self.data / messagefiles.NAME)[:-1]:
             self._copy_changed(one.path)
         self._copy_files()
@@ -195,6 +204,10 @@ class _Taking:
 
     def _journal(self, lsn: int) -> tuple[int, set[str]]:
         """The last command in it, and which bytes that its commands name were not there."""
+        if self.node:
+            empty = HEADER + durable(lsn, lsn)
+            self.archive.add("data/journal.txt", io.BytesIO(empty), len(empty))
+            return lsn, set()
         named: set[str] = set()
         for path in replay.segments(self.data):
             self.belonging.append(f"data/{path.name}")

@@ -7,6 +7,8 @@ that comes of it is written anew, as one set, and a new journal begins behind it
 First of all, each file that is damaged is copied into ``data/damaged/``, as it is; nothing there is ever removed, nor
 changed. A crash leaves a home that can be repaired again: until the new set holds, the old one lies in its place. Legal
 order: ``verify`` has found damage, the home is locked → ``Repair(...).carry_out`` → ``verify`` must find none.
+
+A node's home becomes a single server's: what is lost here the other nodes have, and two worlds must not meet in a log.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from chatlib.server.effects import Replayed
 from chatlib.server.recovery import seal
 from chatlib.server.stored import Stored
 from chatlib.server.verifying import TLS, Report, blob_damage, owned
-from chatlib.storage import appendfile, checkpoint, messagefiles, records, replay, textfile
+from chatlib.storage import appendfile, checkpoint, messagefiles, nodefile, records, replay, textfile
 from chatlib.storage.appendfile import AppendFile, AppendFiles
 from chatlib.storage.blobs import is_adopted, part_of
 from chatlib.storage.home import Home, renew_epoch
@@ -291,6 +293,10 @@ class Repair:
 
     def _mend_beside(self) -> None:
         """What stands beside the set."""
+        if (self.data / nodefile.NAME).exists():
+            renew_epoch(self.data, self.world.lsn)
+            self._put_aside(self.data / nodefile.NAME, gone=True)
+            self.done.append("node.txt: it is a single server's home now")
         for path in sorted(self.damaged):
             if path.name == "epoch.txt":
                 renew_epoch(self.data, 0)

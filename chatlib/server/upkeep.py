@@ -15,6 +15,7 @@ from chatlib.server import backup
 from chatlib.server.repairing import FOLDER, REPORT, Repair
 from chatlib.server.restoring import restore
 from chatlib.server.verifying import Report, verify
+from chatlib.storage import nodefile
 from chatlib.storage.home import Home
 from chatlib.storage.textfile import OLD_FORMAT, FileError
 
@@ -75,7 +76,11 @@ def damaged(report: Report) -> str:
     return (
         f"{counted(len(report.damage), 'damaged place')} found. A server with this home would not start, "
         "or something would be missing. "
-        "Restore a backup with --restore, or keep what can be proven with --repair."
+        + (
+            "Take data/ away, and start it with --log: the other nodes have all of it."
+            if report.node
+            else "Restore a backup with --restore, or keep what can be proven with --repair."
+        )
     )
 
 
@@ -100,7 +105,11 @@ def repair_home(folder: Path, say: Say, ask: Callable[[str], bool]) -> int:
     if report.salvage and report.salvage.flat.format == OLD_FORMAT:
         raise FileError(f"{folder} is of an earlier version: nothing but a start of it undamaged can make it a new one")
     say(f"What can be proven is kept, and a copy of each damaged file comes into {folder / 'data' / FOLDER}.")
-    if not ask("Repair it? (yes/no) "):
+    is_node = report.node or (report.folder / "data" / nodefile.NAME).exists()
+    if is_node:
+        say("It is a node's home. Repaired, it is a single server's, which has no part in the log. The other nodes "
+            "have all of it: rather take data/ away, and start this one again with --log.")  # fmt: skip
+    if not ask(f"Repair it{' as a single server' if is_node else ''}? (yes/no) "):
         say("Nothing was changed.")
         return 1
     home = Home(folder, say)

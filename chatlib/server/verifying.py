@@ -3,6 +3,9 @@
 It changes nothing, takes no lock and makes no file. A server may run on the home: then what is read is what it had
 acknowledged at one moment. Text files and journal are read until no save came in between; what is appended to does not
 change up to the length that they name; and what looks damaged counts only if a second look finds the same.
+
+A node of a cluster has no journal: what came since its last save is in the log. Nor has it all bytes of files: those
+that came to other nodes are in the engine until somebody asks for them.
 """
 
 from __future__ import annotations
@@ -32,10 +35,11 @@ from chatlib.protocol.text import counted
 from chatlib.server import salvage
 from chatlib.server.edits import EditedFiles
 from chatlib.server.salvage import Salvage
-from chatlib.storage import appendfile, checkpoint, messagefiles, messagescan, replay, tlsfile
+from chatlib.storage import appendfile, checkpoint, messagefiles, messagescan, nodefile, replay, takeover, tlsfile
 from chatlib.storage.blobs import part_of
 from chatlib.storage.home import read_epoch, refuse_what_is_no_file, used_by
 from chatlib.storage.messagescan import Gap
+from chatlib.storage.nodefile import NodeFile
 from chatlib.storage.replay import Found
 from chatlib.storage.textfile import OLD_FORMAT, REMEDY, FileError, is_whole
 
@@ -44,6 +48,7 @@ _AGAIN = 0.1  # seconds between two of them
 _SHOWN = 20  # damages of one kind that are told one by one
 _PIECE = 1 << 20
 TLS = "tls.pem"
+MISSING = "is missing"
 
 
 @dataclass
@@ -59,6 +64,7 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     store_end: int = 0  # as the flat files say
     bank: Bank = field(default_factory=Bank)  # likewise
+    node: NodeFile | None = None  # of a cluster's node
 
     @property
     def is_whole(self) -> bool:
@@ -87,6 +93,8 @@ def verify(folder: Path) -> Report:
     if not (folder / "data").is_dir():
         raise FileError(f"{folder}: there is no server's home; --home must name one")
     refuse_what_is_no_file(folder)
+    if takeover.is_pending(folder / "data"):
+        raise FileError(f"{folder} is about to take a snapshot: start the server, which ends that.")
     report = _look(folder)
     if report.server and not report.is_whole:  # perhaps it was at work just there
         time.sleep(_AGAIN)
@@ -152,6 +160,8 @@ def _text_files(report: Report, data: Path) -> None:
         about = f" It holds: {file.about}." if file else ""
         report.wrong(data / name, f"{str(error).removesuffix(REMEDY).rstrip()}{about}")
     report.store_end, report.bank = world.store_end, deepcopy(bank_of(world))
+    if _is_node(report, data):
+        return
     if found.flat.format == OLD_FORMAT:
         report.notes.append("The home is of an earlier version: a start writes it anew, and more can be proven.")
     try:
@@ -169,6 +179,19 @@ def _text_files(report: Report, data: Path) -> None:
             "acknowledged; the next start puts it aside."
         )
     _replay(report, world)
+
+
+def _is_node(report: Report, data: Path) -> bool:
+    """Whether there is no journal to look for."""
+    try:
+        report.node = nodefile.read(data)
+    except FileError as error:
+        report.wrong(data / nodefile.NAME, error)
+        return True
+    if report.node:
+        report.notes.append(f'It is the home of a cluster\'s node, "{report.node.node}": what came since its last save '
+                            f'is in the log "{report.node.log}".')  # fmt: skip
+    return report.node is not None
 
 
 def _left_behind(report: Report, data: Path, world: World) -> None:
@@ -287,9 +310,14 @@ def _blobs(report: Report) -> None:
         known.add(blob)
         report.counts["files"] += 1
         wrong = blob_damage(folder, blob, size, sha256)
-        if wrong:
+        if wrong == MISSING and report.node:
+            report.counts["elsewhere"] += 1
+        elif wrong:
             report.wrong(folder / blob, f"{folder / blob} {wrong}: {what} cannot be fetched.")
-    for blob in {blob for feature in FEATURES for blob in feature.blobs(world)} - known:
+    if report.counts["elsewhere"]:
+        report.notes.append(f'The bytes of {counted(report.counts["elsewhere"], "file")} are not here: the engine has '
+                            "them.")  # fmt: skip
+    for blob in set() if report.node else {blob for feature in FEATURES for blob in feature.blobs(world)} - known:
         if not any(path.exists() for path in (folder / blob, part_of(folder, blob))):
             report.wrong(folder / blob, f"{folder / blob} is missing.")
 
@@ -306,7 +334,7 @@ def blob_damage(folder: Path, blob: str, size: int, sha256: str) -> str:
                 return "" if right else "is damaged (its SHA-256 does not fit)"
         except FileNotFoundError:
             continue
-    return "is missing"
+    return MISSING
 
 
 # What stands beside them.
