@@ -12,11 +12,26 @@ anything else is written → ``carry_out`` there → ``end`` when that went well
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.serverlog import ServerLog, closed_logs, without
 from chatlib.storage.textfile import replace, write_new
+
+_NOTED = "removed.txt"
+
+
+def note(folder: Path, names: Iterable[str]) -> None:
+    """The logs in `folder` may still name these accounts: a later server takes them out. Raises OSError."""
+    replace(folder / _NOTED, "".join(f"{name}\n" for name in dict.fromkeys([*_noted(folder), *names])))
+
+
+def _noted(folder: Path) -> list[str]:
+    try:
+        return (folder / _NOTED).read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return []
 
 
 class Erasure:
@@ -28,9 +43,8 @@ class Erasure:
         self._begun: list[str] = []  # those who are being taken out
         self._upto = (0, 0)  # of the log, when that began
         self._beside = folder / ".current.log.new"
-        self._noted = folder / "removed.txt"
-        with contextlib.suppress(OSError):
-            gone += self._noted.read_text(encoding="utf-8", errors="replace").split()
+        self._noted = folder / _NOTED
+        gone += _noted(folder)
 
     def gone(self, name: str) -> None:
         """An account is."""
@@ -48,7 +62,7 @@ class Erasure:
         """What the disk refuses, a crash before ``end`` or ``finish`` forgets."""
         if self._names:
             with contextlib.suppress(OSError):
-                replace(self._noted, "".join(f"{name}\n" for name in dict.fromkeys(self._names)))
+                note(self._folder, self._names)
 
     def carry_out(self) -> None:
         """Raises OSError."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
+from chatlib.core.nodes import nodes_of
 from chatlib.core.world import Command, Reply, World
 from chatlib.protocol.text import fold
 from chatlib.reactor.jobs import Job
@@ -80,6 +81,8 @@ class Saver:
         self._journal, self._messages, self._appended = journal, messages, appended
         self._effects, self._pipeline = effects, pipeline
         self._retention, self._erasure, self._tell, self._note = retention, erasure, tell, note
+        # Hears that all text files were written, and up to which position they hold the log of a cluster.
+        self.saved: Callable[[int], None] = lambda position: None
         self._job: Job | None = None
         self._wishes: deque[Wish] = deque()
         self._taking = False  # edits, or what lets old messages go, are on their way into the world
@@ -214,6 +217,7 @@ class Saver:
     def _start_writing(self, wish: Wish) -> None:
         everything = wish.what is What.SAVE
         floor, erasing, begun = self._world.floor_offset, self._messages.erasing_last, self._loop.now
+        position, _ = nodes_of(self._world).place
         if everything:
             self._journal.cut()
             self._erasure.begin(self._loop.wall)
@@ -250,16 +254,20 @@ class Saver:
                 if note not in wish.warned:
                     wish.warn(f"Left as it is: {note}")
             if everything:
-                self._limit_from = 0
                 self.latest = Saved(self._loop.wall, self._loop.now - begun)
-                self._doubt(False)
                 self._messages.forget(floor)
                 self._messages.erased_last(erasing)
-                self._journal.truncate()
-                self._erasure.end()
-                wish.tell("Saved.")
+                self._all_saved(wish, position)
 
         self._fork(work, done, wish)
+
+    def _all_saved(self, wish: Wish, position: int) -> None:
+        self._limit_from = 0
+        self._doubt(False)
+        self._journal.truncate()
+        self._erasure.end()
+        wish.tell("Saved.")
+        self.saved(position)
 
     def _doubt(self, whether: bool) -> None:
         """A save has failed, perhaps over a sync."""
