@@ -83,6 +83,7 @@ class Sending(Transfer):
         self.renamed = self._source.renamed  # what cannot be seen is not sent in a name
         self._sha256 = ""
         self._all_sent = False  # once: the server may have the file, whatever happens to its reply
+        self._sent_before = False  # all of it, on an earlier connection: perhaps to another of several servers
 
     def begin(self) -> None:
         self._source.open()
@@ -110,14 +111,17 @@ class Sending(Transfer):
         if not isinstance(offset, int) or not 0 <= offset <= self.size:
             raise TransferError(_NONSENSE)
         self.position = offset
+        self._sent_before = self._all_sent
         self._all_sent |= offset == self.size
         return SendLink(self._loop, way, ticket, offset, self._source, self)
 
     def _refused(self, reply: Fields) -> None:
         # Asked again after all was sent: it is this one, unless the server says that it is another, and only the reply
-        # was lost. A last word on the bytes themselves means what it says.
-        lost = self._all_sent and self.stage is Stage.ASKING
-        if lost and reply.get("status") == "FILE_EXISTS" and reply.get("sha256", self._sha256) == self._sha256:
+        # was lost. A last word on the bytes themselves means what it says, unless an earlier try has come first.
+        asking = self.stage is Stage.ASKING
+        lost = self._all_sent if asking else self._sent_before
+        there = reply.get("sha256", self._sha256 if asking else "")
+        if lost and reply.get("status") == "FILE_EXISTS" and there == self._sha256:
             self.end()
         else:
             super()._refused(reply)

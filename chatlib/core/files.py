@@ -105,7 +105,8 @@ def file_refusal(
     same = waiting.find(sender, name)
     if same is not None and same.number > account.joined:  # not from an earlier user of that name
         return receiver, refusal(
-            "FILE_EXISTS", f'A file "{name}" from you waits for "{receiver.name}" already: rename yours, or wait.'
+            "FILE_EXISTS", f'A file "{name}" from you waits for "{receiver.name}" already: rename yours, or wait.',
+            sha256=same.sha256,
         )
     return receiver, _beyond_limits(world, waiting, receiver.name, sender, (name, size), coming)
 

@@ -202,9 +202,25 @@ def test_an_upload_refused_at_its_end(rig: Rig, liar: LyingServer, tmp_path: Pat
     assert upload.failure == "So it is." and upload.refusal["status"] == status
 
 
-def test_a_ticket_that_came_too_late(rig: Rig, liar: LyingServer, tmp_path: Path) -> None:
-    late = {"status": "BAD_TICKET", "text": "Expired."}
-    assert an_upload(rig, liar, tmp_path, late, late, {"status": "OK", "seq": 1}).failure == ""
+@pytest.mark.parametrize("status", ["BAD_TICKET", "SHUTTING_DOWN", "NO_QUORUM", "NODE_LOST"])
+def test_a_refusal_of_the_moment(rig: Rig, liar: LyingServer, tmp_path: Path, status: str) -> None:
+    later = {"status": status, "text": "Later."}
+    assert an_upload(rig, liar, tmp_path, later, later, {"status": "OK", "seq": 1}).failure == ""
+    (tmp_path / "x").unlink()
+    liar.carries = [json.dumps({"action": "download", **later}).encode() + b"\n", b"  " + carried()]
+    assert fetched(rig, liar, tmp_path).path == tmp_path / "x"
+
+
+@pytest.mark.parametrize(("there", "failure"), [
+    ({"sha256": DIGEST}, ""), ({"sha256": "0" * 64}, "There is one."), ({}, "There is one."),
+])  # fmt: skip
+def test_an_earlier_try_that_came_first(
+    rig: Rig, liar: LyingServer, tmp_path: Path, there: dict[str, str], failure: str
+) -> None:
+    """All was sent to a server that was cut off, then to another; the first one's command was carried out."""
+    lost = {"status": "NODE_LOST", "text": "Come again."}
+    exists = {"status": "FILE_EXISTS", "text": "There is one.", **there}
+    assert an_upload(rig, liar, tmp_path, lost, exists).failure == failure
 
 
 @pytest.mark.parametrize("offset", [-1, 13_001, "0", None])
