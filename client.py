@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The chat client: ``python3 client.py HOST PORT``. Flags → objects → run; see chatlib/client for the rest.
+"""The chat client: ``python3 client.py HOST PORT``, or ``HOST:PORT,HOST:PORT``. Flags → objects → run; see
+chatlib/client for the rest.
 
 Exit status: 0 after leaving, when all that a script asked for was done; 1 when it was not, or the server was lost or
 refused; 2 for wrong flags.
@@ -10,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from chatlib.client.addresses import ServerAddress
 from chatlib.program import arguments
 from chatlib.program.options import Options
 from chatlib.program.program import Program
@@ -40,7 +42,7 @@ def parse_arguments(words: list[str]) -> Options:
     parser = _parser()
     found = parser.parse_intermixed_args(arguments.verbatim(words))
     try:
-        host, port, tls = (*arguments.address(found.host, found.port), False) if found.host else _server_set()
+        servers, tls = (arguments.servers(found.host, found.port), False) if found.host else _servers_set()
         password = arguments.password_in(found.password_file) if found.password_file else ""
     except argparse.ArgumentTypeError as wrong:
         parser.error(str(wrong))
@@ -50,27 +52,31 @@ def parse_arguments(words: list[str]) -> Options:
         parser.error("--password-file needs --user NAME: whose password it is")
     if (found.steps or found.json) and not password:
         parser.error("--send, --file and --json need --user NAME and --password-file FILE")
-    return Options(host, port, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
+    return Options(servers, found.plain, found.user or "", not found.no_reconnect, not found.no_history,
                    found.downloads, found.admin, None if found.no_listen else found.listen,
                    password, tls or found.tls or found.cafile is not None, found.cafile, found.json,
                    tuple(found.steps))  # fmt: skip
 
 
-def _server_set() -> tuple[str, int, bool]:
-    """The server of the settings, and whether it is called over TLS: what counts when the command line names none."""
+def _servers_set() -> tuple[tuple[ServerAddress, ...], bool]:
+    """The server of the settings, or several, and whether it is called over TLS: what counts when the command line
+    names none."""
     settings = Settings(default_path(os.environ))
     wrong = settings.load()
-    if settings.server is None:
+    if not settings.servers:
         why = next((each for each in wrong if ": server " in each or each.startswith(f"{settings.path}:")), "")
         raise argparse.ArgumentTypeError(
             why or f"no server is named: HOST PORT, or a line such as server 192.168.1.5 1234 in {settings.path}"
         )
-    return *settings.server, settings.on("tls")
+    return settings.servers, settings.on("tls")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Chat with the server at HOST and PORT.",
-                                     epilog="HOST:PORT and [::1]:PORT are understood, too.")  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description="Chat with the server at HOST and PORT.",
+        epilog="HOST:PORT and [::1]:PORT are understood, too. HOST:PORT,HOST:PORT names several servers that show one "
+        "world: when one is gone, the client goes on at another.",
+    )
     add = parser.add_argument
     add("host", metavar="HOST", nargs="?", help="the server's address or name (that of the settings)")
     add("port", metavar="PORT", nargs="?", help="the server's port, 1 to 65535")

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from chatlib.client import news as n
 from chatlib.client.clock import ServerClock
 from chatlib.client.elsewhere import Elsewhere
+from chatlib.client.entering import Entering
 from chatlib.client.entrance import Entrance
 from chatlib.client.epochs import Epochs
 from chatlib.client.failures import NEEDS_TLS, NOT_OURS, stranger
+from chatlib.client.greeting import Greeting
 from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat, Promptness
 from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
@@ -28,12 +30,11 @@ from chatlib.client.trust import Certificate
 from chatlib.protocol.commands import State
 from chatlib.protocol.framing import BadLine, LineBuffer, LineTooLong, decode, encode
 from chatlib.protocol.scram import ScramError, new_nonce
-from chatlib.protocol.text import ADMIN
 
 LEAVING = 3.0  # seconds that a logout may take
 
 
-class Conversation:
+class Conversation(Entering):
     """One user's conversation with one server.
 
     `attended`: by a person, who is not to notice that a server restarts before the login, and after a time-out comes
@@ -49,7 +50,6 @@ class Conversation:
         token: Callable[[], str] = new_nonce,
         salt: Callable[[], bytes] = lambda: secrets.token_bytes(SALT_SIZE),
     ) -> None:
-        self.client = token()
         self.outbox = Outbox(memory or NoMemory(), token)
         self.reconnect, self.attended = reconnect, attended
         self.user = ""  # as registered; empty before the first login
@@ -58,6 +58,9 @@ class Conversation:
         self.retry_after = 0.0  # seconds that the server asked to wait before the next one
         self.ended: n.Ended | None = None
         self.seen = 0  # the last seq that was shown
+        self.spare = False  # whether another server is tried when this connection is gone: whoever connects says so
+        self.passed_over = ""  # why this server is of no use, where another is to spare
+        self._greeting = Greeting(token())
         self._entrance = Entrance(self, token, salt)
         self._heartbeat, self.promptness = Heartbeat(), Promptness()
         self._epochs = Epochs()
@@ -99,6 +102,16 @@ class Conversation:
         """What signs one's cheques: from the first login until the end, also while the server is away."""
         return self._entrance.signature
 
+    @property
+    def servers(self) -> object:
+        """Who else there is, as a server has said that has proven itself."""
+        return self._greeting.servers
+
+    @property
+    def committed(self) -> bool:
+        """Whether a password was given, which is proven again by itself."""
+        return self._entrance.committed
+
     def server_time(self, now: float) -> float:
         """The time of day by the server's clock, as far as it has said so."""
         return self._clock.time(now)
@@ -107,53 +120,6 @@ class Conversation:
     def offers_tls(self) -> bool:
         """Whether the server has said that it does, on a connection without."""
         return self._entrance.offers_tls
-
-    def login(self, user: str, now: float) -> None:
-        """Begins a login → Challenged, or Answered with the refusal; after ``prove``, LoggedIn or Answered."""
-        self._entrance.begin("login", user, now)
-
-    def deregister(self, user: str, now: float) -> None:
-        """Begins to remove an account → Challenged, then Answered; nothing is final before ``prove``."""
-        self._entrance.begin("deregister", user, now)
-
-    def change_password(self, now: float) -> None:
-        """Begins a change of password → Challenged; then ``give_password`` the old one, and ``prove`` it with a new
-        one; or without → Proven, and ``renew`` it. In the end → Answered."""
-        if self.state is State.ONLINE:
-            self._entrance.begin("password", self.user, now)
-        else:
-            self._entrance.changed(False)
-
-    def shut_down(self, now: float) -> None:
-        """Begins to stop the server → Challenged, for the administrator's password; after ``prove``, Answered."""
-        if self.state is State.ONLINE:
-            self._entrance.begin("sht", ADMIN, now)
-        else:
-            self.tell(n.Answered(Request("sht", {}), {"status": "LOST", "text": "There is no connection now."}))
-
-    def give_password(self, password: str) -> None:
-        """Answers Challenged: salts `password` (takes a moment) and forgets it. Raises ScramError for a bad one."""
-        self._entrance.give(password)
-
-    def prove(self, now: float, new_password: str | None = None) -> None:
-        """Sends the proof that ``give_password`` prepared. Raises ScramError for a new password that is bad."""
-        self._entrance.prove(now, new_password)
-
-    def renew(self, now: float, new_password: str) -> None:
-        """After Proven: the new password. Raises ScramError for a bad one."""
-        self._entrance.renew(now, new_password)
-
-    def cancel(self) -> None:
-        """Gives up a proof that was begun and not sent."""
-        self._entrance.cancel()
-
-    def ask_name(self, user: str, now: float) -> None:
-        """Whether `user` may be registered → Answered, to a request without a verifier."""
-        self._entrance.ask_name(user, now)
-
-    def register(self, user: str, password: str, now: float) -> None:
-        """Makes an account → Answered; a login that follows asks for no password. Raises ScramError for a bad one."""
-        self._entrance.register(user, password, now)
 
     def active(self, now: float) -> None:
         """The person is there: types, or waits for a file. The server is told, now and then."""
@@ -202,14 +168,14 @@ class Conversation:
 
     # The connection's side.
 
-    def connected(self, now: float, certificate: Certificate | None = None) -> None:
-        """A connection is there, over TLS if there is a `certificate`: greets the server."""
+    def connected(self, now: float, certificate: Certificate | None = None, server: str = "") -> None:
+        """A connection is there, to `server` if there are several, over TLS if there is a `certificate`: greets it."""
         self.state = State.NEW
         self._entrance.certificate = certificate
         self._lines = LineBuffer()
         self._heard = now
         self.retry_after = 0.0
-        self.send(Request("hello", {"protocol": 1, "client": self.client}), now)
+        self.send(self._greeting.hello(server), now)
 
     def received(self, chunk: bytes, now: float) -> None:
         """Bytes from the server. What it says after its last word is not listened to."""
@@ -229,27 +195,35 @@ class Conversation:
         if self.ended:
             return
         asked = bool(self._sent)
+        if self.state is State.NEW and self.spare and status not in FINAL - {"PROTOCOL_ERROR"}:
+            self.passed_over = text
+            self.forsake()
+            return
         if status == "LOST" and self.state and self.is_calling:
             text = f"{text} {NOT_OURS}"
         text = NEEDS_TLS if status == "TLS_REQUIRED" else text
-        self.state = None
-        self._sent.clear()
-        self.promptness.forget()
-        self._output.clear()
-        self._heartbeat.stop()
+        self.forsake()
         if self._leave_at != NEVER:
             self.end("LOGGED_OUT", "")
         elif self.user and self.reconnect and status not in FINAL:
             self._entrance.interrupted()
             self.retry_after = after
             self.wanted = not self.attended or status != "TIME_OUT"
-            self.tell(n.Lost(status, text) if self.wanted else n.Idle(text))
+            self.tell(n.Lost(status, text, self.spare) if self.wanted else n.Idle(text))
         elif not self.user and status == "TIME_OUT" and (self.attended or not asked):
             self.wanted = False  # someone thinks about a name or a password: come back when there is something to say
-        elif self.attended and self.reconnect and self._epochs.current and status not in FINAL:
-            self.tell(n.Lost(status, text))
+        elif (self.spare or (self.attended and self._epochs.current)) and self.reconnect and status not in FINAL:
+            self.tell(n.Lost(status, text, self.spare))
         else:
             self.end(status, text)
+
+    def forsake(self) -> None:
+        """Nothing more is said or heard on this connection, and nobody hears of it."""
+        self.state = None
+        self._sent.clear()
+        self.promptness.forget()
+        self._output.clear()
+        self._heartbeat.stop()
 
     def deadline(self) -> float:
         """When ``tick`` is wanted; infinity: not at all."""
@@ -288,7 +262,7 @@ class Conversation:
         if self.is_calling:
             return self._heard + SILENCE
         _, since = next(iter(self._sent.values()))
-        return self._heartbeat.dead_at(self._heard, since)
+        return self._heartbeat.dead_at(self._heard, since, spare=self.spare)
 
     # Hearing.
 
@@ -344,8 +318,12 @@ class Conversation:
     def _hear_hello(self, reply: Fields, now: float) -> None:
         status = status_of(reply)
         if status not in ("OK", "WAITING"):
-            self.disconnected(text_of(reply), now, status)
+            if plainer := self._greeting.plainer(reply):
+                self.send(plainer, now)
+            else:
+                self.disconnected(text_of(reply), now, status)
             return
+        self._greeting.heard(reply)
         self._heartbeat.choose(reply.get("heartbeat"))
         self._entrance.welcomed(reply)
         self._epochs.hear(reply)
@@ -391,7 +369,7 @@ class Conversation:
         self.seen, self._received = max(self.seen, since), max(self._received, since)
         self._unread = integer_of(reply, "unread")
         self.state = State.ONLINE
-        self.tell(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending)))
+        self.tell(n.LoggedIn(self.user, self._unread, again, len(self.outbox.pending), self._greeting.entered()))
         self.outbox.begin()
         self._ask(now)
         self._heartbeat.start(now)

@@ -74,6 +74,11 @@ class Entrance:
             self._host.send(self._proof.begin(self._binding), now)
 
     @property
+    def committed(self) -> bool:
+        """Whether a password was given."""
+        return bool(self._keys) or (self._proof is not None and self._proof.salted is not None)
+
+    @property
     def _binding(self) -> bytes | None:
         """What the server's proof and ours are bound to."""
         if self.certificate:

@@ -30,6 +30,11 @@ def unreachable(host: str, port: int, number: int, reason: str = "") -> str:
     return f"The server {host} port {port} cannot be reached: {why}. {_HINTS.get(number, '')}".rstrip()
 
 
+def none_reached(servers: list[str]) -> str:
+    """Of several, each with why in a few words."""
+    return f"None of the servers can be reached: {', '.join(servers)}. Is one of them running?"
+
+
 OUTSIDE = "it turns you away, or somebody in between does"  # before TLS stands, nothing is proven
 
 

@@ -10,7 +10,8 @@ from chatlib.protocol.commands import ACTIONS, Runs
 
 NEVER = float("inf")
 SILENCE = 15.0  # seconds until what has never said a word counts as no server of ours
-GRACE = 5.0  # seconds that a server may be late
+GRACE = 5.0  # seconds that a server may be late,
+HASTE = 2.0  # and where there is another server to go to
 BURST = 64  # events shown until they are acknowledged at once,
 DELAY = 1.0  # else this many seconds after the first of them
 SHORTEST, LONGEST = 0.1, 86_400.0  # seconds that a server may choose
@@ -65,9 +66,10 @@ class Heartbeat:
         """When an ``alive`` is due."""
         return min(self._acknowledge_at, self._beat_at) if self._running else NEVER
 
-    def dead_at(self, heard: float, asked: float) -> float:
-        """When a server counts as dead that was last heard at `heard` and owes an answer since `asked`."""
-        return max(heard, asked) + self.interval + GRACE
+    def dead_at(self, heard: float, asked: float, *, spare: bool = False) -> float:
+        """When a server counts as dead that was last heard at `heard` and owes an answer since `asked`. `spare`: there
+        is another one; then a machine that vanishes is noticed `interval` and HASTE later."""
+        return max(heard + self.interval, asked) + HASTE if spare else max(heard, asked) + self.interval + GRACE
 
 
 class Promptness:

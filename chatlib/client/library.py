@@ -28,22 +28,26 @@ from types import TracebackType
 from typing import Self, cast
 
 from chatlib.client import news as n
+from chatlib.client.addresses import ServerAddress, addresses_of
+from chatlib.client.alarm import Alarm
 from chatlib.client.bank import BankCalls
 from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
 from chatlib.client.failures import Disconnected, Refused, refuse_unsendable
 from chatlib.client.files import Fetching, Place, Sending, UserFiles
 from chatlib.client.forum import ForumCalls
-from chatlib.client.link import Alarm, Link
+from chatlib.client.link import Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News
 from chatlib.client.peercalls import PeerCalls
 from chatlib.client.peers import Peers
+from chatlib.client.servers import Servers
 from chatlib.client.talk import TalkCalls
 from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.client.trust import FILE as KNOWN_SERVERS
-from chatlib.client.trust import KnownServers, Trust
+from chatlib.client.trust import KnownServers
+from chatlib.client.trusts import Trusts
 from chatlib.reactor.loop import Loop
 
 MAX_PASSING = 10_000
@@ -54,7 +58,10 @@ def _raise(fault: BaseException) -> None:
 
 
 class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
-    """One user at one server. Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
+    """One user at one server, or at one of several that show one world: ``Client("a:1234,b:1234")``. The first is
+    chosen by chance; when it is gone, the next one goes on.
+
+    Legal order: build, ``register``/``deregister``/``login``, the others, ``close``.
 
     Every call raises Refused (``NOT_ALLOWED``: in the wrong order), Disconnected, or TimeoutError after `timeout`
     seconds. None: it waits for ever, also while the server is away; but when this is built, the server has to be there.
@@ -62,13 +69,14 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
     directly; 0: any that is free; None: nobody can. One that cannot be opened is the event ``uncallable`` {text}.
     `tls`: nobody on the network can read along, and proofs are bound to the server's certificate, whose ``fingerprint``
     the server prints at its start; `memory` remembers it, and another one later is refused. `cafile`: TLS, with a
-    server that this CA vouches for. Raises ValueError for a file that is none.
+    server that this CA vouches for. Raises ValueError for a file that is none. Of several servers, one that is not
+    known by then is not gone to with a password that was given already: see :mod:`chatlib.client.trusts`.
     """
 
     def __init__(
         self,
         host: str,
-        port: int,
+        port: int | None = None,
         *,
         reconnect: bool = True,
         timeout: float | None = None,
@@ -77,18 +85,19 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
         tls: bool = False,
         cafile: str | Path | None = None,
     ) -> None:
-        if not 0 < int(port) <= 65_535:  # the system would take the rest of a division, and call somebody else
+        if port is not None and not 0 < int(port) <= 65_535:  # the system would take the rest of a division
             raise ValueError(f"A port is a number from 1 to 65535, not {port}.")
-        trust = None
+        trusts = None
         if tls or cafile:
             known = KnownServers(Path(memory) / KNOWN_SERVERS) if memory else None
-            trust = Trust(host, port, cafile=Path(cafile) if cafile else None, known=known)
+            trusts = Trusts(cafile=Path(cafile) if cafile else None, known=known)
+        servers = Servers(addresses_of(host, None if port is None else str(int(port))), trusts)
         self.timeout = timeout
         self._loop = Loop(on_fault=_raise)
         self._memory = FileMemory(Path(memory)) if memory else None
         self._conversation = Conversation(self._memory, reconnect=reconnect)
         self._cheques = Cheques(self._conversation, self._memory.beside if self._memory else lambda _: None)
-        self._link = Link(self._loop, host, port, self._conversation, trust=trust)
+        self._link = Link(self._loop, servers, self._conversation)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._peers = Peers(self._loop, self._conversation, lambda: self._link.local, listen=listen)
         self._turned_down = {}
@@ -110,6 +119,11 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
     def user(self) -> str:
         """Who is logged in, as registered."""
         return self._conversation.user
+
+    @property
+    def server(self) -> ServerAddress:
+        """The ``host`` and ``port`` of the server that there is a connection to, or that is tried."""
+        return self._link.at
 
     @property
     def fingerprint(self) -> str:

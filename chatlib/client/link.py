@@ -1,4 +1,4 @@
-"""The socket under a conversation: connecting, TLS, partial writes, and coming back with back-off.
+"""The socket under a conversation: connecting, TLS, partial writes, going on to the next server, and back-off.
 
 Must not know what is said. A channel of the reactor's loop, and two phases of its tick: ``turn`` after the input,
 before news are read; ``flush`` after everything that may ask for something. The conversation decides whether there
@@ -8,40 +8,25 @@ should be a connection (``wanted``); the link decides when. Other connections (f
 from __future__ import annotations
 
 import errno
-import os
 import random
-import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from chatlib.client.failures import NO_SUCH_HOST, no_tls, unreachable
+from chatlib.client.addresses import ServerAddress, learned
+from chatlib.client.alarm import Alarm
 from chatlib.client.heartbeat import NEVER
+from chatlib.client.servers import Servers
 from chatlib.client.sockets import PlainSocket, Way
-from chatlib.client.trust import Certificate, NotTrusted, Trust
+from chatlib.client.trust import Certificate, NotTrusted
 from chatlib.protocol.commands import State
 from chatlib.reactor.connector import SocketAddress
 from chatlib.reactor.loop import READ, WRITE, Loop
 
 PATIENCE = 10.0  # seconds that one address may take to accept a connection, and as many for the TLS handshake
+HASTE = 2.0  # the same, and for the first answer, where another server can be tried
 LONGEST = 30.0  # seconds between two attempts, at most
 STEADY = 1.0  # seconds that a session must have lasted for its loss to be followed up at once
 CHUNK = 262_144
-
-
-class Alarm:
-    """Ends the loop's wait at a deadline that often moves. It may ring early, and leaves few timers behind."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._rings_at = NEVER
-
-    def set(self, deadline: float) -> None:
-        if deadline < self._rings_at:
-            self._rings_at = deadline
-            self._loop.call_at(deadline, self._ring)
-
-    def _ring(self) -> None:
-        self._rings_at = NEVER
 
 
 class Talk(Protocol):
@@ -51,6 +36,16 @@ class Talk(Protocol):
     user: str
     wanted: bool  # whether there should be a connection
     retry_after: float  # seconds to wait before the next one
+    spare: bool  # another server is tried when this connection is gone: the link says so
+    passed_over: str  # why this server is of no use, which was heard before anything else, while another is to spare
+
+    @property
+    def servers(self) -> object:
+        """Who else there is, as a server says that has proven itself."""
+
+    @property
+    def committed(self) -> bool:
+        """Whether a password was given, which is proven again by itself."""
 
     def take_output(self) -> bytes: ...
 
@@ -58,27 +53,28 @@ class Talk(Protocol):
 
     def tick(self, now: float) -> None: ...
 
-    def connected(self, now: float, certificate: Certificate | None) -> None: ...
+    def connected(self, now: float, certificate: Certificate | None, server: str) -> None:
+        """`server`: which of several; "": there is only one."""
 
     def received(self, chunk: bytes, now: float) -> None: ...
 
     def disconnected(self, text: str, now: float, status: str = "LOST") -> None: ...
 
+    def forsake(self) -> None:
+        """The connection is given up for another one: nothing was heard on it."""
+
 
 class Link:
-    """The connection to `host` and `port`, whichever it is at the moment. `trust`: whom to believe; None: no TLS."""
+    """The connection to one of `servers`, whichever it is at the moment."""
 
     def __init__(
-        self, loop: Loop, host: str, port: int, conversation: Talk, jitter: Callable[[], float] = random.random,
-        trust: Trust | None = None,
-    ) -> None:  # fmt: skip
+        self, loop: Loop, servers: Servers, conversation: Talk, jitter: Callable[[], float] = random.random
+    ) -> None:
         self.retry_at = loop.now
-        self._loop, self._trust = loop, trust
-        self._host, self._port = host, port
+        self._loop, self._servers = loop, servers
         self._conversation = conversation
         self._jitter = jitter
-        self._addresses: list[SocketAddress] = []
-        self._untried: list[SocketAddress] = []
+        self._said: object = None  # who else there is, as it was said last
         self.peer: Way | None = None  # how the server was reached last
         self._socket: PlainSocket | None = None
         self._connecting = self._shaking = False  # nothing can be said yet
@@ -95,14 +91,36 @@ class Link:
     def turn(self) -> None:
         """Lets time pass for the conversation; gives up, closes and opens connections."""
         now, conversation = self._loop.now, self._conversation
+        self._look()
         conversation.tick(now)
-        if self._connecting and now >= self._since + PATIENCE:
-            self._failed(errno.ETIMEDOUT, "no handshake came to its end" if self._shaking else "")
-        self._was_online |= conversation.state is (State.ONLINE if conversation.user else State.GREETED)
+        if now >= self._impatient_at():
+            self._pass_over()
+        self._look()
         if self._socket and not self._connecting and conversation.state is None:
             self._hang_up()
         if not self._socket and conversation.wanted and now >= self.retry_at:
             self._open()
+
+    def _look(self) -> None:
+        """What the connection is worth: whether it leads to a session, and whether another server is to spare."""
+        conversation, servers = self._conversation, self._servers
+        self._was_online |= conversation.state is (State.ONLINE if conversation.user else State.GREETED)
+        if conversation.servers is not self._said and self.peer is not None:
+            self._said = conversation.servers
+            servers.learn(learned(self._said, near=self.peer.is_loopback))
+        conversation.spare = servers.others if self._lasts else servers.more
+
+    @property
+    def _lasts(self) -> bool:
+        """Whether a loss of this connection is followed up as the first one is."""
+        return self._was_online and self._loop.now - self._since >= STEADY
+
+    def _impatient_at(self) -> float:
+        """When a connection that leads nowhere is given up. An only server is waited for as the conversation says."""
+        waits = self._socket and self._conversation.state is State.NEW and self._servers.several
+        if not (self._connecting or waits):
+            return NEVER
+        return self._since + (HASTE if self._servers.more else PATIENCE)
 
     def flush(self) -> None:
         """Sends what there is to send, as far as the kernel takes it, and sets the timer for the next turn."""
@@ -116,9 +134,9 @@ class Link:
 
     def _deadline(self) -> float:
         if self._connecting:
-            return self._since + PATIENCE
+            return self._impatient_at()
         if self._socket:
-            return self._conversation.deadline()
+            return min(self._conversation.deadline(), self._impatient_at())
         return self.retry_at if self._conversation.wanted else NEVER
 
     # What others may ask for.
@@ -126,8 +144,14 @@ class Link:
     def drop(self) -> None:
         """Breaks the connection, as a pulled cable would."""
         if self._socket:
+            self._look()
             self._conversation.disconnected("You dropped the connection.", self._loop.now)
             self._hang_up()
+
+    def retry(self) -> None:
+        """Does not wait for the next attempt."""
+        self.retry_at = min(self.retry_at, self._loop.now)
+        self._loop.again(self)
 
     def listen(self, wanted: bool) -> None:
         """Reads what the server says, or leaves it in the kernel for now: nobody takes the news."""
@@ -139,6 +163,16 @@ class Link:
     def close(self) -> None:
         """The end."""
         self._discard()
+
+    @property
+    def at(self) -> ServerAddress:
+        """The server that there is a connection to, or that is tried."""
+        return self._servers.at
+
+    @property
+    def calls(self) -> str:
+        """Which of several servers is tried just now; empty: none."""
+        return str(self.at) if self._socket and self._servers.several else ""
 
     @property
     def local(self) -> SocketAddress | None:
@@ -159,6 +193,7 @@ class Link:
             if self._shaking:
                 self._shake(self._socket)
             return
+        self._look()
         try:
             chunk = self._socket.receive(CHUNK)
         except (BlockingIOError, InterruptedError):
@@ -190,15 +225,17 @@ class Link:
     # Inside.
 
     def _open(self) -> None:
-        if not self._untried:
-            self._untried = self._resolve()
-        if not self._untried:
+        if self._servers.trusts is not None:
+            self._servers.trusts.strict = self._conversation.committed
+        way = self._servers.next()
+        if way is None:
+            self._give_up()
             return
-        self._trying = Way(self._untried.pop(0), self._trust)
+        self._trying = way
         self._since = self._loop.now
         self._was_online = False
         try:
-            self._socket = self._trying.socket()
+            self._socket = way.socket()
             error = self._socket.connect()
         except OSError as fault:
             error = fault.errno or errno.EIO
@@ -215,52 +252,62 @@ class Link:
                 self._loop.change(connection.fileno(), READ | WRITE if connection.pending else READ, self)
                 return
         except NotTrusted as why:
-            self._give_up(str(why), "NOT_TRUSTED")
+            self._servers.not_trusted(why)
+            self._discard()
+            self._open()
             return
         except OSError as error:
             self._failed(error.errno or errno.EIO, error.strerror or str(error))
             return
         self._connecting = self._shaking = False
-        self.peer = self._trying
-        self._untried.clear()
+        self.peer, self._since = self._trying, self._loop.now
+        self._servers.reached()
         self._watch()
-        self._conversation.connected(self._loop.now, connection.certificate)
+        server = str(self.at) if self._servers.several else ""
+        self._conversation.connected(self._loop.now, connection.certificate, server)
+        self._look()
         if connection.certificate:
             self.readable()  # what has come with the end of the handshake
 
-    def _resolve(self) -> list[SocketAddress]:
-        """Where the server may be; the name is looked up once, because that may take long and blocks."""
-        if not self._addresses:
-            try:
-                found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as error:
-                self._failed(NO_SUCH_HOST, getattr(error, "strerror", None) or "")
-                return []
-            self._addresses = [(family, address) for family, _, _, _, address in found]
-        return list(self._addresses)
+    def _pass_over(self) -> None:
+        """Nothing comes of this connection: to the next server."""
+        if self._connecting:
+            self._failed(errno.ETIMEDOUT, "no handshake came to its end" if self._shaking else "")
+            return
+        self._conversation.forsake()
+        self._servers.failed("it says nothing", f"The server {self.at} is silent.")
+        self._discard()
+        self._open()
 
     def _failed(self, number: int, reason: str = "") -> None:
         """No connection: to the next address at once, else later."""
         of_tls = self._shaking
         self._discard()
-        if self._untried:
-            self._open()
-        elif of_tls:
-            self._give_up(no_tls(self._host, self._port, reason or os.strerror(number)), "UNREACHABLE")
-        else:
-            self._give_up(unreachable(self._host, self._port, number, reason), "UNREACHABLE")
+        self._servers.unreached(number, reason, of_tls)
+        self._open()
 
-    def _give_up(self, text: str, status: str) -> None:
+    def _give_up(self) -> None:
         """No connection, for now or, as the conversation decides, for good."""
-        self._discard()
+        status, text = self._servers.end()
+        self._look()
         self._conversation.disconnected(text, self._loop.now, status)
         self._back_off()
 
     def _hang_up(self) -> None:
         """The conversation on this connection is over."""
-        if self._was_online:
-            self._failures = 0 if self._loop.now - self._since >= STEADY else 1
+        passed_over, self._conversation.passed_over = self._conversation.passed_over, ""
         self._discard()
+        if self._lasts:
+            self._servers.steady(self.peer)
+            self._failures = 0
+        elif self._servers.more:
+            why = passed_over or "the connection was lost"
+            self._servers.failed(why, why)
+            self.retry_at = self._loop.now + self._conversation.retry_after
+            return
+        else:
+            self._servers.over()
+            self._failures = 1 if self._was_online else self._failures
         self._back_off()
 
     def _back_off(self) -> None:

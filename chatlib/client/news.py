@@ -91,12 +91,14 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """A session begins. `again`: after a lost connection; `resent`: how many requests of before are asked again."""
+    """A session begins. `again`: after a lost connection; `resent`: how many requests of before are asked again;
+    `server`: where, if that is another one of several than before."""
 
     user: str
     unread: int
     again: bool
     resent: int
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection is gone, for now: it will be tried again."""
+    """The connection is gone, for now: it will be tried again. `elsewhere`: another server is tried at once."""
 
     status: str
     text: str
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

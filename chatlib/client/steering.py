@@ -13,7 +13,7 @@ from typing import Protocol
 
 from chatlib.client.failures import NEEDS_TLS, relayed, stranger
 from chatlib.client.heartbeat import NEVER, Heartbeat
-from chatlib.client.news import Fields, Request, status_of, text_of
+from chatlib.client.news import FINAL, Fields, Request, status_of, text_of
 from chatlib.client.proof import ClientProof
 from chatlib.client.trust import Certificate
 from chatlib.protocol.commands import State
@@ -60,6 +60,10 @@ class Steering:
         self.user = ""  # nobody's
         self.wanted = True
         self.retry_after = 0.0
+        self.spare = False  # whether another server is tried while none has answered: the link says so
+        self.passed_over = ""
+        self.servers: object = None
+        self.committed = False  # a console does not go from server to server
         self.is_over = False
         self.offers_tls = False  # whether the server says so, on a connection without it
         self._certificate: Certificate | None = None
@@ -138,7 +142,7 @@ class Steering:
         self._output.clear()
         return output
 
-    def connected(self, now: float, certificate: Certificate | None = None) -> None:
+    def connected(self, now: float, certificate: Certificate | None = None, server: str = "") -> None:
         """A connection is there: greets the server."""
         self.state, self._heard, self._certificate = State.NEW, now, certificate
         self._send(Request("hello", {"protocol": 1, "client": self._client, "console": True}), now)
@@ -152,13 +156,24 @@ class Steering:
                     self._hear(decode(line), now)
         except (BadLine, LineTooLong):
             text = stranger(chunk) if self.is_calling else "The server does not speak this program's protocol."
-            self.end("PROTOCOL_ERROR", text)
+            self.disconnected(text, now, "PROTOCOL_ERROR")
         except ScramError as error:
             self.end("NOT_TRUSTED", str(error))
 
     def disconnected(self, text: str, _now: float, status: str = "LOST") -> None:
         """The connection is gone, or could not be made."""
+        if self.state is State.NEW and self.spare and status not in FINAL - {"PROTOCOL_ERROR"}:
+            self.passed_over = text
+            self.forsake()
+            return
         self.end("LOGGED_OUT" if self._leaves and status in ("LOST", "LOGGED_OUT") else status, text)
+
+    def forsake(self) -> None:
+        """Nothing more is said or heard on this connection; another one follows."""
+        self.state = None
+        self._sent.clear()
+        self._output.clear()
+        self._lines = LineBuffer()
 
     def deadline(self) -> float:
         """When ``tick`` is wanted; infinity: not at all."""
@@ -216,7 +231,7 @@ class Steering:
                 if message.get("left") is not True:
                     self._person.nothing_left()
             case "hello":
-                self.end(status_of(message), text_of(message))
+                self.disconnected(text_of(message), now, status_of(message))
             case _ if not fine:
                 self._person.told(f"Error! {text_of(message)}", 0.0)
 

@@ -33,6 +33,15 @@ class NotTrusted(Exception):
     """Whoever answers is not the server, or may not be; the message is for people."""
 
 
+class NotMet(NotTrusted):
+    """Nobody vouches for whoever answers, and a password was given already, to another server."""
+
+    def __init__(self, server: str, place: str, found: str) -> None:
+        self.place, self.fingerprint = place, found
+        super().__init__(f"{server} was not met over TLS before: its certificate has the fingerprint {found}. "
+                         "Nothing was sent.")  # fmt: skip
+
+
 FILE = "known_servers.txt"
 
 
@@ -93,12 +102,16 @@ class Trust:
         cafile: Path | None = None,
         known: KnownServers | None = None,
         complain: Callable[[str], None] = lambda _: None,
+        may_meet: Callable[[str], bool] = lambda _: True,
+        proven: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Raises ValueError, with a sentence, for a `cafile` that is none."""
+        """`may_meet`: whether a server with this fingerprint may be met for the first time now; `proven` hears of one
+        that is. Raises ValueError, with a sentence, for a `cafile` that is none."""
         self._host, self._cafile, self._known, self._complain = host, cafile, known, complain
         self._server = f"The server {host} port {port}"
         self._place = place_of(host, port)
         self._context = context_of(cafile)
+        self._may_meet, self._proven = may_meet, proven
         self._met = ""  # its fingerprint, in this run
 
     def stream(self) -> TlsStream:
@@ -125,8 +138,16 @@ class Trust:
                     f"{self._server} shows another certificate than a moment ago: {found} now, {self._met} then. "
                     "Nothing was sent. Whoever runs the server can say which is right: it prints its own at its start."
                 )
+            if is_new and not self._met and not self._may_meet(found):
+                raise NotMet(self._server, self._place, found)
             self._met = found
+            if not is_new:
+                self._proven(found)
         return Certificate(der, is_new, lambda: self._remember(found))
+
+    def accept(self, found: str) -> None:
+        """A person has said that this is the server's."""
+        self._met = self._met or found
 
     def _is_known(self, found: str) -> bool:
         if self._known is None:
@@ -150,6 +171,7 @@ class Trust:
         )
 
     def _remember(self, found: str) -> None:
+        self._proven(found)
         if self._known is not None:
             try:
                 self._known.add(self._place, found)

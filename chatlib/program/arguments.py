@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatlib.client.addresses import ServerAddress, addresses_of, port_of
 from chatlib.client.trust import context_of
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError, saslprep
@@ -38,29 +39,18 @@ class Step:
 
 
 def port(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and 1 <= int(word) <= 65_535):
-        raise ArgumentTypeError(f'the port must be a number from 1 to 65535, not "{word}"')
-    return int(word)
+    try:
+        return port_of(word)
+    except ValueError as wrong:
+        raise ArgumentTypeError(str(wrong)) from None
 
 
-def address(host: str, port_word: str | None) -> tuple[str, int]:
-    """``HOST PORT``, ``HOST:PORT``, ``[::1]:PORT`` and ``[::1] PORT``."""
-    name, behind = host, ""
-    if host.startswith("["):
-        name, bracket, behind = host[1:].partition("]")
-        if not bracket or (behind and not behind.startswith(":")):
-            raise ArgumentTypeError(f'an address in brackets looks like [::1] or [::1]:1234, not "{host}"')
-    elif host.count(":") == 1:
-        name, behind = host.split(":")
-        behind = f":{behind}"
-    if not name:
-        raise ArgumentTypeError(f'no address stands in "{host}"')
-    if behind and port_word is not None:
-        raise ArgumentTypeError(f'the port stands twice: in "{host}", and as {port_word}')
-    if not behind and port_word is None:
-        shown = f"[{name}]" if ":" in name else name
-        raise ArgumentTypeError(f"the port is missing: {name} 1234, for example, or {shown}:1234")
-    return name, port(behind[1:] if port_word is None else port_word)
+def servers(host: str, port_word: str | None) -> tuple[ServerAddress, ...]:
+    """``HOST PORT``, ``HOST:PORT``, ``[::1]:PORT`` and ``[::1] PORT``, and several with commas."""
+    try:
+        return addresses_of(host, port_word)
+    except ValueError as wrong:
+        raise ArgumentTypeError(str(wrong)) from None
 
 
 def cafile(word: str) -> Path:

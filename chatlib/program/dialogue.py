@@ -23,6 +23,7 @@ from chatlib.program.forumtalk import ForumTalk
 from chatlib.program.pasttalk import PastTalk
 from chatlib.program.peertalk import PeerTalk
 from chatlib.program.questions import Questions
+from chatlib.program.reach import Reach
 from chatlib.program.saying import Saying
 from chatlib.program.sentences import book
 from chatlib.program.sentences import entry as say
@@ -87,12 +88,11 @@ class Dialogue:
         self._columns = columns  # how wide help may be (0: as wide as it is)
         self._window = window
         self._script = script
+        self.reach = Reach(conversation, write, peers.questions)
         self._questions = Questions(conversation, write, self.leave, user, script, password)
         self._everyone: Request | None = None  # who is registered, asked for completion
         self._refused = self._leaving = False  # something that was asked for was refused
         self._ending = False  # the input has ended: leave when the replies are there
-        self._down = False  # the loss of the connection was told
-        self._idle = self._woken = False  # it was the server's, for a person who was away, and typed a line since
         self._shown: list[Fields] = []  # events that were written, and perhaps not read yet
 
     @property
@@ -121,9 +121,7 @@ class Dialogue:
             if self._questions.failed:
                 self._fail(now)
             return
-        if self._idle:
-            self._idle, self._down, self._woken = False, True, True
-            self._conversation.wake()
+        self.reach.typed()
         self.saying.places.rest()
         if self._peers.answers(text, now) or not text.strip():
             return
@@ -139,8 +137,8 @@ class Dialogue:
 
     def repeat(self) -> None:
         """Something else was on the terminal: shows the question again, if there is one."""
-        self._questions.repeat()
-        self._peers.repeat()
+        for each in self._questions, self._peers, self.reach:
+            each.repeat()
 
     def came(self, now: float) -> None:
         """The person has logged in: names the files that wait, and asks what completion should know."""
@@ -183,7 +181,7 @@ class Dialogue:
 
     def rest(self, now: float) -> None:
         """Once a tick, after all that happened in it: leaves if there is nothing left to wait for."""
-        self.wake_at = min(self._peers.look(now), self._attention.look(now))
+        self.wake_at = min(self._peers.look(now), self._attention.look(now), self.reach.look(now))
         if not self._ending or self.status is not None:
             return
         waits = self._questions.changing or self._under_way
@@ -199,7 +197,7 @@ class Dialogue:
             return
         match item:
             case n.Greeted(goes_on):
-                self._questions.greeted(goes_on, self._come_back(say.server_back()), now)
+                self._questions.greeted(goes_on, self.reach.greeted(), now)
             case n.Queued(position):
                 self._show(say.queued(position))
             case n.Challenged(action):
@@ -217,23 +215,20 @@ class Dialogue:
                 self.saying.answered(item)
                 self._answered(item, now)
                 self.saying.follows(item)
-            case n.Lost(_, text):
+            case n.Lost():
                 self._past.lost()
-                if not self._down:
-                    self._show(say.lost(text, bool(self._conversation.user)))
-                self._down = True
+                self.reach.lost(item, now)
             case n.Idle(text):
-                self._show(say.idle(text))
-                self._idle = True
+                self.reach.logged_off(text)
             case n.Ended():
                 self._ended(item)
 
-    def prompt(self, retry_in: float, now: float) -> Prompt:
-        """What stands before the half-typed line. `retry_in`: seconds until the next attempt to come back."""
+    def prompt(self, retry_in: float, now: float, calls: str = "") -> Prompt:
+        """What stands before the half-typed line. `retry_in`: seconds until the next attempt to come back; `calls`:
+        which of several servers is tried."""
         if not self.online or self._questions.changing:
             return self._questions.prompt
-        away = say.LOGGED_OFF if self._idle else say.offline_note(retry_in) if self._down else ""
-        place = self.saying.destination.place
+        place, away = self.saying.destination.place, self.reach.note(retry_in, calls)
         return Prompt(f"{self._conversation.user} {place}".rstrip() + "> ", away or self.saying.note(now))
 
     def was_read(self, now: float) -> None:
@@ -243,19 +238,8 @@ class Dialogue:
             self._peers.shown(event)
         self._shown.clear()
 
-    def _come_back(self, line: Line) -> bool:
-        """Says so, if it was said that the connection is lost."""
-        was_down, self._down = self._down, False
-        if was_down:
-            self._show(line)
-        return was_down
-
     def _logged_in(self, item: n.LoggedIn, now: float) -> None:
-        self._down = False
-        self._show(say.back() if item.again else say.welcome(item.user))
-        if item.resent and not self._woken:
-            self._show(say.resent(item.resent))
-        self._woken = False
+        self.reach.logged_in(item)
         self._bank.entered()
         self._attention.entered(item.again, now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chatlib.client.addresses import ServerAddress
 from chatlib.program.arguments import Step
 
 
@@ -12,8 +13,7 @@ from chatlib.program.arguments import Step
 class Options:
     """What the command line says."""
 
-    host: str
-    port: int
+    servers: tuple[ServerAddress, ...]
     plain: bool = False
     user: str = ""
     reconnect: bool = True

@@ -81,7 +81,7 @@ class PeerTalk:
         self._times, self._script = times, script
         self._talks: dict[str, _Talk] = {}  # by the folded name
         self._left = False
-        self._questions = YesOrNo()
+        self.questions = YesOrNo()
         self._again_at: dict[str, float] = {}  # when the server is asked once more for whom
         self._asked: set[str] = set()  # who has our question, folded
         self._askers: dict[str, OpenQuestion] = {}  # who wants our address, by the folded name
@@ -98,15 +98,15 @@ class PeerTalk:
     def answers(self, line: str, now: float) -> bool:
         """Whether a typed line answers a question; then there is nothing more to do about it."""
         try:
-            return self._questions.answers(line, now)
+            return self.questions.answers(line, now)
         except Ambiguous:
-            self._show(sentences.which(self._questions.users))
+            self._show(sentences.which(self.questions.users))
             self.refused = True
             return True
 
     def back_out(self, now: float) -> bool:
         """Ctrl+C: leaves a question; False: there is none to be left."""
-        return self._questions.leave(now)
+        return self.questions.leave(now)
 
     def repeat(self) -> None:
         """Shows again what is asked."""
@@ -180,10 +180,10 @@ class PeerTalk:
 
     def look(self, now: float) -> float:
         """Ends questions whose time has come, and asks the server once more; when to look again."""
-        self._questions.look(now)
+        self.questions.look(now)
         for user in [user for user, at in self._again_at.items() if at <= now]:
             self._ask(self._talks[user], now)
-        return min(self._questions.deadline, *self._again_at.values(), NEVER)
+        return min(self.questions.deadline, *self._again_at.values(), NEVER)
 
     # Sending.
 
@@ -289,15 +289,15 @@ class PeerTalk:
 
         self._end_consent(user)
         question = self._askers[fold(user)] = OpenQuestion(user, answered, until)
-        self._questions.ask(question)
+        self.questions.ask(question)
 
     def _end_consent(self, user: str) -> None:
         question = self._askers.pop(fold(user), None)
-        self._questions.withdraw([question] if question else [])
+        self.questions.withdraw([question] if question else [])
 
     def _end_session(self) -> None:
         """With it have ended the questions that went through the server."""
-        self._questions.withdraw(self._askers.values())
+        self.questions.withdraw(self._askers.values())
         self._askers.clear()
         self._asked.clear()
 
@@ -325,7 +325,7 @@ class PeerTalk:
             return
         talk.stage = _Stage.STUCK
         talk.question = OpenQuestion(talk.user, lambda answer, now: self._decided(talk, bool(answer), now), leaves=True)
-        self._questions.ask(talk.question)
+        self.questions.ask(talk.question)
         self._show(self._leave_it(talk))
 
     def _leave_it(self, talk: _Talk) -> Line:
@@ -351,7 +351,7 @@ class PeerTalk:
 
     def _withdraw(self, talk: _Talk) -> None:
         if talk.question:
-            self._questions.withdraw([talk.question])
+            self.questions.withdraw([talk.question])
         talk.stage, talk.question = _Stage.APART, None
         talk.was_patient = False
         self._again_at.pop(fold(talk.user), None)

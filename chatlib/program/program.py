@@ -16,9 +16,10 @@ import time
 from collections.abc import Mapping
 
 from chatlib.client import news as n
+from chatlib.client.alarm import Alarm
 from chatlib.client.cheques import Cheques
 from chatlib.client.conversation import Conversation
-from chatlib.client.link import Alarm, Link
+from chatlib.client.link import Link
 from chatlib.client.memory import FileMemory, default_folder
 from chatlib.client.peers import Peers
 from chatlib.client.transfers import TransferQueue
@@ -27,7 +28,7 @@ from chatlib.program.dialogue import Dialogue
 from chatlib.program.filetalk import FileTalk
 from chatlib.program.options import Options
 from chatlib.program.peertalk import PeerTalk
-from chatlib.program.secrecy import Secrecy, trust_of
+from chatlib.program.secrecy import Secrecy, servers_of
 from chatlib.program.settings import Settings, default_path
 from chatlib.program.settingstalk import SettingsTalk
 from chatlib.reactor.loop import Loop
@@ -55,9 +56,9 @@ class Program(Operator):
         self._keeps_history = options.history
         person = teletype.at_terminal
         self._conversation = Conversation(self._memory, reconnect=options.reconnect, attended=person)
-        trust = trust_of(options, environ, self._complain)
-        self._link = Link(self._loop, options.host, options.port, self._conversation, trust=trust)
-        self._secrecy = Secrecy(self._link, options, environ)
+        self._servers = servers_of(options, environ, self._complain, self._ask if person else None)
+        self._link = Link(self._loop, self._servers, self._conversation)
+        self._secrecy = Secrecy(self._link, environ)
         self._transfers = TransferQueue(self._loop, self._conversation, lambda: self._link.peer)
         self._files = FileTalk(
             self._conversation, self._transfers, teletype.print, options.downloads, bars=teletype.drawn
@@ -85,7 +86,6 @@ class Program(Operator):
             settings=self._settings,
             caller=teletype,
         )
-        self._host, self._port = options.host, options.port
         self._saying = self._dialogue.saying
         teletype.attach(self)
         self._loop.phases = [self._turn, self._hear, self._send, self._show]
@@ -95,7 +95,7 @@ class Program(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
-        running.announce(self._loop, self._teletype, self._host, self._port, lambda: self._conversation.is_calling)
+        running.announce(self._loop, self._teletype, self._servers.own, lambda: self._conversation.is_calling)
         closing = (self._memory.close, self._cheques.close, self._link.close, self._transfers.stop, self._peers.stop)
         if not running.run(self._loop, self._teletype, self._leave, *closing):
             return 1
@@ -119,7 +119,7 @@ class Program(Operator):
             for item in self._conversation.take_news():
                 if self._peers.heard(item):
                     continue
-                if isinstance(item, n.Greeted):
+                if isinstance(item, n.Greeted | n.LoggedIn):
                     for line in self._secrecy.lines(self._conversation.offers_tls):
                         self._teletype.print(*line)
                 self._dialogue.heard(item, self._loop.now)
@@ -177,7 +177,7 @@ class Program(Operator):
 
     @property
     def prompt(self) -> Prompt:
-        return self._dialogue.prompt(self._link.retry_at - self._loop.now, self._loop.now)
+        return self._dialogue.prompt(self._link.retry_at - self._loop.now, self._loop.now, self._link.calls)
 
     @property
     def ready(self) -> bool:
@@ -245,6 +245,17 @@ class Program(Operator):
         if teletype.at_terminal:  # a script does the same for everybody
             talk.begin()
         return talk
+
+    def _ask(self, place: str, found: str) -> None:
+        """Whether a server that nobody vouches for is the right one: only a person can say."""
+        trusts = self._servers.trusts
+        assert trusts is not None
+
+        def accept() -> None:
+            trusts.accept(place, found)
+            self._link.retry()
+
+        self._dialogue.reach.ask(place, found, accept, lambda: trusts.withdraw(place, found))
 
     def _complain(self, why: str) -> None:
         self._teletype.print(style(why, "yellow"))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+from chatlib.client.addresses import ServerAddress
 from chatlib.program.sentences import entry as say
 from chatlib.reactor.loop import Loop, Signals
 from chatlib.terminal.teletype import Teletype
@@ -17,17 +18,20 @@ from chatlib.terminal.teletype import Teletype
 SLOW = 0.5  # seconds until a person is told what takes so long
 
 
-def announce(loop: Loop, teletype: Teletype, host: str, port: int, waits: Callable[[], bool]) -> None:
+def announce(
+    loop: Loop, teletype: Teletype, servers: Sequence[ServerAddress], waits: Callable[[], bool]
+) -> None:
     """Tells a person after half a second whom the program calls, if it still `waits`; a name whose lookup may take long
     is told at once, since nothing is shown meanwhile."""
+    is_told_late = all(host == "localhost" or set(host) <= set("0123456789.") or ":" in host for host, _ in servers)
 
     def told() -> None:
         if waits():
-            teletype.print(*say.connecting(host, port))
+            teletype.print(*say.connecting(servers))
             teletype.flush()
 
     if teletype.at_terminal:
-        loop.call_later(SLOW if host == "localhost" or set(host) <= set("0123456789.") or ":" in host else 0.0, told)
+        loop.call_later(SLOW if is_told_late else 0.0, told)
 
 
 def run(loop: Loop, teletype: Teletype, leave: Callable[[], object], *at_end: Callable[[], object]) -> bool:

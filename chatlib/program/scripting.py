@@ -24,7 +24,7 @@ from chatlib.client.news import Fields, News, text_of
 from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.program.arguments import Step
 from chatlib.program.options import Options
-from chatlib.program.secrecy import trust_of
+from chatlib.program.secrecy import servers_of
 from chatlib.protocol import kinds
 from chatlib.protocol.scram import ScramError
 from chatlib.protocol.text import counted, fold, printable
@@ -105,8 +105,7 @@ class ScriptProgram:
         self._options = options
         self._loop = loop = Loop(on_fault=_raise)
         self._conversation = Conversation(reconnect=options.reconnect)
-        trust = trust_of(options, os.environ, self._note)
-        self._link = Link(loop, options.host, options.port, self._conversation, trust=trust)
+        self._link = Link(loop, servers_of(options, os.environ, self._note), self._conversation)
         self._transfers = TransferQueue(loop, self._conversation, lambda: self._link.peer)
         self._transfers.listener = self
         self._printer = Printer(loop, stdout, "ascii")

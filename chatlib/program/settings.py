@@ -14,13 +14,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatlib.program.arguments import address
+from chatlib.client.addresses import ServerAddress, addresses_of
 from chatlib.program.commandline import ROLES
 from chatlib.protocol import kinds
 from chatlib.protocol.commands import find
@@ -45,13 +44,19 @@ def _user(text: str) -> str:
 
 
 def _server(text: str) -> str:
-    words = text.split()
-    _checked(text, 1 <= len(words) <= 2 and printable(text) == text and not text.startswith("-"), _SERVER)
+    _checked(text, text and printable(text) == text and not text.startswith("-"), _SERVER)
     try:
-        host, port = address(words[0], words[1] if len(words) > 1 else None)
-    except ArgumentTypeError as wrong:
+        found = _servers(text)
+    except ValueError as wrong:
         raise ValueError(f"must be {_SERVER}: {wrong}") from None
-    return f"[{host}]:{port}" if ":" in host else f"{host} {port}"
+    single = len(found) == 1 and ":" not in found[0].host
+    return " ".join(map(str, found[0])) if single else ",".join(map(str, found))
+
+
+def _servers(text: str) -> tuple[ServerAddress, ...]:
+    words = [text] if "," in text else text.split()
+    _checked(text, len(words) <= 2, _SERVER)
+    return addresses_of(*words)
 
 
 def _alias(text: str) -> str:
@@ -72,7 +77,7 @@ def _checked(text: str, fits: object, allowed: str) -> str:
 
 SWITCH = ("on", "off")
 ALIAS_IS = 'a word of your own and the command that it stands for, such as "gm broadcast Good morning"'
-_SERVER = "an address and a port, such as 192.168.1.5 1234, or [::1]:1234"
+_SERVER = "an address and a port, such as 192.168.1.5 1234, or [::1]:1234; or several, such as a:1234,b:1234"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +198,9 @@ class Settings:
         return self._put(TABLE[name], fold(key), None)
 
     @property
-    def server(self) -> tuple[str, int] | None:
-        """Address and port; None: none is set."""
-        words = self["server"].split()
-        return address(words[0], words[1] if len(words) > 1 else None) if words else None
+    def servers(self) -> tuple[ServerAddress, ...]:
+        """Where they are; none is set."""
+        return _servers(self["server"]) if self["server"] else ()
 
     def has(self, name: str, key: str = "") -> bool:
         return (name, fold(key)) in self._found

@@ -17,7 +17,7 @@ from chatlib.client.memory import default_folder
 from chatlib.client.steering import Steering
 from chatlib.program import running
 from chatlib.program.options import Options
-from chatlib.program.secrecy import Secrecy, trust_of
+from chatlib.program.secrecy import Secrecy, servers_of
 from chatlib.program.sentences import admin as say
 from chatlib.program.sentences.book import error
 from chatlib.program.settings import Settings, default_path
@@ -53,9 +53,8 @@ class ConsoleProgram(Operator):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._teletype.remember(HistoryFile(folder / "console_history.txt"))
         self._steering = Steering(self)
-        trust = trust_of(options, environ, self._teletype.print)
-        self._link = Link(loop, options.host, options.port, self._steering, trust=trust)
-        self._secrecy = Secrecy(self._link, options, environ)
+        self._link = Link(loop, servers_of(options, environ, self._teletype.print), self._steering)
+        self._secrecy = Secrecy(self._link, environ)
         self._teletype.attach(self)
         self._asked = self._opened = self._refused = False
         self._prompt = _SECRET
@@ -65,8 +64,7 @@ class ConsoleProgram(Operator):
 
     def run(self) -> int:
         """Until it is over; returns the exit status."""
-        where = self._options.host, self._options.port
-        running.announce(self._loop, self._teletype, *where, lambda: self._steering.is_calling)
+        running.announce(self._loop, self._teletype, self._options.servers, lambda: self._steering.is_calling)
         if not running.run(self._loop, self._teletype, self._leave, self._link.close):
             return 1
         return 1 if self._status is None else self._status
@@ -159,7 +157,7 @@ class ConsoleProgram(Operator):
 
     def opened(self) -> None:
         self._opened, self._prompt = True, Prompt("", question=True)  # the server says which
-        self._teletype.print(say.console(self._options.host, self._options.port))
+        self._teletype.print(say.console(*self._link.at))
 
     def told(self, text: str, at: float) -> None:
         stamp = time.strftime("[%H:%M:%S] ", time.localtime(at)) if at else ""

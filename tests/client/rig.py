@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from chatlib.client import news as n
+from chatlib.client.addresses import ServerAddress
 from chatlib.client.conversation import Conversation
 from chatlib.client.files import Fetching, Sending, ThreadFiles, UserFiles
 from chatlib.client.link import Link
 from chatlib.client.outbox import Memory
+from chatlib.client.servers import Servers
 from chatlib.client.transfers import Transfer, TransferQueue
 from chatlib.reactor.loop import READ, WRITE, Loop
 from tests.chance import new_chance
@@ -34,7 +36,8 @@ class Rig:
     def __init__(self, port: int, user: str, password: str, memory: Memory | None = None) -> None:
         self.loop = Loop(on_fault=fault)
         self.conversation = Conversation(memory)
-        self.link = Link(self.loop, "127.0.0.1", port, self.conversation, jitter=lambda: 0.0)
+        self.servers = Servers([ServerAddress("127.0.0.1", port)])
+        self.link = Link(self.loop, self.servers, self.conversation, jitter=lambda: 0.0)
         self.transfers = TransferQueue(self.loop, self.conversation, lambda: self.link.peer, jitter=lambda: 0.0)
         self.transfers.listener = self
         self.loop.phases = [self.link.turn, self._collect, self.link.flush]

@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from chatlib.program.arguments import address, verbatim
+from chatlib.program.arguments import servers, verbatim
 from client import parse_arguments
 
 
@@ -23,7 +23,7 @@ from client import parse_arguments
 ])  # fmt: skip
 def test_an_address(words: list[str], found: tuple[str, int]) -> None:
     options = parse_arguments(words)
-    assert (options.host, options.port) == found
+    assert options.servers == (found,)
 
 
 @pytest.mark.parametrize(("host", "port", "said"), [
@@ -45,7 +45,7 @@ def test_an_address(words: list[str], found: tuple[str, int]) -> None:
 ])  # fmt: skip
 def test_no_address(host: str, port: str | None, said: str) -> None:
     with pytest.raises(ArgumentTypeError) as wrong:
-        address(host, port)
+        servers(host, port)
     assert str(wrong.value) == said
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,65 +11,10 @@ import pytest
 from chatlib.client import news as n
 from chatlib.client.conversation import Conversation
 from chatlib.client.link import Link
+from chatlib.client.servers import Servers
 from chatlib.protocol.commands import State
-from chatlib.reactor.loop import READ, Loop
-from tests.client.fake_server import FakeServer
-
-
-def fault(error: BaseException) -> None:
-    raise error
-
-
-class Peer:
-    """A fake server behind a listening socket; two channels in one."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.server = FakeServer()
-        self.accepted = 0
-        self.connection: socket.socket | None = None
-        self._loop = loop
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.setblocking(False)
-        self.port = self._listener.getsockname()[1]
-        loop.watch(self._listener.fileno(), READ, self)
-
-    def readable(self) -> None:
-        if self.connection is not None:
-            try:
-                chunk = self.connection.recv(65_536)
-            except (BlockingIOError, ConnectionError):
-                chunk = None
-            if chunk:
-                self.connection.sendall(self.server.feed(chunk))
-        try:
-            connection, _ = self._listener.accept()
-        except BlockingIOError:
-            return
-        self.cut()
-        self.connection = connection
-        self.server.connect()
-        self.accepted += 1
-        connection.setblocking(False)
-        self._loop.watch(connection.fileno(), READ, self)
-
-    def cut(self, reset: bool = False) -> None:
-        if self.connection is not None:
-            self._loop.forget(self.connection.fileno(), self)
-            if reset:
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            self.connection.close()
-            self.connection = None
-
-    def close(self) -> None:
-        self.cut()
-        self._loop.forget(self._listener.fileno(), self)
-        self._listener.close()
-
-    def writable(self) -> None: ...
-
-    def again(self) -> None: ...
-
-    def broken(self) -> None: ...
+from chatlib.reactor.loop import Loop
+from tests.client.linkrig import Peer, fault
 
 
 class Bench:
@@ -82,7 +26,7 @@ class Bench:
         self.peer = Peer(self.loop)
         self.news: list[Any] = []
         self.conversation = Conversation()
-        self.link = Link(self.loop, "127.0.0.1", self.peer.port, self.conversation, jitter=lambda: 1.0)
+        self.link = Link(self.loop, Servers(f"127.0.0.1:{self.peer.port}"), self.conversation, jitter=lambda: 1.0)
         self.loop.phases = [self.link.turn, self._hear, self.link.flush]
 
     def _hear(self) -> None:
@@ -151,7 +95,7 @@ def test_the_first_connection_that_cannot_be_made_is_the_end(bench: Bench) -> No
 def test_a_name_that_does_not_exist() -> None:
     loop = Loop(fault)
     conversation = Conversation()
-    Link(loop, "no-such-host.invalid", 1, conversation).turn()
+    Link(loop, Servers("no-such-host.invalid:1"), conversation).turn()
     loop.close()
     assert conversation.ended and "cannot be reached" in conversation.ended.text
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from chatlib.client import news as n
+from chatlib.client.addresses import ServerAddress
 from chatlib.client.sockets import Way
 from chatlib.client.steering import Steering
 from chatlib.client.trust import Certificate
 from chatlib.program.options import Options
-from chatlib.program.secrecy import Secrecy, trust_of
+from chatlib.program.secrecy import Secrecy, servers_of
 from chatlib.protocol.certificate import end_point, fingerprint
 from chatlib.protocol.scram import ScramError, ServerExchange, make_verifier
 from client import parse_arguments
@@ -45,10 +46,11 @@ class Line:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.peer: Way | None = Way((family, (address, 1234)), None)
         self.certificate = found
+        self.at = ServerAddress("Host", 1)
 
 
 def said(line: Line, offers_tls: bool = False, state: str = "/nowhere") -> list[str]:
-    secrecy = Secrecy(line, Options("Host", 1), {"XDG_STATE_HOME": state})  # type: ignore[arg-type]
+    secrecy = Secrecy(line, {"XDG_STATE_HOME": state})  # type: ignore[arg-type]
     lines = secrecy.lines(offers_tls)
     assert secrecy.lines(offers_tls) == [], "it is said once"
     return ["".join(str(part if isinstance(part, str) else part.text) for part in each) for each in lines]
@@ -103,7 +105,7 @@ def test_the_command_line_and_the_settings(tmp_path: Path, monkeypatch: pytest.M
     settings = tmp_path / "chatlib" / "client.txt"
     settings.write_text("server here 5\ntls on\n")
     found = parse_arguments([])
-    assert (found.host, found.port, found.tls) == ("here", 5, True)
+    assert (found.servers, found.tls) == ((("here", 5),), True)
     assert not parse_arguments(["host", "1"]).tls, "it is about the server of the settings"
     settings.write_text("server here 5\n")
     assert not parse_arguments([]).tls
@@ -117,10 +119,11 @@ def test_a_cafile_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_what_is_remembered_stands_beside_the_rest(tmp_path: Path) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path)}
-    assert trust_of(Options("host", 1), environ, print) is None
-    trust = trust_of(Options("host", 1, tls=True), environ, print)
-    assert trust is not None
-    trust.judge(DER).proven()
+    here = ServerAddress("host", 1)
+    assert servers_of(Options((here,)), environ, print).trusts is None
+    trusts = servers_of(Options((here,), tls=True), environ, print).trusts
+    assert trusts is not None
+    trusts.of(here).judge(DER).proven()
     assert (tmp_path / "chatlib" / "known_servers.txt").read_text() == f"host:1 {fingerprint(DER)}\n"
 
 

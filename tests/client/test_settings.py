@@ -44,7 +44,7 @@ def test_without_a_file_the_defaults_hold(path: Path) -> None:
     settings = Settings(path)
     assert settings.load() == []
     assert {name: settings[name] for name in TABLE} == {name: row.default for name, row in TABLE.items()}
-    assert (settings.on("bell"), settings.on("notify"), settings.server) == (True, False, None)
+    assert (settings.on("bell"), settings.on("notify"), settings.servers) == (True, False, ())
     assert not path.exists()
 
 
@@ -52,7 +52,7 @@ def test_a_file_by_hand(path: Path) -> None:
     text = "Server [::1]:1234\nUSER ann\r\nbell\tOFF\n\n  # a comment\nmute Bob\nalias W \tmessage bob\n"
     settings = written(path, text)
     assert settings.load() == []
-    assert (settings.server, settings["user"], settings["bell"]) == (("::1", 1234), "ann", "off")
+    assert (settings.servers, settings["user"], settings["bell"]) == ((("::1", 1234),), "ann", "off")
     assert settings.mutes("bob") and settings.mutes("BOB") and not settings.mutes("carl") and not settings.mutes(None)
     assert settings.expanded("w hi") == "message bob hi"
 
@@ -104,8 +104,8 @@ def test_what_is_wrong_is_named_and_the_rest_counts(path: Path) -> None:
     assert [line.removeprefix(f"{path}, ") for line in wrong] == [
         'line 1: bell must be on or off, not "maybe". The line does not count.',
         'line 2: user must be a user\'s name: 1 to 32 of A-Z a-z 0-9 _ . -, not "a b". The line does not count.',
-        "line 4: server must be an address and a port, such as 192.168.1.5 1234, or [::1]:1234: the port is missing:"
-        " here 1234, for example, or here:1234. The line does not count.",
+        "line 4: server must be an address and a port, such as 192.168.1.5 1234, or [::1]:1234; or several, such as "
+        "a:1234,b:1234: the port is missing: here 1234, for example, or here:1234. The line does not count.",
         f'line 5: "bel" is no setting: those are {", ".join(TABLE)}.',
         'line 6: mute must be a user\'s name: 1 to 32 of A-Z a-z 0-9 _ . -, not "". The line does not count.',
         'line 7: mute must be a user\'s name: 1 to 32 of A-Z a-z 0-9 _ . -, not "ann bob". The line does not count.',
@@ -128,7 +128,7 @@ def test_what_is_no_server(value: str) -> None:
 def test_an_address_with_colons_stays_one(path: Path, value: str) -> None:
     settings = Settings(path)
     settings.change("server", value)
-    assert settings.server == ("::1", 12)
+    assert settings.servers == (("::1", 12),)
 
 
 def test_an_alias_hides_no_command_and_calls_no_alias() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from chatlib.client import Client
 from chatlib.client import news as n
+from chatlib.client.addresses import ServerAddress
 from chatlib.client.localfiles import TransferError
 from chatlib.client.transfers import AT_ONCE, MAX_TRIES, Stage
 from tests.chance import new_chance
@@ -30,7 +31,7 @@ def rigs(server: Server) -> Iterator[Any]:
     def make(user: str, seed: int = 0) -> Any:
         rig = Rig(0, user, USERS[user])
         rig.proxy = Proxy(rig.loop, server.port, seed)  # type: ignore[attr-defined]
-        rig.link._port = rig.proxy.port  # type: ignore[attr-defined]
+        rig.servers.own = (ServerAddress("127.0.0.1", rig.proxy.port),)
         made.append(rig)
         return rig.log_in()
 

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chatlib.client.addresses import ServerAddress
 from chatlib.client.conversation import Conversation
 from chatlib.client.link import Link
-from chatlib.client.trust import KnownServers, Trust, context_of
+from chatlib.client.servers import Servers
+from chatlib.client.trust import KnownServers, context_of
+from chatlib.client.trusts import Trusts
 from chatlib.protocol.certificate import end_point
 from chatlib.protocol.commands import State
 from chatlib.reactor.connection import Connection, Listener
@@ -197,8 +200,9 @@ class Bench:
         self.news: list[Any] = []
         self.conversation = Conversation()
         self.port = port
-        trust = Trust(host, port, cafile=cafile, known=self.known, complain=self.complaints.append) if tls else None
-        self.link = Link(self.loop, host, port, self.conversation, jitter=lambda: 0.0, trust=trust)
+        trusts = Trusts(cafile=cafile, known=self.known, complain=self.complaints.append) if tls else None
+        servers = Servers([ServerAddress(host, port)], trusts)
+        self.link = Link(self.loop, servers, self.conversation, jitter=lambda: 0.0)
         self._closers.append(self.link.close)
         self.loop.phases = [self.link.turn, self.hear, self.link.flush]
         return self

@@ -31,6 +31,7 @@ from chatlib.client.conversation import Conversation  # noqa: E402
 from chatlib.client.link import Link  # noqa: E402
 from chatlib.client.memory import FileMemory  # noqa: E402
 from chatlib.client.outbox import Remembered  # noqa: E402
+from chatlib.client.servers import Servers  # noqa: E402
 from chatlib.reactor.loop import Loop  # noqa: E402
 
 AHEAD = 20  # texts unanswered at once, at most
@@ -90,7 +91,7 @@ class Driver:
         self.online = False
         log.write("B")
         self.conversation = Conversation(self.memory)
-        self.link = Link(self.loop, "127.0.0.1", port, self.conversation)
+        self.link = Link(self.loop, Servers(f"127.0.0.1:{port}"), self.conversation)
         self.conversation.login(name, self.loop.now)
         self.loop.phases = [self.link.turn, self.hear, self.talk, self.link.flush]
 

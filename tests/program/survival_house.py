@@ -19,6 +19,7 @@ from chatlib.client.link import Link
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields
 from chatlib.client.outbox import Memory
+from chatlib.client.servers import Servers
 from chatlib.protocol.commands import State
 from chatlib.protocol.scram import make_verifier
 from chatlib.reactor.loop import READ, Loop
@@ -184,7 +185,7 @@ class Person:
         self.conversation = Conversation(self.memory)
         # Chance that is never large: after many failures in a row nobody waits for half a minute here.
         jitter = self.house.rng.random
-        self.link = Link(self.house.loop, "127.0.0.1", self.port, self.conversation, lambda: 0.3 * jitter())
+        self.link = Link(self.house.loop, Servers(f"127.0.0.1:{self.port}"), self.conversation, lambda: 0.3 * jitter())
         self.conversation.login(self.name, self.house.loop.now)
         self._again_at = 0.0
 

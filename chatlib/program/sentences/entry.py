@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from chatlib.client.addresses import ServerAddress
 from chatlib.client.news import Fields
 from chatlib.program.sentences.book import Line, Sentences, items, named, quiet, says, stamp, system
 from chatlib.protocol.text import counted
@@ -47,6 +50,18 @@ def first_contact(fingerprint: str) -> list[Line]:
              "It is remembered when you have logged in.",)]  # fmt: skip
 
 
+def unmet(place: str, fingerprint: str) -> list[Line]:
+    """The others are gone, and this one is there."""
+    return [(f"The server {place} answers. You have not met it over TLS before. Its certificate has the fingerprint",),
+            (style(fingerprint, "bold"),),
+            ("The server prints the same at its start, or somebody stands in between. "
+             "Do you want to go on there? (yes/no)",)]  # fmt: skip
+
+
+def not_there(place: str) -> Line:
+    return (f"You do not go to {place}. The others are tried again.",)
+
+
 # Coming and going.
 
 LOGGED_OFF = "(logged off)"
@@ -56,8 +71,10 @@ def welcome(user: str) -> Line:
     return (f'Welcome to the Chatting room user "{user}"! Now you have successfully logged in!',)
 
 
-def connecting(host: str, port: int) -> Line:
-    return (style(f"Connecting to {host} port {port} …", "dim"),)
+def connecting(servers: Sequence[ServerAddress]) -> Line:
+    one, *more = servers
+    whom = f"one of {', '.join(map(str, servers))}" if more else f"{one.host} port {one.port}"
+    return (style(f"Connecting to {whom} …", "dim"),)
 
 
 def queued(position: int) -> Line:
@@ -81,8 +98,13 @@ def lost(text: str, logged_in: bool) -> Line:
     return (style(f"{text} Trying to come back" + ("; what you type is sent then." if logged_in else "."), "yellow"),)
 
 
-def back() -> Line:
-    return (style("You are back online.", "green"),)
+def back(server: str = "") -> Line:
+    return (style(f"You are back online, at {server}." if server else "You are back online.", "green"),)
+
+
+def moved(server: str) -> Line:
+    """Back so soon that nothing was said of a loss."""
+    return (style(f"Connection lost; {f'connected to {server}' if server else 'you are back online'}.", "green"),)
 
 
 def server_back() -> Line:
@@ -93,7 +115,9 @@ def idle(text: str) -> Line:
     return (style(f"{text} The next line you type logs you in again.", "yellow"),)
 
 
-def offline_note(seconds: float) -> str:
+def offline_note(seconds: float, calls: str = "") -> str:
+    if calls:
+        return f"(offline, trying {calls})"
     return f"(offline, retrying in {max(1, round(seconds))} s)" if seconds > 0.5 else "(offline, retrying)"
 
 

@@ -18,6 +18,7 @@ from chatlib.client.link import Link
 from chatlib.client.localfiles import TransferError
 from chatlib.client.memory import FileMemory
 from chatlib.client.news import Fields, News, Request
+from chatlib.client.servers import Servers
 from chatlib.client.transfers import TransferQueue
 from chatlib.protocol.cheque import Cheque, expiry_of, write
 from chatlib.protocol.commands import State
@@ -97,7 +98,7 @@ class Person:
         self.files = TransferQueue(
             self.loop, self.conversation, lambda: self.link.peer, chance.random
         )
-        self.link = Link(self.loop, "server", PORT, self.conversation, chance.random)
+        self.link = Link(self.loop, Servers(f"server:{PORT}"), self.conversation, chance.random)
         self.loop.phases = [self.link.turn, self._collect, self.link.flush]
         if self.leaving:
             self.conversation.deregister(self.name, self.loop.now)
