@@ -34,6 +34,7 @@ PIECE = 128 << 10  # bytes of a blob in one message
 CRC = "chatlib-crc"  # the header
 WINDOW = 16  # pieces that are asked of the engine at once
 PATIENCE = 15.0  # seconds without a piece until a job ends
+_TICK = 0.1  # seconds between two calls of ``tick`` while one job alone is waited for
 _ANSWER = 2.0  # seconds until an unanswered piece is asked again
 _PAUSE = 0.2  # seconds after an engine that could not: an election takes some
 _AHEAD = 64  # pieces of a fetched blob that may be here before one that is still missing
@@ -257,6 +258,14 @@ class Mover:
     def fetch(self, blob: str, fd: int, size: int, sha256: str, done: Done) -> None:
         """The engine's bytes go into the empty file `fd`, and are synced there."""
         self._begin(_Fetch(blob, fd, size, sha256, done, self._clock()))
+
+    def alone(self, begin: Callable[[Done], None]) -> Carried:
+        """Begins a job, and waits for its end: over a link that no loop has."""
+        ended: list[Carried] = []
+        begin(ended.append)
+        while not self._link.wait(lambda: bool(ended), _TICK):
+            self.tick()
+        return ended[0]
 
     def _begin(self, job: _Job) -> None:
         self._jobs.append(job)

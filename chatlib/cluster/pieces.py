@@ -16,13 +16,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from time import monotonic
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from chatlib.cluster.link import EngineLink
@@ -32,9 +30,7 @@ PIECE = 8 << 20
 PART = 128 << 10  # bytes of a message
 WINDOW = 16  # of them are under way at once
 PATIENCE = 30.0  # seconds without anything good: then it is given up
-CRC = "chatlib-crc"  # a header
 FORMAT = 1
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _AGAIN = 0.1  # seconds before something is tried again
 _ANSWER = 5.0  # seconds for one answer
 _PARTS = 128  # asked for at once
@@ -79,7 +75,7 @@ class Pieces:
         self._link, self._log, self._patience = link, name, patience
         self._stream, self._prefix = f"{name}_files", f"{name}.files"
         self._under_way = 0
-        self._again: deque[tuple[str, bytes, Mapping[str, str]]] = deque()
+        self._again: deque[tuple[str, bytes]] = deque()
         self._failure = ""
         self._good = 0.0  # when something was last stored
 
@@ -90,19 +86,15 @@ class Pieces:
         for number, at in enumerate(range(0, len(data), PART)):
             self._store(f"{self._prefix}.piece.{sha256}.{number}", data[at : at + PART])
 
-    def put_blob(self, blob: str, number: int, part: bytes) -> None:
-        """The same with a part of a file's bytes, each of which says its CRC-32."""
-        self._store(f"{self._prefix}.blob.{blob}.{number}", part, {CRC: f"{zlib.crc32(part):08x}"})
-
     def finish(self) -> None:
         """Waits until everything is stored. Raises EngineFailed."""
         self._wait(0)
 
-    def _store(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+    def _store(self, subject: str, data: bytes) -> None:
         self._wait(WINDOW - 1)
-        self._send(subject, data, headers)
+        self._send(subject, data)
 
-    def _send(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
+    def _send(self, subject: str, data: bytes) -> None:
         self._under_way += 1
 
         def answered(message: Message | None) -> None:
@@ -111,11 +103,11 @@ class Pieces:
             if not error:
                 self._good = monotonic()
             elif error.get("code") == 503:
-                self._again.append((subject, data, headers))
+                self._again.append((subject, data))
             else:
                 self._failure = _said(error)
 
-        self._link.request(subject, data, answered, headers=headers, patience=_ANSWER)
+        self._link.request(subject, data, answered, patience=_ANSWER)
 
     def _wait(self, most: int) -> None:
         """Until at most so many are under way; what was not answered is sent again."""
