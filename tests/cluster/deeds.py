@@ -28,7 +28,7 @@ def kill(target: str) -> Deed:
         victims = trial.victims(target)
         trial.broken(lambda: [victim.kill() for victim in victims])
         trial.load(0.5 if target == "all" else DOWN)
-        trial.mended(lambda: [_start(victim) for victim in victims])
+        trial.mended(lambda: [start(victim) for victim in victims])
 
     return do
 
@@ -50,12 +50,12 @@ def term(target: str) -> Deed:
         trial.load(0.5 if target == "all" else DOWN)
         for victim in victims:
             victim.ended()
-        trial.mended(lambda: [_start(victim) for victim in victims])
+        trial.mended(lambda: [start(victim) for victim in victims])
 
     return do
 
 
-def _start(victim: Any) -> None:
+def start(victim: Any) -> None:
     if isinstance(victim, Node):
         victim.start()
     else:
@@ -295,56 +295,3 @@ def _register(port: int, name: str) -> str:
 def _first_step(port: int, name: str) -> str:
     hello = {"action": "hello", "protocol": 1}
     return str(_talk(port, hello, {"action": "login", "scram": ClientExchange(name, "nonce" * 5).first})[-1]["status"])
-
-
-# Homes.
-
-
-def wiped_server(trial: Trial) -> None:
-    """A server's home is gone: it takes the last snapshot, or the whole log, and has everything again."""
-    server = trial.victims("server")[0]
-    trial.broken(server.kill)
-    server.wipe()
-    trial.load(4)
-    trial.mended(lambda: server.start(wait=False))
-    came = trial.crowd.run(LIMIT, lambda: server.listens or not server.runs)
-    trial.expect(came and server.runs, f"{server.name} does not come back with an empty home:\n{server.said()[-800:]}")
-
-
-def snapshots(trial: Trial) -> None:
-    """The log passes its limit again and again; then a server that was away for that, and one without a home, join."""
-    away, wiped = trial.servers["s2"], trial.servers["s3"]
-    trial.broken(away.kill)
-    trial.load(12)
-    first = int(trial.engine.info(WORLD)["state"]["first_seq"])
-    trial.notes.append(f"the log begins at {first}")
-    trial.expect(first > 1, "the log was never cut: no snapshot was taken")
-    wiped.kill()
-    wiped.wipe()
-    trial.mended(lambda: [server.start(wait=False) for server in (away, wiped)])
-    for server in (away, wiped):
-        came = trial.crowd.run(LIMIT, lambda server=server: server.listens or not server.runs)
-        trial.expect(came and server.runs, f"{server.name} does not come back:\n{server.said()[-800:]}")
-
-
-def one_after_the_other(trial: Trial) -> None:
-    """Every server and every engine node is killed and started again, one at a time."""
-    trial.broken(lambda: None)
-    for victim in [*trial.servers.all.values(), *trial.engine.nodes.values()]:
-        victim.kill()
-        trial.load(3)
-        _start(victim)
-        if isinstance(victim, Node):
-            trial.load(1)
-            trial.engine.wait_whole(WORLD)
-        else:
-            trial.crowd.run(LIMIT, lambda victim=victim: victim.listens or not victim.runs)
-
-
-def no_engine(trial: Trial) -> None:
-    """Without the engine for longer than anybody waits: people are sent away, and come back; nothing is lost."""
-    trial.broken(lambda: [node.kill() for node in trial.engine.nodes.values()])
-    trial.load(20)
-    sent_away = trial.crowd.notes["bye NO_QUORUM"]
-    trial.notes.append(f"{sent_away} were told NO_QUORUM")
-    trial.mended(lambda: [node.start() for node in trial.engine.nodes.values()])

@@ -25,6 +25,7 @@ class Said:
     answered: float | None = None
     seq: int = 0
     tries: int = 1
+    pays: bool = False  # one credit
 
 
 Stored = Sequence[tuple[int, str]]  # (seq, key), as they stand
@@ -88,6 +89,19 @@ def heard(said: Iterable[Said], told: Mapping[str, Sequence[tuple[int, str]]]) -
                   for seq, key in events if wanted[user].get(key, seq) != seq][:MOST]  # fmt: skip
         fallen = [key for (before, _), (seq, key) in zip(events, events[1:], strict=False) if seq <= before]
         wrong += [f"{user} was told {key} behind a greater seq" for key in fallen][:MOST]
+    return wrong
+
+
+def books(said: Iterable[Said], memos: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Each payment that was acknowledged is in each node's ledger, once; no other, and none twice. `memos`: by node."""
+    wrong: list[str] = []
+    paid = {one.key: one for one in said if one.pays}
+    for node, found in memos.items():
+        done = [key for key, one in paid.items() if one.answered is not None]
+        wrong += [f"{node}: the payment {key} was acknowledged, and is not in the ledger"
+                  for key in done if not found.get(key)][:MOST]  # fmt: skip
+        wrong += [f"{node}: {key} was paid {count} times" for key, count in found.items() if count > 1][:MOST]
+        wrong += [f"{node}: {key} was paid, and nobody paid it" for key in found if key not in paid][:MOST]
     return wrong
 
 

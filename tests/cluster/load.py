@@ -1,8 +1,8 @@
 """People who talk to a world on several servers, all in one process, and what they were told: history.py judges it.
 
-Each says numbered messages to the next one, each with a key that is also its text. Whoever hears nothing for HEARTBEAT
-and 2 seconds, or is sent away, goes to the next server, comes back in there, and says again under the same keys what
-was not answered. The first addresses differ, so that all servers have somebody.
+Each says numbered messages to the next one, each with a key that is also its text, and pays now and then. Whoever hears
+nothing for HEARTBEAT and 2 seconds, or is sent away, goes to the next server, comes back in there, and says again under
+the same keys what was not answered. The first addresses differ, so that all servers have somebody.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.proofs.wires import Hub, Message, Talk, Wire, prove
 SILENCE = 4.0  # seconds: HEARTBEAT and 2
 CALLING = 15.0  # seconds that a server has for hello and login, which wait for the log
 AGAIN = 0.2  # seconds until the next try, after a refusal
+PAYS = 8  # each eighth thing that somebody says is a payment
 AT_ONCE = 4  # messages of one person that are not answered yet
 # Refusals that pass by themselves: said again.
 PASSING = frozenset({"NODE_LOST", "NO_QUORUM", "SHUTTING_DOWN", "ALREADY_ONLINE", "LOCKED_OUT"})
@@ -112,13 +113,15 @@ class Person:
         """The next message."""
         if not self.online or len(self.open) >= AT_ONCE or self._wire is None:
             return
-        one = Said(f"{self.name}-{len(self.said)}", self.name, self.to, now)
+        one = Said(f"{self.name}-{len(self.said)}", self.name, self.to, now, pays=len(self.said) % PAYS == PAYS - 1)
         self.said.append(one)
         self.open[one.key] = one
         self._send(self._wire, one)
 
     def _send(self, wire: Wire, one: Said) -> None:
-        request = {"action": "message", "to": one.to, "text": one.key, "key": one.key}
+        request: Message = {"action": "message", "to": one.to, "text": one.key, "key": one.key}
+        if one.pays:
+            request = {"action": "pay", "to": one.to, "amount": 1, "memo": one.key, "key": one.key}
         wire.ask(request, lambda reply: self._answered(wire, one, reply))
 
     def _answered(self, wire: Wire, one: Said, reply: Message) -> None:
@@ -140,8 +143,8 @@ class Person:
     def _event(self, wire: Wire, event: Message) -> None:
         self._heard_at = time.monotonic()
         match event["event"]:
-            case "message":
-                self.told.append((int(event["seq"]), str(event["text"])))
+            case "message" | "payment":
+                self.told.append((int(event["seq"]), str(event["text" if event["event"] == "message" else "memo"])))
                 self.seen = max(self.seen, int(event["seq"]))
             case "bye":
                 self.crowd.notes[f"bye {event['status']}"] += 1

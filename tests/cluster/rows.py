@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.cluster import deeds
+from tests.cluster import deeds, homes
 from tests.cluster.deeds import Deed
 
 TARGETS = {"server": "a server", "leader": "the engine's leader", "follower": "an engine follower",
@@ -30,7 +30,7 @@ ROWS = (
     Row("leader-part", "the engine's leader cut off from its nodes, 12 s", deeds.part_leader),
     Row("leader-gone", "the engine's leader cut off from all, 12 s", deeds.part_leader_whole),
     Row("island", "a server and the leader cut off together, 12 s", deeds.part_with_server),
-    Row("no-engine", "no engine at all for 20 s", deeds.no_engine),
+    Row("no-engine", "no engine at all for 20 s", homes.no_engine),
     Row("leader-truncated", "the leader's .blk loses its end; servers restart", deeds.truncate("leader")),
     Row("follower-truncated", "a follower's .blk loses its end; servers restart", deeds.truncate("follower")),
     Row("follower-flipped", "bits of a follower's .blk flip; servers restart", deeds.flip),
@@ -40,7 +40,8 @@ ROWS = (
     Row("duplicates", "batches come again 3 s later", deeds.duplicates),
     Row("strangers", "what is no batch stands in the log", deeds.strangers),
     Row("lagging", "one server hears the engine 1 s late", deeds.lagging),
-    Row("server-wiped", "a server loses its home", deeds.wiped_server),
-    Row("snapshots", "the log is cut; two servers join behind it", deeds.snapshots, (("JOURNAL_LIMIT", "64 KiB"),)),
-    Row("rolling", "each server and node is killed, one at a time", deeds.one_after_the_other),
+    Row("server-wiped", "a server loses its home", homes.wiped_server),
+    Row("files", "files outlive the server that took them", homes.files),
+    Row("snapshots", "the log is cut; two servers join behind it", homes.snapshots, (("JOURNAL_LIMIT", "64 KiB"),)),
+    Row("rolling", "each server and node is killed, one at a time", homes.one_after_the_other),
 )  # fmt: skip

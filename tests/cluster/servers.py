@@ -32,7 +32,8 @@ WORLD = "world"
 COUNT = 3
 HEARTBEAT = 2  # seconds
 PARAMETERS = {"SCRAM_ITERATIONS": ITERATIONS, "RATE_LIMIT": 0, "HEARTBEAT": HEARTBEAT, "LOGINS": 0, "STRANGERS": 0,
-              "STRANGERS_PER_ADDRESS": 0, "REGISTRATIONS": 0, "MAIL_QUOTA": 0, "MAX_FAILURES": 1_000}  # fmt: skip
+              "STRANGERS_PER_ADDRESS": 0, "REGISTRATIONS": 0, "MAIL_QUOTA": 0, "MAX_FAILURES": 1_000,
+              "INITIAL_BALANCE": 1_000_000}  # fmt: skip
 # What is a node's own, and no part of the world.
 OWN = frozenset({"node.txt", "lock", "writer.lock", "tls.pem", "journal.txt"})
 
@@ -167,13 +168,13 @@ class Server:
 
 
 def stored(home: Path, is_ours: Callable[[str], bool]) -> Stored:
-    """(seq, text) of the messages in a home's store whose text is ours, as they stand."""
+    """(seq, text or memo) of the messages and payments in a home's store whose text is ours, as they stand."""
     found: list[tuple[int, str]] = []
     for path in sorted((home / "data").glob("message_rep*.txt"), key=_begins_at):
         for line in path.read_bytes().split(b"\n"):
             event = _event(line)
-            text = event.get("text")
-            if event.get("event") in ("message", "broadcast", "post") and isinstance(text, str) and is_ours(text):
+            text = event.get("memo" if event.get("event") == "payment" else "text")
+            if event.get("event") in ("message", "payment") and isinstance(text, str) and is_ours(text):
                 found.append((int(event["seq"]), text))
     return found
 

@@ -85,6 +85,15 @@ def test_what_was_not_told_or_twice_is_found(events: list[tuple[int, str]], word
     assert history.heard(GOOD, {"bob": [(1, "a1"), (2, "c1")]}) == []
 
 
+def test_a_payment_that_is_lost_doubled_or_made_up_is_found() -> None:
+    said = [replace(one, pays=one.key in ("a1", "b2")) for one in GOOD]
+    assert history.books(said, {"s1": {"a1": 1}, "s2": {"a1": 1, "b2": 1}}) == [], "b2 was never answered"
+    assert history.books(said, {"s1": {"b2": 2, "c1": 1}}) == [
+        "s1: the payment a1 was acknowledged, and is not in the ledger", "s1: b2 was paid 2 times",
+        "s1: c1 was paid, and nobody paid it",
+    ]  # fmt: skip
+
+
 def test_files_that_differ_are_found() -> None:
     files = {"s1": {"a.txt": b"one\ntwo\n", "b.txt": b""}, "s2": {"a.txt": b"one\ntwo\n", "b.txt": b""}}
     assert history.equal(files) == []

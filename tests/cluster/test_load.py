@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ledger
 from tests.chance import new_chance
 from tests.cluster import history
 from tests.cluster.engine import free_ports
@@ -18,7 +19,7 @@ from tests.program.peer import Program, make_home
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    return make_home(tmp_path / "home", USERS, HEARTBEAT=2, LOGINS=0, STRANGERS_PER_ADDRESS=0)
+    return make_home(tmp_path / "home", USERS, HEARTBEAT=2, LOGINS=0, INITIAL_BALANCE=1000, STRANGERS_PER_ADDRESS=0)
 
 
 def test_people_come_back_and_say_again_what_was_not_answered(home: Path) -> None:
@@ -40,6 +41,8 @@ def test_people_come_back_and_say_again_what_was_not_answered(home: Path) -> Non
     said = crowd.said
     assert not crowd.faults and all(one.answered for one in said)
     assert max(one.tries for one in said) > 1, "something was under way when the server was killed"
+    book = ledger.read(home / "data" / "ledger.txt")
+    assert len(book.memos) > 20 and history.books(said, {"one": book.memos}) == []
     lines = stored(home, is_ours)
     assert len(lines) == len(said)
     assert history.order(said) + history.heard(said, crowd.told) + history.once(said, {"one": lines}) == []

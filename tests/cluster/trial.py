@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import ledger
 from tests.cluster import history
 from tests.cluster.engine import Engine
 from tests.cluster.load import Crowd
@@ -139,6 +140,8 @@ class Trial:
         self.wrong += self.servers.stop()
         homes = self.servers.all.items()
         self.wrong += history.once(said, {name: stored(server.home, is_ours) for name, server in homes})
+        books = {name: ledger.read(server.home / "data" / "ledger.txt") for name, server in homes}
+        self.wrong += history.books(said, {name: book.memos for name, book in books.items()})
         self.wrong += history.equal({name: server.files() for name, server in homes})
         for name, server in homes:
             if "Traceback" in server.output.read_text(errors="replace"):
