@@ -44,7 +44,7 @@ sim: ## run stories on a simulated machine, whose disk, network and power fail: 
 cluster: $(TOOLS) ## break three servers with one world, and their engine, in all known ways (twenty minutes; Linux); LIST=1, SEED=random, ONLY="leader-kill"
 	$(BIN)/python -m tests.cluster.matrix $(if $(LIST),--list) $(if $(ONLY),--only $(ONLY))
 
-scorecard: ## run all proofs short, and the bench, and write the figures into README.md (seven minutes; Linux, gcc)
+scorecard: ## run all proofs short, and the bench, and write the figures into README.md (ten minutes; Linux, gcc)
 	$(PYTHON) -m tests.proofs.scorecard
 
 bench: ## measure speed and size against the aims (a few minutes; needs gcc); ROWS="latency cluster"

@@ -25,6 +25,7 @@ from tests.cluster.engine import why_not
 from tests.cluster.rows import ROWS, Row
 from tests.cluster.trial import Result, Trial
 from tests.places import MEMORY
+from tests.proofs.scores import note
 
 CALM = 2.0  # seconds of load before anything breaks, and after it was mended
 _WIDTHS = (51, 9, 8, 8, 8, 10)
@@ -50,6 +51,9 @@ def tell(row: Row, result: Result, folder: Path) -> None:
     """A line of the table; and what was wrong."""
     seconds = [f"{value:.2f}" if value else "" for value in (result.answer, result.everybody)]
     print(line(row.what, f"{result.messages:,}", f"{result.p50:.1f}", f"{result.p99:.1f}", *seconds), flush=True)
+    outage = f"; next answer after {result.answer:.1f} s, everybody's after {result.everybody:.1f} s"
+    note(f"cluster: {row.what}", f"{result.messages:,} messages{outage if result.answer else ''}",
+         "all there, once, in order", "FAILED" if result.wrong else "ok")  # fmt: skip
     if result.notes:
         print(f"    {result.notes}")
     for sentence in result.wrong:

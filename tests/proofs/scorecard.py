@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chance import SEED
+from tests.cluster.engine import why_not
 from tests.proofs.scores import Score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,8 @@ PATIENCE = 300.0  # seconds until a proof hangs
 # At the door: of the rows that there are.
 ATTACKS = ("talk", "held", "held-door", "dropped", "junk", "registrations", "leaving", "crowd", "handshakes")
 ROWS = ("broadcast-1000", "direct-32", "direct-1", "logins", "latency")
+OUTAGES = ("server-kill", "leader-kill", "leader-part", "all-kill")
+SHARED = ("cluster-latency", "cluster-foreign", "cluster-upload")
 Taking = Callable[[str, str], list[Score]]  # the proof's name and all that it printed → scores
 
 
@@ -89,8 +92,9 @@ def proofs(python: str) -> list[Proof]:
     """All of them, in the order of the page."""
 
     def made(name: str, *words: str) -> Proof:
-        typed = ["make", name, *words, f"SEED={SEED}"]
-        return Proof(name, [*typed[:1], "-s", f"PYTHON={python}", *typed[1:]], " ".join(typed))
+        given = [*words, f"SEED={SEED}"]
+        typed = [word.replace("=", '="', 1) + '"' if " " in word else word for word in given]
+        return Proof(name, ["make", "-s", f"PYTHON={python}", name, *given], " ".join(["make", name, *typed]))
 
     def benched(name: str, script: str, chosen: Sequence[str], take: Taking, *words: str) -> Proof:
         command = [python, f"tests/bench/{script}", "--json", "--only", *chosen, *words]
@@ -102,7 +106,8 @@ def proofs(python: str) -> list[Proof]:
         made("crash", "CYCLES=50"),
         made("soak", "SECONDS=60"),
         benched("attack", "attack.py", there("attacks.py", ATTACKS), attacks, "--seconds", "5"),
-        benched("bench", "bench.py", ROWS, rows),
+        *([] if why_not() else [made("cluster", f"ONLY={' '.join(OUTAGES)}")]),
+        benched("bench", "bench.py", ROWS if why_not() else (*ROWS, *SHARED), rows),
     ]
 
 
