@@ -148,7 +148,7 @@ class EngineLink:
         """Goes to another node, where there is one. A node answers from its own replica what is asked of a stream
         directly, so whoever got a bad answer must ask elsewhere."""
         if self.connected:
-            self._expect(0.0, lambda: self._end(why))
+            self._end_soon(why)
 
     @property
     def backlog_size(self) -> int:
@@ -266,7 +266,10 @@ class EngineLink:
         events = client.feed(data)
         self._unheard += len(data)
         if events or self._unheard >= PROGRESS:
-            self._heard_at, self._unheard, self._pinged_at = self._clock(), 0, None
+            self._heard_at, self._unheard = self._clock(), 0
+            if self._pinged_at is not None:
+                self._pinged_at = None
+                self._expect(SILENT, self._watch_silence)
         heard = self._heard
         for event in events:
             if type(event) is Message:
@@ -334,8 +337,7 @@ class EngineLink:
                 return
         elif now >= due:
             self._pinged_at, due = now, now + GONE
-            if not self._send(nats.PING):
-                return
+            self._send(nats.PING)
         self._expect(due - now, self._watch_silence)
 
     def _end(self, reason: str, final: bool = False) -> None:
@@ -372,8 +374,13 @@ class EngineLink:
             return False
         if wire.send(*pieces):
             return True
-        self._expect(0.0, lambda: self._end(wire.doomed))
+        self._end_soon(wire.doomed)
         return False
+
+    def _end_soon(self, reason: str) -> None:
+        """As ``_end``, where nobody may be called back."""
+        wire = self._wire
+        self._deadlines.at(self._clock(), lambda: self._end(reason) if wire is self._wire else None)
 
     def close(self) -> None:
         """Nobody is called any more."""

@@ -53,8 +53,16 @@ class FakeEngine:
     """Its nodes are one engine: `leader` False means that no node is a leader, so nothing is stored."""
 
     def __init__(
-        self, nodes: int = 1, *, user: str = "", password: str = "", token: str = "", max_payload: int = 1 << 20
+        self,
+        nodes: int = 1,
+        *,
+        host: str = "127.0.0.1",
+        user: str = "",
+        password: str = "",
+        token: str = "",
+        max_payload: int = 1 << 20,
     ) -> None:
+        self.host = host
         self.user, self.password, self.token, self.max_payload = user, password, token, max_payload
         self.streams: dict[str, FakeStream] = {}
         self.leader = True
@@ -95,7 +103,8 @@ class FakeEngine:
 
     def url(self, name: str = "chat") -> str:
         who = f"{self.user}:{self.password}@" if self.user else f"{self.token}@" if self.token else ""
-        return f"nats://{who}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/{name}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"nats://{who}{','.join(f'{host}:{node.port}' for node in self.nodes)}/{name}"
 
     def parse(self, name: str = "chat") -> nats.Engine:
         return nats.parse(self.url(name))
@@ -385,7 +394,8 @@ class FakeNode:
     # The thread.
 
     def _listen(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        family = socket.AF_INET6 if ":" in self.engine.host else socket.AF_INET
+        self._listener = socket.create_server((self.engine.host, self.port), family=family, backlog=64)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
         self.paused = False
