@@ -13,6 +13,7 @@ So the journal in it goes on from its text files, and a start on the home restor
 what a line means, but for the bytes that commands of the journal name.
 
 Of a cluster's node it holds what its last save holds, and an empty journal: what is restored is a single server's home.
+Bytes of files that came to other nodes are fetched from the engine, if somebody says how.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from chatlib.core import snapshot
-from chatlib.server.verifying import TLS, stamp
+from chatlib.protocol.text import counted
+from chatlib.server import salvage
+from chatlib.server.verifying import TLS, owned, stamp
 from chatlib.storage import checkpoint, messagefiles, nodefile, replay, takeover
 from chatlib.storage.archive import ArchiveWriter
 from chatlib.storage.blobs import is_adopted, part_of
@@ -62,9 +67,16 @@ def may_be(name: str) -> bool:
     return f"{inner}/" in snapshot.files() and checkpoint.is_name(rest)
 
 
-def write(home: Path, target: Path, wanted: Callable[[], bool] = lambda: True, beside: Path | None = None) -> str:
+# Writes the bytes of a blob, which has that size and SHA-256, into a file; whether it could.
+Fetch = Callable[[str, int, str, BinaryIO], bool]
+
+
+def write(
+    home: Path, target: Path, wanted: Callable[[], bool] = lambda: True, beside: Path | None = None,
+    fetch: Fetch = lambda blob, size, sha256, file: False,
+) -> str:  # fmt: skip
     """Backs the home up into `target`, which must not be there; until it is whole, it is `beside`. What was done, in a
-    sentence.
+    sentence. `fetch`: for bytes that a node has not got.
 
     Raises FileError, OSError, and InterruptedError when it is not `wanted` any more.
     """
@@ -73,7 +85,7 @@ def write(home: Path, target: Path, wanted: Callable[[], bool] = lambda: True, b
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            taken = _Taking(home, ArchiveWriter(file, wanted))
+            taken = _Taking(home, ArchiveWriter(file, wanted), fetch, beside.parent)
             about = taken.everything()
             size = os.fstat(fd).st_size
         if not give(beside, target):
@@ -81,8 +93,12 @@ def write(home: Path, target: Path, wanted: Callable[[], bool] = lambda: True, b
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(target.parent)
-    since = f' What came since this node\'s last save is in the log "{taken.node.log}" alone.' if taken.node else ""
-    return f"{target}: {size:,} bytes, {taken.count} files, with everything up to command {about:,}.{since}"
+    said = f"{target}: {size:,} bytes, {taken.count} files, with everything up to command {about:,}."
+    if taken.node:
+        said += f' What came since this node\'s last save is in the log "{taken.node.log}" alone.'
+    if taken.missing:
+        said += f" The bytes of {counted(taken.missing, 'file')} are not in it: with --log they are fetched."
+    return said
 
 
 def refuse(target: Path) -> None:
@@ -104,10 +120,14 @@ class _Taking:
 
     home: Path
     archive: ArchiveWriter
+    fetch: Fetch
+    room: Path  # a folder for what is fetched
     copied: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     belonging: list[str] = field(default_factory=list)  # what belongs together, of the last try
     count: int = 0
     node: NodeFile | None = None
+    owned: dict[str, tuple[int, str]] = field(default_factory=dict)  # of a node: size and digest of the files' bytes
+    missing: int = 0  # of them
 
     def __post_init__(self) -> None:
         self.data = self.home / "data"
@@ -124,6 +144,9 @@ class _Taking:
             self._copy_changed(one.path)
         self._copy_files()
         lsn = self._moment()
+        for blob, known in self.owned.items():
+            if not self._copy_blob(blob):
+                self._fetch_blob(blob, *known)
         for name in snapshot.appends():
             self._copy_growing(self.data / name)
         members = self.archive.finish([
@@ -168,6 +191,8 @@ class _Taking:
             self._copy_changed(one.path)
         self._copy_files()
         lsn = self._text_files()
+        if self.node:
+            self._look_what_is_owned()
         if stamp(self.data) != before:
             raise FileNotFoundError(errno.ENOENT, "a save is just replacing it", str(self.data))
         return self._journal(lsn)
@@ -226,6 +251,20 @@ class _Taking:
                         if b'"blob"' in record[1]:
                             named.add(str(json.loads(record[1]).get("blob")))
         return lsn, {blob for blob in named if is_adopted(blob) and not self._copy_blob(blob)}
+
+    def _look_what_is_owned(self) -> None:
+        found = salvage.read(self.data)
+        if found.damage:  # a save is just replacing it: what was copied is right
+            raise FileNotFoundError(errno.ENOENT, "a save is just replacing it", str(self.data))
+        self.owned = {blob: (size, sha256) for blob, size, sha256, _ in owned(found.world)}
+
+    def _fetch_blob(self, blob: str, size: int, sha256: str) -> None:
+        with TemporaryFile(dir=self.room) as file:
+            if self.fetch(blob, size, sha256, file):
+                file.seek(0)
+                self.archive.add(f"data/files/{blob}", file, size)
+            else:
+                self.missing += 1
 
     def _copy_blob(self, blob: str) -> bool:
         """Bytes that the journal names, which may have got their name just now, or get it by the replay."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +15,14 @@ import pytest
 from chatlib.cluster.snapshots import upload
 from chatlib.core.nodes import nodes_of
 from chatlib.protocol import nats
-from chatlib.server import savedset
+from chatlib.server import backup, savedset, upkeep
 from chatlib.server.edits import EditedFiles
 from chatlib.server.recovery import prove_files
+from chatlib.server.restoring import restore
 from chatlib.storage import checkpoint, nodefile, takeover, textfile
 from chatlib.storage.home import Home, read_earlier, read_epoch
 from chatlib.storage.textfile import FileError
+from tests.chance import new_chance
 from tests.cluster.engine import PASSWORD, USER, why_not
 from tests.cluster.town import Town, save_at, world_files
 
@@ -183,6 +188,41 @@ def test_a_crash_at_any_moment_of_a_founding_is_made_good_by_the_next(
     assert world_files(town.join("second")) == world_files(first)
 
 
+@pytest.mark.parametrize("founds", [False, True])
+def test_kill_9_in_the_middle_is_made_good_by_the_next(
+    town: Town, lived: Path, monkeypatch: pytest.MonkeyPatch, founds: bool
+) -> None:
+    """A process that joins, or founds, is killed at random moments until one comes through."""
+    os.rename(lived, town.home("first"))
+    name = "first" if founds else "second"
+    if not founds:
+        town.join("first", founds=True)
+    (town.home("second") / "para.txt").write_text("MaxCon 3\n")
+    monkeypatch.setattr(textfile, "slow", 0.005)
+    chance, status, kills = new_chance(), -1, 0
+    while status != 0:
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                town.join(name, founds=founds)
+                os._exit(0)
+            os._exit(1)
+        time.sleep(chance.uniform(0.0, 0.4 + 0.1 * kills))
+        os.kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+        kills += 1
+        if founds and town.pieces.latest()[0]:
+            break  # it was through, and killed behind that
+        assert status in (0, signal.SIGKILL)
+        if not takeover.is_pending(town.home("second") / "data"):
+            taken = (town.home("second") / "data" / "state.txt").exists()
+            assert (town.home("second") / "para.txt").exists() is not taken
+    monkeypatch.undo()
+    first = town.home("first")
+    assert len(prove_files(first / "data").accounts) == 4
+    assert world_files(town.join("second")) == world_files(first)
+
+
 def test_a_lost_engine_is_made_good_by_the_home_that_founds_anew(town: Town, lived: Path) -> None:
     os.rename(lived, town.home("first"))
     first = town.join("first", "north", founds=True)
@@ -220,3 +260,37 @@ def test_a_damaged_snapshot_is_never_taken(town: Town, lived: Path) -> None:
     with pytest.raises(FileError, match="message"):
         town.join("second")
     assert not (town.home("second") / "data" / "state.txt").exists()
+
+
+def test_a_backup_of_a_node_has_all_bytes_if_one_names_the_log(town: Town, lived: Path) -> None:
+    os.rename(lived, town.home("first"))
+    first, second = town.join("first", "north", founds=True), town.join("second", "south")
+    said: list[str] = []
+    assert upkeep.back_up_home(second, town.folder / "without.tar.gz", said.append) == 0
+    assert said[-1].endswith("The bytes of 2 files are not in it: with --log they are fetched.")
+    assert upkeep.back_up_home(second, town.folder / "with.tar.gz", said.append, town.engine) == 0
+    assert "are not in it" not in said[-1]
+    _, report = restore(town.folder / "with.tar.gz", town.folder / "again")
+    assert report.is_whole and report.counts["files"] == 2
+    blobs = {path.name: path.read_bytes() for path in (town.folder / "again/data/files").iterdir()}
+    assert blobs == {path.name: path.read_bytes() for path in (first / "data/files").iterdir()}
+    other = town.engine.__class__(town.engine.addresses, name="other")
+    with pytest.raises(FileError, match='is no home of the log "other": leave out --log'):
+        upkeep.back_up_home(second, town.folder / "no.tar.gz", said.append, other)
+
+
+def test_what_is_restored_of_a_nodes_backup_can_found_a_cluster_of_its_own(town: Town, lived: Path) -> None:
+    os.rename(lived, town.home("first"))
+    first = town.join("first", "north", founds=True)
+    town.log(3)
+    save_at(first, (3, 5))
+    backup.write(first, town.folder / "b.tar.gz")
+    restore(town.folder / "b.tar.gz", town.home("again"))
+    with pytest.raises(FileError, match="is a single server's home"):
+        town.join("again")
+    for stream in (town.name, f"{town.name}_files"):
+        town.pieces.ask(f"STREAM.DELETE.{stream}", {})
+    again = town.join("again", founds=True)
+    assert savedset.place(again / "data") == (0, 0) and len(prove_files(again / "data").accounts) == 4
+    with pytest.raises(FileError, match="it was begun anew"):
+        town.join("first")
