@@ -16,7 +16,7 @@ from pathlib import Path
 
 from chatlib.protocol.text import printable_lines
 from chatlib.reactor.loop import Signals
-from chatlib.server import upkeep
+from chatlib.server import nodeflags, upkeep
 from chatlib.server.addresses import invitations
 from chatlib.server.server import Server
 from chatlib.server.service import Service
@@ -47,6 +47,7 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
                         help="let clients come over TLS; a first start makes a certificate (data/tls.pem)")
     parser.add_argument("--cert", type=Path, metavar="FILE", help="a certificate of your own, as PEM (implies --tls)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="its key (default: in the file of --cert)")
+    nodeflags.add_flags(parser)
     parser.add_argument("--plain", action="store_true", help="plain lines at the console: for screen readers")
     for name, metavar, about in UPKEEP:
         if metavar:
@@ -55,10 +56,12 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.add_argument(name, action="store_true", help=about)
     options = parser.parse_args(arguments)
     chosen = [name for name in NO_SERVER if getattr(options, name[2:].replace("-", "_"))]
-    if len(chosen) > 1 or (chosen and (options.ephemeral or options.port is not None)):
+    if len(chosen) > 1 or (chosen and (options.ephemeral or options.log or options.port is not None)):
         parser.error(f"{chosen[0]} starts no server: it takes --home FOLDER alone")
     if options.restore and not options.home:
         parser.error("--restore needs --home FOLDER: a new one, or one with nothing in it")
+    if wrong := nodeflags.check_flags(options):
+        parser.error(wrong)
     if options.key and not options.cert:
         parser.error("--key is the key of --cert FILE: name both")
     if options.port is None and not chosen:
@@ -229,7 +232,8 @@ def begin(options: argparse.Namespace, folder: Path, service: Service) -> tuple[
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))
     syncer, checker = Syncer(slow), Checker(slow)
     with service.manager.patient():
-        server = Server(home, syncer, checker, service.say, record=service.record)
+        cluster = nodeflags.begin(options, home, syncer, service.say)
+        server = Server(home, syncer, checker, service.say, record=service.record, cluster=cluster)
         server.tls.begin(options.tls or bool(options.cert), options.cert or kept_certificate(options), options.key)
     return server, listening_socket(options.bind, options.port)
 

@@ -20,7 +20,7 @@ SILENT = 5.0  # seconds without a batch of a node, during which batches of our o
 PERIOD = 1.0  # seconds between two batches of a node that has nothing to say
 OFF, WRONG = 2.0, 10.0  # seconds that a clock is off the others': it is said; the server stops
 _COUNTED = 2 * PERIOD  # of the time between two batches of our own, what counts at most
-_KEPT, _LEAST = 8, 3  # readings of a clock: so many are kept, so few say nothing yet
+_KEPT, _LEAST = 8, 3  # readings of a clock: so many are kept, and fewer say nothing yet
 _FRESH = 12.0  # seconds that one counts
 
 
@@ -52,29 +52,34 @@ class Members:
         """We come up anew ourselves: nobody was silent yet."""
         self._latest = None
         self._heard.clear()
+        self._clocks.clear()
 
     def silent(self, up: Iterable[str]) -> list[str]:
         """Those of the nodes that are `up` of which nothing was heard for too long. Never ourselves."""
         heard, lived = self._heard, self._lived
         return [node for node in up if node != self.node and lived - heard.setdefault(node, lived) >= SILENT]
 
-    def ahead(self, now: float, up: Collection[str]) -> dict[str, float]:
+    def spoke(self, nodes: Iterable[str], times: int) -> bool:
+        """Whether one of these nodes was heard so many times since ``begin``."""
+        return any(len(self._clocks.get(node, ())) >= times for node in nodes)
+
+    def ahead(self, now: float, up: Collection[str], least: int = _LEAST) -> dict[str, float]:
         """By how many seconds the clocks of the others that are `up` are ahead of ours (below 0: behind), where that
-        can be told now."""
-        if self._latest is None or now - self._latest > _COUNTED:
+        can be told now. `least`: so few batches of one suffice, before any of our own: it may seem to be behind."""
+        if least == _LEAST and (self._latest is None or now - self._latest > _COUNTED):
             return {}  # we may be reading what has waited
         found: dict[str, float] = {}
         for node, readings in self._clocks.items():
             fresh = [ahead for at, ahead in readings if now - at <= _FRESH]
-            if node in up and node != self.node and len(fresh) >= _LEAST:
+            if node in up and node != self.node and len(fresh) >= least:
                 found[node] = max(fresh)
         return found
 
-    def lead(self, now: float, up: Collection[str]) -> float:
+    def lead(self, now: float, up: Collection[str], least: int = _LEAST) -> float:
         """By how many seconds our clock is ahead of the others' (below 0: behind): of their middle.
 
         Of two that differ, the one that is ahead is called wrong: time in the world never goes back, so one that is
         ahead takes all others along, and one that is behind does no harm.
         """
-        clocks = sorted([0.0, *self.ahead(now, up).values()])
+        clocks = sorted([0.0, *self.ahead(now, up, least).values()])
         return -clocks[(len(clocks) - 1) // 2]

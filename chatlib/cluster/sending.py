@@ -93,6 +93,11 @@ class BatchSender:
         """Whether anything has not come back."""
         return self.flight is not None or bool(self._waiting.tickets)
 
+    @property
+    def size(self) -> int:
+        """Bytes of what has not come back."""
+        return (len(self.flight.payload) if self.flight else 0) + sum(map(len, self._waiting.records))
+
     def come_up(self, incarnation: int) -> None:
         """From now on this is the current one. What waits goes with it, the first record in a batch of its own."""
         assert self.flight is None and incarnation > 0

@@ -157,6 +157,11 @@ class ClusterLog:
         return self._clock() - flight.since if flight else 0.0
 
     @property
+    def waiting(self) -> int:
+        """Bytes of ours that have not come back."""
+        return self._sender.size
+
+    @property
     def trouble(self) -> str:
         """The engine's words when it refuses what we send."""
         return self._sender.trouble

@@ -63,9 +63,10 @@ class Loop:
         self._forgotten: set[Resumable] = set()  # in this tick: what is ready for them is not told any more
         self._on_fault = on_fault
         self._clock, self._wall_clock = clock, wall_clock
-        self._read_clocks()
+        self.read_clocks()
 
-    def _read_clocks(self) -> None:
+    def read_clocks(self) -> None:
+        """What time it is: once a tick, and again by whoever waits without one, before the loop runs or behind it."""
         self.now = self._clock()
         self.wall = round(self._wall_clock(), 3)
         self.wall_text = repr(self.wall).encode()
@@ -130,7 +131,7 @@ class Loop:
         if self._passed_over:  # they come first, in their order, where they are still ready
             places, self._passed_over = self._passed_over, {}
             ready.sort(key=lambda one: places.get(one[0].fd, len(places)))
-        self._read_clocks()
+        self.read_clocks()
         self.ticks += 1
         self._forgotten.clear()
         if self._again:

@@ -30,10 +30,12 @@ class Reception:
 
     def __init__(
         self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Collection[str],
-        earlier: Sequence[tuple[str, int]] = (),
+        earlier: Sequence[tuple[str, int]] = (), servers: Callable[[], Sequence[str]] | None = None,
     ) -> None:  # fmt: skip
         """`clients`: what the client programs of those online call themselves, as it is at any time. `earlier`: epochs
-        of which this one goes on, and up to which seq."""
+        of which this one goes on, and up to which seq. `servers`: in a cluster, where clients reach those that are up.
+        """
+        self._servers = servers
         self._world, self._loop, self._seats, self._tls = world, loop, seats, tls
         self._epoch, self._clients, self._earlier = epoch, clients, [list(pair) for pair in earlier]
 
@@ -43,7 +45,7 @@ class Reception:
         if refused:
             self._loop.call_later(0.0, lambda: session.end("TLS_REQUIRED", refused["text"]))  # behind the reply
             return refused
-        session.client = request.get("client")
+        session.client, session.ordinal = request.get("client"), request.get("connection", 0)
         self._seats.greeted(session)
         session.heartbeat = self._world.parameters["HEARTBEAT"]
         welcome: Reply = {
@@ -61,6 +63,8 @@ class Reception:
             welcome["earlier"] = self._earlier
         if self._tls.offered and not session.binding:
             welcome["tls"] = True
+        if self._servers is not None:
+            welcome["servers"] = self._servers()
         # A client that has a seat already comes back: its connection broke, and the server has not noticed.
         # Whoever comes for the administrator's console needs none.
         if self._seats.free() or session.client in self._clients or request.get("console"):

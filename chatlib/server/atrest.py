@@ -1,6 +1,7 @@
 """From the text files that people edit to a running world, and from the world at a clean stop to all text files.
 
-Must not know connections. Legal order: ``begin`` when the world is recovered, ``finish`` when the loop has ended.
+A node of a cluster begins with what the others did meanwhile, comes up, and ends with the word that it goes. Must not
+know connections. Legal order: ``begin`` when the world is recovered, ``finish`` when the loop has ended.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from chatlib.reactor.loop import Loop
 from chatlib.server import edits
 from chatlib.server.edits import EditedFiles
 from chatlib.server.effects import Effects
+from chatlib.server.membership import Membership
 from chatlib.server.notices import Notices
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
 from chatlib.server.retention import Retention
 from chatlib.storage.appendfile import AppendFiles
 from chatlib.storage.home import Home
-from chatlib.storage.journal import Journal
+from chatlib.storage.log import Log
 from chatlib.storage.messages import MessageStore
 
 
@@ -26,34 +28,58 @@ class AtRest:
     """The first commands of a run, and the last ones with the files."""
 
     def __init__(
-        self, *, home: Home, edited: EditedFiles, world: World, loop: Loop, journal: Journal, messages: MessageStore,
+        self, *, home: Home, edited: EditedFiles, world: World, loop: Loop, journal: Log, messages: MessageStore,
         appended: AppendFiles, effects: Effects, pipeline: Pipeline, retention: Retention, notices: Notices,
-        submit: Callable[[Command], None],
+        submit: Callable[[Command], None], membership: Membership | None,
     ) -> None:  # fmt: skip
         self._home, self._edited, self._world, self._loop, self._journal = home, edited, world, loop, journal
         self._messages, self._appended, self._effects, self._pipeline = messages, appended, effects, pipeline
-        self._retention, self._notices, self._submit = retention, notices, submit
+        self._retention, self._notices, self._submit, self._member = retention, notices, submit, membership
 
     def begin(self) -> None:
-        """Sessions that a crash left open end, and edits by hand are taken in. Raises FileError, OSError."""
-        world, at = self._world, self._loop.wall
-        self._edited.recall(world.by_hand.of(""))
+        """Sessions that a crash left open end, and edits by hand are taken in.
+
+        Raises FileError, OSError, CommitFailed.
+        """
+        world, member = self._world, self._member
+        if member is not None:
+            member.catch_up()
+        self._edited.recall(world.by_hand.of(member.node if member else ""))
         taken = self._edited.read(world.parameters["SCRAM_ITERATIONS"], self._notices.say)
-        self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
-                      "limited": True})  # fmt: skip
+        at = self._loop.wall
+        if member is not None:
+            member.come_up(self._edited.written)
+        else:
+            self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
+                          "limited": True})  # fmt: skip
         if taken:
-            self._submit(taken.command(at))
-        self._pipeline.settle()
+            self._submit(taken.command(self._loop.wall))
+        self._settle()
         self._edited.remember(taken)
         with self._home.writer.alone():
             notes = self._edited.write(world)
         for text in filter(None, [*taken.unknown, *notes, edits.warning(edits.samples_in_use(world))]):
             self._notices.tell(text)
 
-    def finish(self) -> None:
-        """Writes all text files, and then empties the journal. Raises OSError, ValueError, CommitFailed."""
-        wrong = self._take_in()
-        self._expire()
+    def _settle(self) -> None:
+        """Until what was submitted is carried out. Raises CommitFailed."""
+        if self._member is not None:
+            self._member.settle()
+        else:
+            self._pipeline.settle()
+
+    def finish(self, cut_off: bool = False) -> None:
+        """Writes all text files, and then empties the journal. Raises OSError, ValueError, CommitFailed.
+
+        `cut_off`: nothing more goes into the log.
+        """
+        wrong = ""
+        if not cut_off:
+            if self._member is None or self._member.settle_in_time():
+                wrong = self._take_in()
+                self._expire()
+            if self._member is not None:
+                self._member.go_down()
         self._journal.settle()
         self._effects.finish()
         with self._home.writer.alone():
@@ -72,7 +98,7 @@ class AtRest:
             return str(wrong)
         if taken:
             self._submit(taken.command(self._loop.wall))
-            self._pipeline.settle()
+            self._settle()
             self._edited.remember(taken)
         return ""
 
@@ -80,4 +106,4 @@ class AtRest:
         """Messages that are too old go with the last save."""
         while command := self._retention.due(self._loop.wall):
             self._submit(command)
-            self._pipeline.settle()
+            self._settle()

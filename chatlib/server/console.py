@@ -22,10 +22,10 @@ from chatlib.server.asking import Asking
 from chatlib.server.audit import Auditor
 from chatlib.server.backups import Backups
 from chatlib.server.delivery import Delivery
-from chatlib.server.introductions import Where
 from chatlib.server.listings import Lines, Listings
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
+from chatlib.server.whereabouts import Where
 from chatlib.storage.parameters import PARAMETERS, Parameter, find, like
 from chatlib.storage.serverlog import ServerLog
 from chatlib.terminal.operator import Operator, Prompt

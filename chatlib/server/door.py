@@ -89,6 +89,8 @@ class Door:
         self.strangers = Strangers(partial(self._limit, "STRANGERS_PER_ADDRESS"), lambda: loop.now)
         self._places: OrderedDict[str, _Visits] = OrderedDict()  # the latest at the end
         self._lingering = 0
+        # With which status and sentence whoever comes now is sent away, whoever it is; None: anybody may come.
+        self.closed: Callable[[], tuple[str, str] | None] = lambda: None
         self._barring: deque[tuple[Network, Iterator[Session]]] = deque()
 
     def _limit(self, parameter: str, where: str) -> int:
@@ -113,12 +115,14 @@ class Door:
 
     def turns_away(self, sock: socket.socket, address: str) -> bool:
         """Whether nobody from this address is let in now: then it is told why, and the socket is closed."""
-        ruling = self._world.bans.of_address(address, self._loop.wall)
-        if ruling is not None:
+        ruling, closed = self._world.bans.of_address(address, self._loop.wall), self.closed()
+        if closed is not None:
+            self.send_away(sock, address, *closed)
+        elif ruling is not None:
             self._count("door: banned turned away")
-            self._close(sock, address, "BANNED", self._why(ruling), **ruling.fields())
+            self.send_away(sock, address, "BANNED", self._why(ruling), **ruling.fields())
         elif not self.strangers.room(address, self._world.parameters["STRANGERS"]):
-            self.crowded(lambda status, text: self._close(sock, address, status, text))
+            self.crowded(lambda status, text: self.send_away(sock, address, status, text))
         else:
             return False
         return True
@@ -131,7 +135,8 @@ class Door:
     def _why(self, ruling: Ruling) -> str:
         return f"You are banned from this server{ruling.words(self._loop.wall)}. {ASK}"
 
-    def _close(self, sock: socket.socket, address: str, status: str, text: str, **more: Any) -> None:
+    def send_away(self, sock: socket.socket, address: str, status: str, text: str, **more: Any) -> None:
+        """Whoever has come is told why nobody from there is let in now, and the socket is closed."""
         line = encode({"event": "bye", "status": status, "text": text, **more})
         if self._lingering >= LINGERING:
             with contextlib.suppress(OSError):

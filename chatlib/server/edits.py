@@ -57,14 +57,16 @@ class Changes:
     lines: list[dict[str, Line | None]] = field(default_factory=lambda: [{}, {}])
     written: tuple[int, int] = (0, 0)  # LSNs up to which the files had been written before
     unknown: list[str] = field(default_factory=list)  # a sentence for each name in para.txt that is no parameter's
+    node: str = ""  # of a cluster, whose files they are
 
     def __bool__(self) -> bool:
         return bool(self.parameters or self.accounts)
 
     def command(self, at: float) -> Command:
         """What takes them into the world."""
+        node = {"node": self.node} if self.node else {}
         return {"action": "edit", "at": at, "parameters": self.parameters, "accounts": self.accounts,
-                "written": self.written}  # fmt: skip
+                "written": self.written, **node}  # fmt: skip
 
 
 _NAMED = 5  # of one kind of change, by name
@@ -87,10 +89,10 @@ def reloaded(changes: Changes, names: Mapping[str, str]) -> str:
 
 
 class EditedFiles:
-    """Both files of the home at `folder`."""
+    """Both files of the home at `folder`; `node`: what its server is called in its cluster, if any."""
 
-    def __init__(self, folder: Path) -> None:
-        data = folder / "data"
+    def __init__(self, folder: Path, node: str = "") -> None:
+        data, self.node = folder / "data", node
         self.parameters = EditedFile(
             folder / "para.txt", data / "para.base", str.lower, lambda name: find(name) is not None
         )
@@ -137,8 +139,8 @@ class EditedFiles:
 
         Raises FileError.
         """
-        found = Changes(lines=[self.parameters.edits(), self.credentials.edits()], written=self.written,
-                        unknown=[self._unknown(line) for line in self.parameters.unknown()])  # fmt: skip
+        found = Changes(lines=[self.parameters.edits(), self.credentials.edits()], written=self.written, node=self.node)
+        found.unknown = [self._unknown(line) for line in self.parameters.unknown()]
         for name, line in found.lines[0].items():
             parameter = find(name)
             assert parameter is not None

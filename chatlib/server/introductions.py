@@ -8,7 +8,8 @@ One user asks for another's address. An ask goes through these states::
 
 The parameter ADDRESS_POLICY decides whether anybody is asked, and a standing allowance (:mod:`chatlib.core.peers`)
 spares the question. All of this belongs to sessions, is in memory only, and ends with either session. A key must not
-reach a disk, a log or a third user; it is said to two connections, and to nobody else.
+reach a disk, a log or a third user; it is said to two connections, and to nobody else. So nobody is introduced to a
+user of another server of the same world.
 
 Of a user with several sessions, the one that asks is introduced, and of the other user the one that says yes if it
 listens, else the one that began to listen last. All sessions of a user hear the question. Where another session of the
@@ -27,7 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatlib.core.bank import bank_of
 from chatlib.core.peers import allowances, self_address, you_block
@@ -39,6 +40,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.reactor.timers import Timer
 from chatlib.server.delivery import Delivery
 from chatlib.server.session import Session
+from chatlib.server.whereabouts import Where, elsewhere, out_of_reach
 
 ASKING = 60.0  # seconds for an answer
 ASKS = 16  # that one user may have made, and that may have been made of one user, in ASKING seconds and without a yes
@@ -76,14 +78,6 @@ class _Person:
     def listener(self) -> int:
         """The session that takes direct connections; 0: none does."""
         return next(reversed(self.ports), 0)
-
-
-class Where(NamedTuple):
-    """Where a user is: the address and port of the connection, and the port for direct ones or 0."""
-
-    address: str
-    port: int
-    peer_port: int
 
 
 class Introductions:
@@ -191,7 +185,7 @@ class Introductions:
         if self._policy == "never":
             return refusal("ADDRESSES_CLOSED", "This server tells nobody's address.")
         if other.user not in self._delivery.sessions:
-            return refusal("NOT_ONLINE", f'"{name}" is not online.')
+            return out_of_reach(self._world, other)
         if person is None or not person.ports:
             return refusal("NO_LISTENER", f'"{name}" takes no direct connections.')
         return self._silenced(account.user, other.user)
@@ -345,7 +339,7 @@ class Introductions:
         login = person.listener if person else 0
         session = delivery.that_began(user, login) or delivery.sessions.get(user)
         if session is None:
-            return None
+            return elsewhere(self._world, user)
         return Where(session.address, session.connection.port, person.ports.get(login, 0) if person else 0)
 
     # Saying.

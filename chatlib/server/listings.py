@@ -18,7 +18,7 @@ from chatlib.core.threads import forum_of
 from chatlib.core.world import Account, World
 from chatlib.protocol.text import ADMIN, counted, fold
 from chatlib.reactor.loop import Loop
-from chatlib.server.introductions import Where
+from chatlib.server.whereabouts import Where
 
 PORTION = 100  # lines said in a tick: about a millisecond
 LOOKED_AT = 10  # what is looked at without a line counts as one

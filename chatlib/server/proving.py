@@ -34,9 +34,10 @@ class Proving:
 
     def __init__(
         self, world: World, loop: Loop, seats: Seats, sessions_of: Callable[[str], Sequence[Session]],
-        acknowledged: Acknowledged, tls: TlsDoor,
+        acknowledged: Acknowledged, tls: TlsDoor, node: str = "",
     ) -> None:  # fmt: skip
-        """`sessions_of`: those of a user that are open."""
+        """`sessions_of`: those of a user that are open. `node`: what this server is called in its cluster, if any."""
+        self._node = node
         self._world, self._loop, self._seats = world, loop, seats
         self._sessions_of, self._acknowledged, self._tls = sessions_of, acknowledged, tls
 
@@ -123,6 +124,8 @@ class Proving:
             return full
         self._seats.enters(session, proof.user)
         fields: dict[str, Any] = {"user": proof.user}
+        if self._node:  # at execution the world compares them with those of the other servers
+            fields |= {"node": self._node, "connection": session.ordinal}
         earlier = self._sessions_of(proof.user)
         if seen := self._acknowledged.seen(proof.user):  # before one is replaced: that is not told again
             fields["seen"] = seen

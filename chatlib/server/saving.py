@@ -167,7 +167,7 @@ class Saver:
             known = [{k: v and Line(*v) for k, v in one.items()} for one in lines]
             for sentence in unknown:
                 wish.tell(sentence)
-            self._take_in(Changes(parameters, accounts, known, written), wish)
+            self._take_in(Changes(parameters, accounts, known, written, node=self._edited.node), wish)
 
         self._fork(work, done, wish)
         job = self._job

@@ -11,9 +11,11 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from chatlib.cluster.vault import OwnDisk
 from chatlib.core import features
+from chatlib.core.nodes import nodes_of
 from chatlib.core.world import Command
 from chatlib.reactor.connection import Connection, Listener
 from chatlib.reactor.loop import READ, Loop
@@ -26,6 +28,7 @@ from chatlib.server.audit import Auditor
 from chatlib.server.backups import Backups
 from chatlib.server.catchup import CatchUp
 from chatlib.server.checks import Checks
+from chatlib.server.clustering import Cluster
 from chatlib.server.console import Console
 from chatlib.server.delivery import Delivery
 from chatlib.server.dialects import Opening
@@ -36,6 +39,7 @@ from chatlib.server.erasure import Erasure
 from chatlib.server.figures import Figures
 from chatlib.server.introductions import Introductions
 from chatlib.server.limits import Buckets, Budgets
+from chatlib.server.membership import Membership
 from chatlib.server.notices import Notices
 from chatlib.server.people import People
 from chatlib.server.pipeline import Pipeline
@@ -50,6 +54,7 @@ from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
 from chatlib.server.stats import Stats
 from chatlib.server.stored import Stored
+from chatlib.server.syncpipe import SyncPipe
 from chatlib.server.ticks import Ticks
 from chatlib.server.tlsdoor import TlsDoor
 from chatlib.server.transfers import Transfers
@@ -57,7 +62,7 @@ from chatlib.storage.blobs import Blobs
 from chatlib.storage.checker import Checker
 from chatlib.storage.home import Home
 from chatlib.storage.journal import Journal
-from chatlib.storage.log import CommitFailed
+from chatlib.storage.log import CommitFailed, Log
 from chatlib.storage.serverlog import LEVELS, ServerLog, Weight
 from chatlib.storage.syncer import Syncer
 
@@ -77,19 +82,24 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         record: Callable[[Weight, str], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
-        """Recovers what the home holds. `record`: takes what goes to the server log, too.
+        """Recovers what the home holds. `record`: takes what goes to the server log, too. `cluster`: whose node it is.
 
         Raises FileError, OSError, CommitFailed.
         """
         self.stopping = False
         self.failure = ""  # why the loop ended, when it had to
+        self._gave_up = ""  # why it has to stop, though all is in order here
+        self._is_cut_off = False  # nothing more goes into the cluster's log
+        self.cluster = cluster
         self._sync_due = False  # a second is over
-        self._syncer, self._checker, self._synced = syncer, checker, _Synced()
+        self._syncer, self._checker, self._synced = syncer, checker, SyncPipe()
         self._listener: Listener | None = None
         self.log = ServerLog(home.logs, record)
         self.notices = Notices(self.log, say, wall_clock)
         self.tell, self.note, self.fault = self.notices.tell, self.notices.note, self.notices.fault
+        self._clocks = clock, wall_clock
         self.loop = Loop(self.fault, clock, wall_clock)
         self.started = self.loop.wall
         self.figures = Figures(self.loop.now)
@@ -104,8 +114,10 @@ class Server:
     def _build_storage(self, home: Home) -> None:
         """The world, and what it stands on."""
         self.home = home
-        self.edited = EditedFiles(home.path)
-        self.journal = Journal(home.data, self._syncer)
+        self.edited = EditedFiles(home.path, self.cluster.node if self.cluster else "")
+        self.journal: Log = Journal(home.data, self._syncer)
+        if self.cluster:
+            self.journal = self.cluster.open(self.loop, self.tell, *self._clocks)
         gone: list[str] = []
         self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault, gone.append)
         self.blobs = Blobs(home.data / "files")
@@ -114,6 +126,8 @@ class Server:
         self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo, partial(features.parties, self.world))
         self.erasure = Erasure(self.log, home.logs, self.blobs, gone)
         self.world.archive = self.archive = Stored(self.messages, self.appended, lambda: self.loop.wall, self.tell)
+        if self.cluster:
+            self.cluster.log.standing = nodes_of(self.world)
         self.journal.open()
         self.delivery = Delivery(lambda user: self.world.accounts[user].follows or (), lambda: self.world.lsn)
         self.announcer = Announcer(self.world, self.delivery.fan_out, self.loop.call_later)
@@ -123,12 +137,17 @@ class Server:
         self.effects = Effects(
             self.journal, self.messages, self.appended, self.blobs, self.delivery, self.announcer.changed,
             self.introductions.look_again, self.parameters_changed, lambda: self.world.lsn, self.fault,
-            self.erasure.gone, self.door.bar,
+            self.erasure.gone, self.door.bar, self._nodes_changed,
         )  # fmt: skip
-        self.pipeline = Pipeline(
-            self.world, self.journal, self.messages, self.appended, self.effects, self.fault
-        )
-
+        self.pipeline = Pipeline(self.world, self.journal, self.messages, self.appended, self.effects, self.fault)
+        self.membership: Membership | None = None
+        if self.cluster:
+            self.membership = Membership(
+                cluster=self.cluster, world=self.world, loop=self.loop, pipeline=self.pipeline, delivery=self.delivery,
+                sessions=lambda: self.sessions, notices=self.notices, give_up=self.give_up, home=home,
+                save=lambda tell: self.saver.save(tell),
+            )  # fmt: skip
+            self.door.closed = self.membership.why_nobody_comes_in
 
     def _build_edge(self, home: Home) -> None:
         """What stands between the world and its connections."""
@@ -142,7 +161,8 @@ class Server:
         self.transfers = Transfers(
             loop=loop, grants=partial(features.grant, world, lambda: loop.wall), blobs=self.blobs, checks=checks,
             submit=self.pipeline.submit, people=People(loop, self.delivery), log=self.log, tell=self.tell,
-            idle_bytes=lambda: world.parameters["FILE_QUOTA"], vault=OwnDisk(),
+            idle_bytes=lambda: world.parameters["FILE_QUOTA"],
+            vault=self.cluster.vault(loop, self.blobs, self.tell, self.fault) if self.cluster else OwnDisk(),
         )  # fmt: skip
         self.administrators = Administrators(
             world=world, loop=loop, build=self.console, fan_out=self.delivery.fan_out, stop=self.stop, note=self.note
@@ -155,8 +175,11 @@ class Server:
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note, figures=self.figures,
         )  # fmt: skip
-        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls)
-        reception = Reception(world, loop, self.seats, self.tls, home.epoch(), self.delivery.clients, home.earlier())
+        node, servers = (self.membership.node, self.membership.servers) if self.membership else ("", None)
+        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls, node)
+        reception = Reception(
+            world, loop, self.seats, self.tls, home.epoch(), self.delivery.clients, home.earlier(), servers
+        )
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
         self.requests = Requests(
@@ -183,24 +206,25 @@ class Server:
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
             erasure=self.erasure, tell=self.tell, note=self.log.happened,
         )  # fmt: skip
+        if self.membership:
+            self.saver.saved = self.membership.saved
         self.at_rest = AtRest(
             home=self.home, edited=self.edited, world=world, loop=loop, journal=self.journal, messages=self.messages,
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
-            notices=self.notices, submit=self.submit,
+            notices=self.notices, submit=self.submit, membership=self.membership,
         )  # fmt: skip
 
     def _build_stats(self) -> None:
         """What measures the server, and says how it is doing."""
-        self.ticks = Ticks(
-            loop=self.loop, figures=self.figures, log=self.log, pipeline=self.pipeline, delivery=self.delivery
-        )
+        self.ticks = Ticks(loop=self.loop, figures=self.figures, log=self.log, pipeline=self.pipeline,
+                           delivery=self.delivery)  # fmt: skip
         self._syncer.took = self.ticks.synced
         self.stats = Stats(
             loop=self.loop, world=self.world, journal=self.journal, pipeline=self.pipeline, delivery=self.delivery,
             saver=self.saver, figures=self.figures, ticks=self.ticks, log=self.log, notices=self.notices, connected={
                 "connections": self.sessions, "strangers": self.door.strangers, "transfers": self.transfers,
                 "consoles_from_afar": self.administrators,
-            }, tls=self.tls,
+            }, tls=self.tls, membership=self.membership,
         )  # fmt: skip
 
     def parameters_changed(self) -> None:
@@ -222,7 +246,8 @@ class Server:
         loop = self.loop
         self.log.write(f"start: port {sock.getsockname()[1]}")
         self.sessions.count_descriptors(sock)
-        loop.watch(self.journal.fileno(), READ, self._synced)
+        if self.cluster is None:
+            loop.watch(self.journal.fileno(), READ, self._synced)
         self._listener = Listener(loop, sock, self._accepted, self.tell)
         loop.phases += [self._commit_and_execute, self._flush, self._reap]
         loop.call_later(SECOND, self._every_second)
@@ -236,12 +261,19 @@ class Server:
         try:
             self.loop.run()
         except CommitFailed as failure:
-            self.failure = f"The disk did not take a record: the server stops, what was acknowledged is safe. {failure}"
+            broke = "The log cannot be followed" if self.cluster else "The disk did not take a record"
+            self.failure = f"{broke}: the server stops, what was acknowledged is safe. {failure}"
+            self._is_cut_off = self.cluster is not None
         except Exception as failure:  # ours, outside of any one connection: nothing that follows could be trusted
             self.failure = f"The server stops, what was acknowledged is safe: {failure}"
             self.fault(failure)
         finally:
             gc.callbacks.remove(self.ticks.collected)
+
+    def give_up(self, why: str) -> None:
+        """Stops, since the other servers cannot go on with this one."""
+        self._gave_up = self._gave_up or why
+        self.stop()
 
     def stop(self) -> None:
         """Says bye to everyone, then ends the loop when all of it is on disk."""
@@ -249,6 +281,8 @@ class Server:
             return
         self.stopping = True
         self.log.write("stop")
+        if self.membership:
+            self.membership.stops()
         if self._listener:
             self._listener.close()
         self.saver.end()
@@ -264,12 +298,14 @@ class Server:
         self.saver.end()
         self.auditor.end()
         self.backups.end()
-        if not self.failure:
+        if not self.failure or self._is_cut_off:
             self.erasure.note_down()
             try:
-                self.at_rest.finish()
+                self.at_rest.finish(self._is_cut_off)
             except (OSError, ValueError, CommitFailed) as error:
-                self.failure = f"The text files could not be written; the journal keeps everything: {error}"
+                keeps = "log" if self.cluster else "journal"
+                self.failure = f"The text files could not be written; the {keeps} keeps everything: {error}"
+        self.failure = self.failure or self._gave_up
         if self.failure:
             self.notices.failed(self.failure)
         self.log.close(self.loop.wall)
@@ -277,6 +313,8 @@ class Server:
             self.erasure.finish()
         self._checker.close()
         self._syncer.close()
+        if self.cluster:
+            self.cluster.close()
         return self.failure
 
     # The phases of a tick.
@@ -292,6 +330,8 @@ class Server:
             self._sync_due = False
             self.journal.every_second()
         self.pipeline.execute()
+        if self.membership:
+            self.membership.step()
         self.budgets.listen(not self.pipeline.full)
         if self.effects.step():
             self.loop.again(self._synced)
@@ -308,13 +348,16 @@ class Server:
         self.sessions.reap()
         if not self.pipeline.idle and not self.journal.busy:
             self.loop.again(self._synced)  # submitted since the commit, by what was carried out or broke: no waiting
-        if self.stopping and self.pipeline.idle and not self.saver.busy:
+        done = self.pipeline.idle or (self.membership is not None and self.membership.gives_up)
+        if self.stopping and done and not self.saver.busy:
             self.loop.stop()
 
     def _every_second(self) -> None:
         self.loop.call_later(SECOND, self._every_second)
         self.acknowledged.gather(self.loop.wall)
         self.ticks.look()
+        if self.membership:
+            self.membership.every_second()
         self._sync_due = True
 
     # The administrator.
@@ -341,6 +384,10 @@ class Server:
         """A command of the server's own."""
         self.pipeline.submit(None, "", None, command)
 
+    def _nodes_changed(self, what: str, fields: dict[str, Any]) -> None:
+        if self.membership:
+            self.membership.changed(what, fields)
+
     def _accepted(self, sock: socket.socket, address: str) -> None:
         if self.door.turns_away(sock, address):
             return
@@ -351,18 +398,3 @@ class Server:
         )  # fmt: skip
         connection.attach(session)
         self.sessions.come(session)
-
-
-class _Synced:
-    """The syncer's pipe, as a channel. It only marks: what a disk says is for the commit phase, and fail-stop."""
-
-    marked = False
-
-    def readable(self) -> None:
-        self.marked = True
-
-    def writable(self) -> None: ...
-
-    def again(self) -> None: ...
-
-    def broken(self) -> None: ...

@@ -89,8 +89,8 @@ class Session:
     __slots__ = (
         "_desk", "_farewell", "_keeper", "_loop", "_mistakes", "_parameters", "_sent", "_timer", "_voice", "actions",
         "address", "binding", "born", "catching_up", "client", "connection", "departed", "ended", "heartbeat", "intake",
-        "idle_limit", "last_command", "listening", "login", "mark", "over", "pieces", "position", "proof", "push",
-        "reader", "received", "stamp", "state", "translate", "user", "wire",
+        "idle_limit", "last_command", "listening", "login", "mark", "ordinal", "over", "pieces", "position", "proof",
+        "push", "reader", "received", "stamp", "state", "translate", "user", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,7 @@ class Session:
         self._loop, self._parameters, self._desk, self._keeper, self._voice = loop, parameters, desk, keeper, voice
         self.state, self.actions = State.NEW, IN_STATE[State.NEW]
         self.client: str | None = None
+        self.ordinal = 0  # which connection of its client's it is; 0: that does not say
         self.born = loop.ticks  # tells an older connection of the same client from a newer one
         self.user = ""
         self.login = 0

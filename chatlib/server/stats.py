@@ -21,12 +21,13 @@ from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
 from chatlib.server.delivery import Delivery
 from chatlib.server.figures import Figures
+from chatlib.server.membership import Membership
 from chatlib.server.notices import Notices
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.saving import Saver
 from chatlib.server.ticks import Ticks
 from chatlib.server.tlsdoor import TlsDoor
-from chatlib.storage.journal import Journal
+from chatlib.storage.log import Log
 from chatlib.storage.serverlog import ServerLog
 
 Data = dict[str, Any]
@@ -37,9 +38,11 @@ class Stats:
     """Those of one server. `connected`: what there is of connections, by name."""
 
     def __init__(
-        self, *, loop: Loop, world: World, journal: Journal, pipeline: Pipeline, delivery: Delivery, saver: Saver,
+        self, *, loop: Loop, world: World, journal: Log, pipeline: Pipeline, delivery: Delivery, saver: Saver,
         figures: Figures, ticks: Ticks, log: ServerLog, notices: Notices, connected: dict[str, Sized], tls: TlsDoor,
+        membership: Membership | None = None,
     ) -> None:  # fmt: skip
+        self._member = membership
         self._loop, self._world, self._journal, self._pipeline = loop, world, journal, pipeline
         self._delivery, self._saver, self._figures, self._ticks = delivery, saver, figures, ticks
         self._log, self._notices, self._connected, self._tls = log, notices, connected, tls
@@ -72,6 +75,7 @@ class Stats:
             },
             "times": self._times(),
             "disk": self._disk(),
+            **({"cluster": self._member.figures()} if self._member else {}),
             "counted": _grouped(Counter(self._figures.counters) + Counter(pending)),
             "counted_lately": _grouped(Counter(self._figures.lately()) + Counter(pending)),
             "lately": round(self._figures.within(self._loop.now), 3),
@@ -157,6 +161,8 @@ def _lines(data: Data) -> Iterator[str]:
     yield f"  journal: {counted(disk['journal']['bytes'], 'byte')}, {counted(disk['journal']['records'], 'record')}"
     yield f"  messages: {_size(disk['messages'])}"
     yield f"  checkpoint: {_checkpoint(disk['checkpoint'])}"
+    if "cluster" in data:
+        yield from _cluster(data["cluster"], server["time"])
     for group, counters in data["counted"].items():
         lately = data["counted_lately"].get(group, {})
         new = f", {sum(lately.values()):,} of them in the last minute" if lately else ""
@@ -185,6 +191,19 @@ def _times(times: Data) -> Iterator[str]:
     longest = times["longest_tick"]
     if longest["at"]:
         yield f"  longest tick: {_ms(longest['seconds'])} at {_stamp(longest['at'])}: {longest['cause']}"
+
+
+def _cluster(cluster: Data, now: float) -> Iterator[str]:
+    yield f"Cluster {cluster['log']}:"
+    link = "" if cluster["connected"] else ", not connected to the engine"
+    yield f"  this node: {cluster['node']}, {cluster['state']}{link}"
+    yield f"  log: position {cluster['position']:,}, chain {cluster['chain']}, {cluster['unread']:,} to be read"
+    yield f"  our oldest batch waits: {_ms(cluster['waits'])}"
+    for node in cluster["nodes"]:
+        state = f"{'up' if node['up'] else 'down'} for {_long(max(0.0, now - node['since']))}"
+        where = f" at {node['address']}" if node["address"] else ""
+        clock = "" if node["ahead"] is None else f", its clock {node['ahead']:+.1f} s"
+        yield f"  {node['node']}{where}: {state}, batch {node['batches']:,}{clock}"
 
 
 def _checkpoint(checkpoint: Data) -> str:

@@ -33,6 +33,8 @@ class Log(Protocol):
     is then; ``truncate``, when all of that is durable. A stop: ``settle``, the world is written, ``clear``, ``close``.
     """
 
+    sync_always: bool  # a record must be on a disk for good before it is handed out; a shared log knows no other way
+
     @property
     def shared(self) -> bool:
         """Whether other servers append to it, too. Then there may be records that nobody here has heard of."""
@@ -60,6 +62,10 @@ class Log(Protocol):
     @property
     def waiting(self) -> int:
         """Bytes of ours that were appended and have not been handed out, about."""
+
+    @property
+    def records(self) -> int:
+        """Records since it was cut."""
 
     @property
     def size(self) -> int:

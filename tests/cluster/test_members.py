@@ -138,3 +138,14 @@ def test_who_is_down_has_no_clock() -> None:
     story.ahead.update(b=-20.0, c=-20.0)
     story.seconds(5, "a", "b", "c")
     assert story.members.lead(story.now, ("a",)) == 0.0
+
+
+def test_before_we_come_up_what_the_log_holds_says_who_is_ahead() -> None:
+    story = Story()
+    story.members.begin()
+    assert story.members.lead(story.now, UP, least=1) == 0.0
+    story.ahead.update(b=12.0, c=12.0)
+    story.seconds(1, "b", "c", late=1.0)
+    assert story.members.lead(story.now, UP, least=1) == -11.0
+    assert story.members.spoke(UP, 1) and not story.members.spoke(UP, 2)
+    assert story.members.lead(story.now, UP) == 0.0, "later, more must be heard, and of us as well"

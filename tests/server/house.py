@@ -160,9 +160,7 @@ class House:
         """As server.py does. Raises what it would print."""
         home = Home(self.folder)
         try:
-            self.server = Server(
-                home, self.disk, self.files_disk, self._print, self.clock.monotonic, self.clock.wall  # type: ignore[arg-type]
-            )
+            self.server = self.build(home)
         except BaseException:
             os.close(home._lock_fd)
             raise
@@ -170,6 +168,12 @@ class House:
         self.server.notices.say = self.console.say
         self.server.open(socket.create_server(("127.0.0.1", 0)))
         self.running = True
+
+    def build(self, home: Home) -> Server:
+        """On a home that is locked."""
+        return Server(
+            home, self.disk, self.files_disk, self._print, self.clock.monotonic, self.clock.wall  # type: ignore[arg-type]
+        )
 
     def _print(self, text: str) -> None:
         """As server.py does before the loop runs."""

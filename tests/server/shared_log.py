@@ -55,7 +55,7 @@ class Seat:
         agreement.seats.append(self)
         self.proposed: deque[tuple[int, bytes]] = deque()  # no record: a barrier
         self.barriers: deque[tuple[int, int]] = deque()  # agreed on: how many records are before it, and its ticket
-        self.given = self.durable = self.size = 0
+        self.given = self.durable = self.size = self.records = 0
         self.sync_always = True
         self.failure = ""
         self.cuts: list[int] = []  # the LSNs where a checkpoint began
