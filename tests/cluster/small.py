@@ -5,13 +5,16 @@ their end of it. Time passes when the test says so.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatlib.cluster import batch
+from chatlib.cluster.link import EngineLink
 from chatlib.cluster.stream import ClusterLog
 from chatlib.protocol.nats import Message
+from tests.patience import LIMIT
 
 NAME = "chat"
 Call = Callable[[], object]
@@ -235,8 +238,7 @@ class Small:
 
     def __init__(self, stream: Stream, node: str, earlier: Small | None = None, is_up: bool = True) -> None:
         """`earlier`: the one whose place it goes on from."""
-        self.stream, self.node, self.moments = stream, node, stream.moments
-        self.link = SmallLink(stream)
+        self.node, self.moments, self.link = node, *self._engine(stream)
         self.nodes = Nodes()
         self.executed: list[bytes] = []
         if earlier:
@@ -247,7 +249,8 @@ class Small:
         self.over = 0
         self.beats: list[str] = []
         self.waiting: dict[int, bytes] = {}
-        self.log = ClusterLog(self.link, NAME, node, self.moments, self.nodes,  # type: ignore[arg-type]
+        self.said: list[str] = []
+        self.log = ClusterLog(self.link, NAME, node, self.moments, self.nodes, self.said.append,  # type: ignore[arg-type]
                               clock=self.moments.clock, wall_clock=self.moments.wall)  # fmt: skip
         self.log.heard = lambda node, at: self.beats.append(node)
         self.log.on_over = self._over
@@ -257,6 +260,10 @@ class Small:
         if is_up:
             self.catch_up()
             self.come_up()
+
+    def _engine(self, stream: Any) -> tuple[Moments, Any]:
+        """What tells the time, and the link."""
+        return stream.moments, SmallLink(stream)
 
     def _over(self) -> None:
         self.over += 1
@@ -306,6 +313,51 @@ class Small:
             while self.log.busy:
                 self.log.ready()
             self.execute()
+
+
+class NowMoments(Moments):
+    """Time passes by itself."""
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def ring(self) -> None:
+        self.now = time.monotonic()
+        super().ring()
+
+
+class Linked(Small):
+    """The same over a real link; `stream` says to what."""
+
+    def _engine(self, stream: Any) -> tuple[Moments, Any]:
+        self._second = time.monotonic()
+        return NowMoments(), EngineLink(None, stream, clock=time.monotonic)
+
+    def tick(self) -> None:
+        self.link.wait(lambda: self.log._has_more, 0.002)
+        self.moments.ring()
+        self.execute()
+        self.log.commit()
+        if time.monotonic() - self._second >= 1.0:
+            self._second = time.monotonic()
+            self.log.every_second()
+        self.execute()
+
+    def close(self) -> None:
+        self.log.close()
+        self.link.close()
+
+
+def live(until: Callable[[], object], *servers: Linked) -> None:
+    """All of them live until something holds."""
+    end = time.monotonic() + LIMIT
+    while not until():
+        assert time.monotonic() < end, "it never happens"
+        for server in servers:
+            server.tick()
 
 
 def pass_time(seconds: float, *servers: Small) -> None:
