@@ -23,7 +23,7 @@ from chatlib.client.epochs import Epochs
 from chatlib.client.failures import NEEDS_TLS, NOT_OURS, stranger
 from chatlib.client.greeting import Greeting
 from chatlib.client.heartbeat import NEVER, SILENCE, Heartbeat, Promptness
-from chatlib.client.news import FINAL, LATER, Fields, News, Request, integer_of, status_of, text_of
+from chatlib.client.news import FINAL, LATER, NOT_HERE, Fields, News, Request, integer_of, status_of, text_of
 from chatlib.client.outbox import WINDOW, Memory, NoMemory, Outbox
 from chatlib.client.proof import SALT_SIZE, Signature
 from chatlib.client.trust import Certificate
@@ -169,7 +169,7 @@ class Conversation(Entering):
     # The connection's side.
 
     def connected(self, now: float, certificate: Certificate | None = None, server: str = "") -> None:
-        """A connection is there, to `server` if there are several, over TLS if there is a `certificate`: greets it."""
+        """A connection is there, to `server`, over TLS if there is a `certificate`: greets it."""
         self.state = State.NEW
         self._entrance.certificate = certificate
         self._lines = LineBuffer()
@@ -273,6 +273,9 @@ class Conversation(Entering):
         number = message.get("id")
         if not isinstance(number, int) or number not in self._sent:
             return  # a refusal of something that was no request; a bye follows
+        if status_of(message) in NOT_HERE:
+            self.disconnected(text_of(message), now, status_of(message))
+            return
         request, _ = self._sent.pop(number)
         self.promptness.answered(number, now)
         if request.action == "hello":

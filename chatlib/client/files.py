@@ -82,6 +82,7 @@ class Sending(Transfer):
         self._place = place
         self.renamed = self._source.renamed  # what cannot be seen is not sent in a name
         self._sha256 = ""
+        self._way: Way | None = None  # where it was sent to last
         self._all_sent = False  # once: the server may have the file, whatever happens to its reply
         self._sent_before = False  # all of it, on an earlier connection: perhaps to another of several servers
 
@@ -110,6 +111,9 @@ class Sending(Transfer):
         offset = reply.get("offset")
         if not isinstance(offset, int) or not 0 <= offset <= self.size:
             raise TransferError(_NONSENSE)
+        is_elsewhere, self._way = self._way is not None and self._way.address != way.address, way
+        if is_elsewhere and offset < self.position and self._queue.listener:
+            self._queue.listener.begun_anew(self)
         self.position = offset
         self._sent_before = self._all_sent
         self._all_sent |= offset == self.size

@@ -11,7 +11,7 @@ from chatlib.client.news import Fields, Request, status_of
 
 
 class Greeting:
-    """Of one client program, which is `client` to servers. `server`: which of several is greeted; "": there is one."""
+    """Of one client program, which is `client` to servers. `server`: where the one at hand is."""
 
     def __init__(self, client: str) -> None:
         self.server = ""
@@ -44,7 +44,7 @@ class Greeting:
         self._said = reply.get("servers")
 
     def entered(self) -> str:
-        """The server has proven itself. Where we are, if that is another one of several than before; else empty."""
+        """The server has proven itself. Where it is, if that is elsewhere than the one before; else empty."""
         self.servers, self._said = self._said, None
         before, self._home = self._home, self.server
         return self.server if before is not None and before != self.server else ""

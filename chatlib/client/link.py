@@ -54,7 +54,7 @@ class Talk(Protocol):
     def tick(self, now: float) -> None: ...
 
     def connected(self, now: float, certificate: Certificate | None, server: str) -> None:
-        """`server`: which of several; "": there is only one."""
+        """`server`: where it is."""
 
     def received(self, chunk: bytes, now: float) -> None: ...
 
@@ -263,8 +263,7 @@ class Link:
         self.peer, self._since = self._trying, self._loop.now
         self._servers.reached()
         self._watch()
-        server = str(self.at) if self._servers.several else ""
-        self._conversation.connected(self._loop.now, connection.certificate, server)
+        self._conversation.connected(self._loop.now, connection.certificate, str(self.at))
         self._look()
         if connection.certificate:
             self.readable()  # what has come with the end of the handshake

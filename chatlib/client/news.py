@@ -25,6 +25,10 @@ FINAL = frozenset({
 LATER = frozenset({"SERVER_FULL", "LOCKED_OUT", "INTERNAL"})
 
 
+# Replies that say of the server, and not of what was asked for, that nothing comes of it there: as good as a bye.
+NOT_HERE = frozenset({"NODE_LOST", "NO_QUORUM"})
+
+
 # Replies that are no refusals: it is done, or somebody was asked who has time to answer.
 FINE = frozenset({"OK", "ASKED"})
 
@@ -92,7 +96,7 @@ class Proven:
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
     """A session begins. `again`: after a lost connection; `resent`: how many requests of before are asked again;
-    `server`: where, if that is another one of several than before."""
+    `server`: where, if that is elsewhere than before."""
 
     user: str
     unread: int

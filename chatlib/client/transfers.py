@@ -157,6 +157,12 @@ class Transfer(ABC):
         else:
             self._later(Stage.INTERRUPTED)
 
+    def leave(self) -> None:
+        """The chat goes on at another server: with the session, this one's transfers have ended."""
+        if self._link:
+            self._link.end()
+            self.broken("the server is gone")
+
     def _later(self, stage: Stage) -> None:
         self.stage = stage
         tries = self._tries if stage is Stage.INTERRUPTED else 3
@@ -185,6 +191,9 @@ class TransferListener(Protocol):
 
     def begun(self, transfer: Transfer) -> None:
         """Bytes begin to move, from ``transfer.position`` on; again after each interruption."""
+
+    def begun_anew(self, transfer: Transfer) -> None:
+        """Another server has nothing, or less, of what was sent: bytes are sent once more. ``begun`` follows."""
 
     def ended(self, transfer: Transfer) -> None:
         """It is over; ``transfer.failure`` says whether it failed."""
@@ -223,6 +232,9 @@ class TransferQueue:
             case n.Arrived(event) if self.active:
                 for transfer in list(self.active):
                     transfer.heard(event)
+            case n.LoggedIn() if item.server:
+                for transfer in list(self.active):
+                    transfer.leave()
             case n.Ended():
                 self.stop(item.text)
         return False

@@ -326,6 +326,9 @@ class FileTalk:
             begun = progress(transfer).percent if transfer.position else 0
             self._show(say.transfer_begun(transfer.name, receives, transfer.peer, transfer.size, begun))
 
+    def begun_anew(self, transfer: Transfer) -> None:
+        self._show(say.begun_anew(transfer.name, transfer.peer))
+
     def ended(self, transfer: Transfer) -> None:
         self._begun.discard(transfer)
         if self._left or transfer in self._unwanted:

@@ -293,6 +293,8 @@ class ScriptProgram:
 
     def begun(self, transfer: Transfer) -> None: ...
 
+    def begun_anew(self, transfer: Transfer) -> None: ...
+
     def ended(self, transfer: Transfer) -> None:
         if transfer.failure and not self._conversation.ended:  # then that is said
             self._fail(transfer.failure)

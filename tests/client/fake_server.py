@@ -176,10 +176,11 @@ class Wire:
         self.size = size  # bytes that the client is given at once; 0: all
         self.now = 100.0
         self.news: list[Any] = []
+        self.at = ""  # which of several servers it is
 
     def connect(self) -> None:
         self.server.connect()
-        self.conversation.connected(self.now)
+        self.conversation.connected(self.now, None, self.at)
         self.run()
 
     def run(self) -> list[Any]:

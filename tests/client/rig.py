@@ -43,6 +43,7 @@ class Rig:
         self.loop.phases = [self.link.turn, self._collect, self.link.flush]
         self.news: list[Any] = []
         self.begun_at: list[int] = []
+        self.anew: list[str] = []
         self.user, self.password = user, password
 
     def log_in(self) -> Rig:
@@ -60,6 +61,9 @@ class Rig:
 
     def begun(self, transfer: Transfer) -> None:
         self.begun_at.append(transfer.position)
+
+    def begun_anew(self, transfer: Transfer) -> None:
+        self.anew.append(transfer.name)
 
     def ended(self, transfer: Transfer) -> None: ...
 
@@ -325,6 +329,7 @@ class LyingServer:
 class _Said:
     def __init__(self, server: LyingServer, sock: socket.socket) -> None:
         self.server, self.socket, self._first = server, sock, True
+        self._carries = False
         server.loop.watch(sock.fileno(), READ, self)
 
     def readable(self) -> None:
@@ -335,7 +340,10 @@ class _Said:
         if not data:
             self._end()
             return
+        if self._carries:
+            return  # what an upload sends
         if self._first and b'"ticket"' in data:
+            self._carries = True
             self.server.carried.append(json.loads(data.split(b"\n")[0]))
             answer = self.server.carries.pop(0)
             self.socket.sendall(answer)

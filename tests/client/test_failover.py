@@ -14,9 +14,10 @@ from chatlib.client.addresses import ServerAddress
 from chatlib.client.conversation import Conversation
 from chatlib.client.link import HASTE, PATIENCE, Link
 from chatlib.client.servers import Servers
+from chatlib.client.steering import Steering
 from chatlib.protocol.commands import State
 from chatlib.reactor.loop import Loop
-from tests.client.fake_server import FakeServer
+from tests.client.fake_server import VERIFIER, FakeServer
 from tests.client.linkrig import Peer, fault
 
 
@@ -280,3 +281,55 @@ def test_a_connection_that_is_lost_before_the_login_is_no_end_either(cluster: Cl
     cluster.conversation.give_password("secret")
     cluster.conversation.prove(cluster.loop.now)
     assert cluster.comes_back().again is False
+
+
+def test_a_reply_that_a_server_was_cut_off_is_no_answer(cluster: Cluster) -> None:
+    """It says that nothing was done: the next server is asked."""
+    cluster.logs_in()
+    cluster.world.scripted["message"] = [{"status": "NODE_LOST", "text": "This server was cut off."}]
+    cluster.conversation.request("message", {"to": "ann", "text": "once"}, cluster.loop.now)
+    cluster.until(lambda: any(isinstance(item, n.Answered) for item in cluster.news))
+    assert (cluster.at(), cluster.world.effects, cluster.news[-1].status) == (1, ["once"], "OK")
+
+
+def test_another_world_there_is_another_servers(cluster: Cluster) -> None:
+    """What was seen of one epoch is not taken for another's: the rule of a server that began anew."""
+    cluster.logs_in()
+    cluster.world.post("seen")
+    cluster.peers[0].connection.sendall(cluster.world.take())  # type: ignore[union-attr]
+    cluster.until(lambda: any(isinstance(item, n.Arrived) for item in cluster.news))
+    cluster.conversation.shown(cluster.news[-1].event, cluster.loop.now)
+    cluster.world.hello["epoch"] = "e2"
+    cluster.dies(0)
+    cluster.comes_back()
+    final = [each for each in cluster.world.requests if each["action"] == "login"][-1]
+    assert final["seen"] == 0 and not cluster.conversation.ended
+
+
+def test_a_console_from_afar_goes_to_the_first_that_answers_and_to_no_other(cluster: Cluster) -> None:
+    heard: list[str] = []
+
+    class Person:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *words: heard.append(name)
+
+    steering = Steering(Person())  # type: ignore[arg-type]
+    link = Link(cluster.loop, cluster.servers, steering, jitter=lambda: 1.0)
+    cluster.loop.phases = [link.turn, link.flush]
+    cluster.falls_silent(0)
+    cluster.world.scripted["hello"] = [
+        {"status": "SERVER_FULL", "text": "Full."}, {"status": "OK", "heartbeat": 30.0}
+    ]
+    cluster.world.verifiers["admin"] = VERIFIER
+    cluster.world._admin = cluster.world._prove  # type: ignore[attr-defined]
+    for _ in range(400):
+        cluster.skipped += 0.01
+        cluster.loop.call_later(0.0, lambda: None)
+        cluster.loop.tick()
+    assert [peer.accepted for peer in cluster.peers[1:]] == [1, 1] and cluster.at() == 2 and not steering.is_over
+    cluster.dies(2)
+    for _ in range(20):
+        cluster.loop.call_later(0.01, lambda: None)
+        cluster.loop.tick()
+    assert heard[-1] == "over" and cluster.peers[1].accepted == 1, "a person decides, since it may have been done"
+    link.close()

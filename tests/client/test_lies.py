@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chatlib.client import localfiles
+from chatlib.client.addresses import ServerAddress
 from chatlib.client.filelinks import SendLink
 from chatlib.client.localfiles import DownloadPart
 from chatlib.client.transfers import Stage
@@ -300,3 +301,31 @@ def test_stopping_leaves_nothing_open(rig: Rig, liar: LyingServer, tmp_path: Pat
     assert [transfer.failure for transfer in transfers] == ["Enough."] * 6
     assert len(os.listdir("/dev/fd")) == before and not rig.transfers.all
     rig.done()
+
+
+def test_an_upload_begins_anew_at_another_server_that_has_less_of_it(tmp_path: Path) -> None:
+    """Two fake servers, and a chat that goes from one to the other in the middle of a file."""
+    here, there = LyingServer(), LyingServer()
+    rig = Rig(here.port, "bob", "secret")
+    for each in here, there:
+        each.join(rig.loop)
+    rig.servers.own = tuple(ServerAddress("127.0.0.1", each.port) for each in (here, there))
+    rig.servers.learn([])
+    path = tmp_path / "report.pdf"
+    path.write_bytes(os.urandom(20 << 20))
+    here.fake.scripted["file"] = [{"status": "OK", "ticket": "t", "offset": 0}]
+    here.carries, here.stalls = [b""], 1
+    there.fake.scripted["file"] = [{"status": "OK", "ticket": "u", "offset": 0}]
+    there.carries, there.stalls = [b'{"action":"upload","status":"OK","seq":1}\n'], 1
+    first = rig.log_in().servers.at.port
+    if first == there.port:
+        here, there = there, here
+        here.carries, there.carries = there.carries, here.carries
+    upload = rig.send("ann", path)
+    rig.until(lambda: upload.stage is Stage.MOVING and upload.position)
+    rig.link.drop()
+    rig.until(lambda: upload.over)
+    assert (upload.failure, rig.anew, len(here.carried), len(there.carried)) == ("", ["report.pdf"], 1, 1)
+    rig.close()
+    here.close()
+    there.close()

@@ -213,3 +213,11 @@ def test_two_clients_change_their_settings_at_once(path: Path) -> None:
     settings = Settings(path)
     assert settings.load() == []
     assert len(settings.all_of("mute")) == 20
+
+
+def test_several_servers_may_be_set(tmp_path: Path) -> None:
+    path = tmp_path / "client.txt"
+    path.write_text("server a:1, b:2,[::1]:3\n")
+    settings = Settings(path)
+    assert settings.load() == [] and settings.servers == (("a", 1), ("b", 2), ("::1", 3))
+    assert settings["server"] == "a:1,b:2,[::1]:3"

@@ -92,7 +92,7 @@ class TlsServer:
         self.body, self.expects, self.carried = b"", 0, list[dict[str, Any]]()
         self.guests: list[Guest] = []
         self.begin: Callable[[Any], object] = lambda _: None
-        self._loop, self._secured = loop, secured
+        self._loop, self._secured, self._gone = loop, secured, False
         listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = listening.getsockname()[1]
         self._listener = Listener(loop, listening, self._accepted, lambda _: None)
@@ -103,7 +103,16 @@ class TlsServer:
         self._context = server_context(pem)
         self.fake.binding = end_point(der_of(pem)) if self._secured else b""
 
+    def turn_away(self, wanted: bool = True) -> None:
+        """It is gone, or back: whoever comes, is cut off at once."""
+        self._gone = wanted
+        if wanted:
+            self.cut()
+
     def _accepted(self, sock: socket.socket, address: str) -> None:
+        if self._gone:
+            sock.close()
+            return
         self.accepted += 1
         guest = Guest(self)
         self.guests.append(guest)
@@ -203,6 +212,19 @@ class Bench:
         trusts = Trusts(cafile=cafile, known=self.known, complain=self.complaints.append) if tls else None
         servers = Servers([ServerAddress(host, port)], trusts)
         self.link = Link(self.loop, servers, self.conversation, jitter=lambda: 0.0)
+        self._closers.append(self.link.close)
+        self.loop.phases = [self.link.turn, self.hear, self.link.flush]
+        return self
+
+    def dial_several(
+        self, *ports: int, ask: Callable[[str, str], None] | None = None, cafile: Path | None = None
+    ) -> Bench:
+        """Several servers, in this order."""
+        self.news = []
+        self.conversation = Conversation()
+        self.trusts = Trusts(cafile=cafile, known=self.known, complain=self.complaints.append, ask=ask)
+        own = [ServerAddress("127.0.0.1", port) for port in ports]
+        self.link = Link(self.loop, Servers(own, self.trusts, lambda _: None), self.conversation, jitter=lambda: 0.0)
         self._closers.append(self.link.close)
         self.loop.phases = [self.link.turn, self.hear, self.link.flush]
         return self

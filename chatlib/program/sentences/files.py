@@ -19,6 +19,10 @@ def transfer_begun(name: str, receives: bool, peer: str, size: int, percent: int
     return (f"{way} {peer} ({readable_size(size)})" + (f" goes on at {percent} %." if percent else "."),)
 
 
+def begun_anew(name: str, to: str) -> Line:
+    return (style(f'"{name}" to {to} begins anew: this server has not got what the other one had of it.', "yellow"),)
+
+
 def passed(name: str, percent: int) -> Line:
     return (f'"{name}": {percent} %',)
 
