@@ -49,10 +49,10 @@ def run(row: Row, folder: Path) -> Result:
 
 def tell(row: Row, result: Result, folder: Path) -> None:
     """A line of the table; and what was wrong."""
-    seconds = [f"{value:.2f}" if value else "" for value in (result.answer, result.everybody)]
+    seconds = [f"{value:.2f}" if 0 < value < 1e9 else "" for value in (result.answer, result.everybody)]
     print(line(row.what, f"{result.messages:,}", f"{result.p50:.1f}", f"{result.p99:.1f}", *seconds), flush=True)
     outage = f"; next answer after {result.answer:.1f} s, everybody's after {result.everybody:.1f} s"
-    note(f"cluster: {row.what}", f"{result.messages:,} messages{outage if result.answer else ''}",
+    note(f"cluster: {row.what}", f"{result.messages:,} messages{outage if 0 < result.answer < 1e9 else ''}",
          "all there, once, in order", "FAILED" if result.wrong else "ok")  # fmt: skip
     if result.notes:
         print(f"    {result.notes}")

@@ -56,8 +56,8 @@ class Trial:
         self.folder, self.chance, self._rate, self._parameters = folder, chance, rate, parameters
         self.wrong: list[str] = []
         self.notes: list[str] = []
+        self.all_stop = False  # the servers have stopped by themselves, as they should
         self._broke = 0.0
-        self._mended = 0.0
 
     def __enter__(self) -> Trial:
         self.engine = Engine(self.folder / "engine")
@@ -97,7 +97,6 @@ class Trial:
     def mended(self, how: Callable[[], Any]) -> None:
         """Now it is whole again."""
         how()
-        self._mended = time.monotonic()
 
     def settle(self) -> bool:
         """Until all that was said is answered, and told; whether it is."""
@@ -118,26 +117,36 @@ class Trial:
 
     def finish(self, stop: bool = True) -> Result:
         """Everything that was said is answered; the servers stop cleanly; what must be true is looked at."""
-        for server in self.servers.all.values():
-            self.crowd.run(LIMIT, lambda server=server: server.listens or not server.runs, talks=False)
-        if not self.settle():
-            open_ = [one.key for person in self.crowd.people for one in person.open.values()]
-            away = [person.name for person in self.crowd.people if not person.online]
-            self.wrong.append(f"never answered: {open_[:5]}; never came back: {away}")
         said = self.crowd.said
-        self.wrong += self.crowd.faults + history.order(said) + history.heard(said, self.crowd.told)
-        if stop:
-            self.crowd.close()
+        if not self.all_stop:
+            self._wait_for_the_rest()
+            said = self.crowd.said
+            self.wrong += history.heard(said, self.crowd.told)
+        self.wrong += self.crowd.faults + history.order(said)
+        if stop and self._stopped():
             self._look_at_files(said)
         return self._result(said)
 
-    def _look_at_files(self, said: list[history.Said]) -> None:
+    def _wait_for_the_rest(self) -> None:
         for server in self.servers.all.values():
-            if not server.runs:
-                self.wrong.append(f"{server.name} has ended by itself: {server.said()[-600:]}")
-        if any(not server.runs for server in self.servers.all.values()):
-            return
-        self.wrong += self.servers.stop()
+            self.crowd.run(LIMIT, lambda server=server: server.listens or not server.runs, talks=False)
+        if not self.settle():
+            unanswered = [one.key for person in self.crowd.people for one in person.open.values()]
+            away = [person.name for person in self.crowd.people if not person.online]
+            self.wrong.append(f"never answered: {unanswered[:5]}; never came back: {away}")
+
+    def _stopped(self) -> bool:
+        """Stops the servers; whether there is something to look at."""
+        self.crowd.close()
+        if self.all_stop:
+            return True
+        gone = [server for server in self.servers.all.values() if not server.runs]
+        self.wrong += [f"{server.name} has ended by itself: {server.said()[-600:]}" for server in gone]
+        if not gone:
+            self.wrong += self.servers.stop()
+        return not gone
+
+    def _look_at_files(self, said: list[history.Said]) -> None:
         homes = self.servers.all.items()
         self.wrong += history.once(said, {name: stored(server.home, is_ours) for name, server in homes})
         books = {name: ledger.read(server.home / "data" / "ledger.txt") for name, server in homes}
