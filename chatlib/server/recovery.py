@@ -12,12 +12,14 @@ import gc
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from chatlib.core import snapshot
 from chatlib.core.effects import Effect
 from chatlib.core.feature import AppendOnly
+from chatlib.core.features import FEATURES, parties
 from chatlib.core.streams import NO_MAIL
 from chatlib.core.world import World
 from chatlib.protocol.text import counted
@@ -27,6 +29,7 @@ from chatlib.server.stored import Stored
 from chatlib.server.upgrade import upgrade
 from chatlib.storage import appendfile, checkpoint, messagefiles
 from chatlib.storage.appendfile import AppendFile, AppendFiles
+from chatlib.storage.blobs import Blobs
 from chatlib.storage.home import Home
 from chatlib.storage.messages import MessageStore
 from chatlib.storage.parameters import defaults
@@ -170,6 +173,14 @@ def _prove_appended(path: Path, file: AppendOnly, world: World, is_new: bool) ->
 def _must_be_there(path: Path) -> None:
     if not path.exists():
         raise FileError(f"{path} is missing: the server does not start without it. {REMEDY}")
+
+
+def take_stock(blobs: Blobs, world: World, now: float, wall: float) -> None:
+    """Of the bytes of files. A node of a cluster knows by now what the others did meanwhile."""
+    wanted = {blob for feature in FEATURES for blob in feature.blobs(world)}
+    # A crash may have taken the command that adopted a part; of several servers, the log keeps it.
+    undo = world.parameters["FSYNC"] == "second" and not blobs.shared
+    blobs.take_stock(wanted, now, wall, undo, partial(parties, world))
 
 
 def checkpoint_now(

@@ -45,7 +45,7 @@ from chatlib.server.people import People
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.presence import Announcer
 from chatlib.server.proving import Proving
-from chatlib.server.recovery import recover
+from chatlib.server.recovery import recover, take_stock
 from chatlib.server.requests import Requests
 from chatlib.server.retention import Retention
 from chatlib.server.saving import Saver
@@ -108,6 +108,7 @@ class Server:
         self._build_edge(home)
         self._build_saving()
         self.at_rest.begin()
+        take_stock(self.blobs, self.world, self.loop.now, self.loop.wall)
         self._build_stats()
         self.parameters_changed()
 
@@ -121,9 +122,7 @@ class Server:
         gone: list[str] = []
         self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault, gone.append)
         self.blobs = Blobs(home.data / "files")
-        wanted = {blob for feature in features.FEATURES for blob in feature.blobs(self.world)}
-        undo = self.world.parameters["FSYNC"] == "second"  # then a crash may have taken the command that adopted
-        self.blobs.take_stock(wanted, self.loop.now, self.loop.wall, undo, partial(features.parties, self.world))
+        self.blobs.shared = self.cluster is not None
         self.erasure = Erasure(self.log, home.logs, self.blobs, gone)
         self.world.archive = self.archive = Stored(self.messages, self.appended, lambda: self.loop.wall, self.tell)
         if self.cluster:
