@@ -7,7 +7,7 @@ OFFER seconds. A connection that has not logged in holds no seat, and is told wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Any
 
@@ -29,7 +29,7 @@ class Reception:
     """Answers each connection's first request."""
 
     def __init__(
-        self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Collection[str],
+        self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Container[str | None],
         earlier: Sequence[tuple[str, int]] = (), servers: Callable[[], Sequence[str]] | None = None,
     ) -> None:  # fmt: skip
         """`clients`: what the client programs of those online call themselves, as it is at any time. `earlier`: epochs

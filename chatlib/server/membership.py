@@ -18,9 +18,10 @@ Legal order: ``catch_up`` → ``come_up``, before the loop runs; then in each ti
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from chatlib.cluster.members import OFF, WRONG, Members
@@ -40,6 +41,7 @@ from chatlib.storage.log import CommitFailed
 
 NOTICE, GIVE_UP = 3.0, 15.0  # seconds without an answer of the log: people hear of it; they are sent away
 STOPPING = 5.0  # seconds that a stop waits for the log
+GOODBYES = 200  # sessions that are sent away in a tick
 _PROGRESS = 5.0  # seconds between two words about that
 _MINUTE = 60.0
 _LISTENS = 1.2  # seconds in which another node that is up says something
@@ -84,6 +86,7 @@ class Membership:
         self._noticed = self.no_quorum = False
         self._warned_at = -_MINUTE  # of clocks
         self._stops_at: float | None = None
+        self._leaving: Iterator[Session] = iter(())  # who is yet to be sent away
         cluster.log.heard, cluster.log.on_over = self._heard, self._ends
         submit = partial(pipeline.submit, None, "", None)
         self._snapshots = cluster.snapshots(home, loop, world, submit, save, notices.note)
@@ -288,8 +291,18 @@ class Membership:
         if waits >= GIVE_UP and not self.no_quorum and self._stops_at is None:
             self.no_quorum = True
             self._notices.tell(f"The log has not answered for {GIVE_UP:g} seconds: everybody is sent to other servers.")
-            for session in self._sessions():
-                session.end("NO_QUORUM", _NO_QUORUM)
+            self._leaving = iter(list(self._sessions()))
+            self.again()
+
+    def again(self) -> None:
+        """Some of those who are sent away hear so in this tick."""
+        for session in islice(self._leaving, GOODBYES):
+            session.end("NO_QUORUM", _NO_QUORUM)
+            self._loop.again(self)
+
+    def broken(self) -> None:
+        """That has failed for one: the others follow."""
+        self._loop.again(self)
 
     def _trouble(self) -> str:
         """Why it does not, as far as one knows."""

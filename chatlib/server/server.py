@@ -50,6 +50,7 @@ from chatlib.server.requests import Requests
 from chatlib.server.retention import Retention
 from chatlib.server.saving import Saver
 from chatlib.server.searches import Searches
+from chatlib.server.seatholders import SeatHolders
 from chatlib.server.session import Session
 from chatlib.server.sessions import Sessions
 from chatlib.server.stats import Stats
@@ -176,9 +177,8 @@ class Server:
         )  # fmt: skip
         node, servers = (self.membership.node, self.membership.servers) if self.membership else ("", None)
         proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls, node)
-        reception = Reception(
-            world, loop, self.seats, self.tls, home.epoch(), self.delivery.clients, home.earlier(), servers
-        )
+        clients = SeatHolders(self.delivery.clients, world, loop)
+        reception = Reception(world, loop, self.seats, self.tls, home.epoch(), clients, home.earlier(), servers)
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
         self.requests = Requests(

@@ -303,3 +303,15 @@ def test_who_has_come_in_elsewhere_is_shown_and_not_introduced(town: Build) -> N
     assert columbia.ask("list")["online"] == 2
     shown = [line.split() for line in all_of_it["a"].admin("accounts") if line.split()[:1] == ["Google"]]
     assert shown == [["Google", "10.1.2.3", "-", "-", "yes", "10,000"]]
+
+
+def test_who_had_a_seat_at_a_server_that_is_gone_has_it_here(town: Build) -> None:
+    all_of_it = town("a", "b")
+    there = all_of_it["a"].login("Columbia", client="one")
+    assert all_of_it["b"].admin("change MaxCon 1")
+    all_of_it.pass_time(2)
+    all_of_it["a"].crash()
+    assert there.closed
+    assert all_of_it["b"].connect().hello("another")["status"] == "SERVER_FULL"
+    here = all_of_it["b"].greet(client="one")
+    assert here.prove("login", "Columbia")["status"] == "OK"
