@@ -306,7 +306,9 @@ class Membership:
 
     def _trouble(self) -> str:
         """Why it does not, as far as one knows."""
-        why = self._cluster.log.trouble if self._cluster.link.connected else self._cluster.link.trouble
+        if not self._cluster.link.connected:
+            return ", since there is no connection to the engine"
+        why = self._cluster.log.trouble
         return f" ({why.rstrip('.')})" if why else ""
 
     def _say(self, text: str) -> None:
