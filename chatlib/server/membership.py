@@ -17,6 +17,7 @@ Legal order: ``catch_up`` → ``come_up``, before the loop runs; then in each ti
 
 from __future__ import annotations
 
+import gc
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -97,7 +98,12 @@ class Membership:
     def catch_up(self) -> None:
         """Carries out all that is in the log by now. Raises CommitFailed."""
         log = self._cluster.log
-        self._pump(lambda: not log.behind)
+        gc.disable()  # what is read stays: there is no garbage to find
+        try:
+            self._pump(lambda: not log.behind)
+        finally:
+            gc.enable()
+        gc.freeze()
 
     def come_up(self, written: tuple[int, int]) -> None:
         """From now on what we say counts. `written`: up to where the files that people edit are written.
@@ -216,17 +222,20 @@ class Membership:
         if not self._is_over:
             return
         self._is_over = False
-        self._cluster.log.lost()
         if self.state is NodeState.DOWN:
             self._stops_at = self._loop.now  # there is nothing to wait for
-            self._pipeline.lose(LOST)
+            self._pipeline.lose(LOST, self._cluster.log.lost)
             return
         if self.state is NodeState.UP:
             self._notices.tell("The other servers went on without this one, which was cut off: it comes up anew.")
         for session in self._sessions():
             session.departed = True  # the world knows
             session.end("NODE_LOST", _LOST)
-        self._pipeline.lose(LOST, self._ask_to_come_up)
+        self._pipeline.lose(LOST, self._come_up_anew)
+
+    def _come_up_anew(self) -> None:
+        self._cluster.log.lost()  # with what was submitted on the way out: ``node_up`` comes first
+        self._ask_to_come_up()
 
     def stops(self) -> None:
         """The server has begun to stop."""

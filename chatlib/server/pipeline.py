@@ -114,7 +114,7 @@ class Pipeline:
         self.done = barrier
         self._answer_reads()
 
-    def lose(self, reply: Reply, first: Callable[[], None] = lambda: None) -> None:
+    def lose(self, reply: Reply, first: Callable[[], object] = lambda: None) -> None:
         """What waits will never be carried out: everybody who waits is told `reply`, in order.
 
         `first` is called before anybody is told, and may submit what must come before all that they submit then.

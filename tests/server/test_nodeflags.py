@@ -85,5 +85,5 @@ def test_a_nodes_home_does_not_start_alone(tmp_path: Path, capsys: pytest.Captur
     nodefile.write(tmp_path / "data", "north", "chat")
     assert server.main(["0", "--home", str(tmp_path)]) == 1
     told = said(capsys)
-    assert told.startswith(f"Error! {tmp_path} is the home of the node north of a cluster, whose log chat holds what is")
+    assert told.startswith(f"Error! {tmp_path} is the home of the node north of a cluster, whose log chat holds what")
     assert "start it with --log nats://HOST/chat" in told and "--backup" in told and "--restore" in told
