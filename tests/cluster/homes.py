@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 from chatlib.client import Client
@@ -86,6 +87,34 @@ def files(trial: Trial) -> None:
     trial.crowd.run(LIMIT, lambda: first.listens or not first.runs)
     _fetch_all(trial, first, "other", folder)
     trial.notes.append(f"{2 * len(SIZES)} files fetched elsewhere")
+
+
+def bots(trial: Trial) -> None:
+    """Bots of the library: the server of one is killed, and then it stands still; how soon they are answered again."""
+    bots = trial.call_bots()
+    trial.load(2)
+    for what in ("killed", "paused"):
+        port = bots.ports()["bot0"]
+        server = next(one for one in trial.servers.all.values() if one.port == port)
+        hit = {name for name, where in bots.ports().items() if where == port}
+        trial.broken(server.kill if what == "killed" else server.pause)
+        begun = time.monotonic()
+
+        def back(hit: set[str] = hit, begun: float = begun) -> bool:
+            return {one.who for one in bots.said() if (one.answered or 0.0) > begun} >= hit
+
+        while not back() and time.monotonic() < begun + LIMIT:
+            trial.load(0.05)
+        trial.expect(back(), f"the bots of the {what} server do not come back")
+        answers = [(one.who, one.answered or 0.0) for one in bots.said()]
+        first = [min(when for who, when in answers if who == name and when > begun) for name in hit if back()]
+        trial.notes.append(f"bots of the {what} server back after {max(first, default=begun) - begun:.2f} s")
+        if what == "killed":
+            server.start(wait=False)
+        else:
+            server.go_on()
+        trial.crowd.run(LIMIT, lambda server=server: server.listens)
+        trial.load(2)
 
 
 def _register(server: Server, *names: str) -> None:

@@ -42,6 +42,7 @@ ROWS = (
     Row("lagging", "one server hears the engine 0.4 s late", deeds.lagging),
     Row("server-wiped", "a server loses its home", homes.wiped_server),
     Row("files", "files outlive the server that took them", homes.files),
+    Row("bots", "bots of the library: a server KILL, another STOP", homes.bots),
     Row("snapshots", "the log is cut; two servers join behind it", homes.snapshots, (("JOURNAL_LIMIT", "64 KiB"),)),
     Row("rolling", "each server and node is killed, one at a time", homes.one_after_the_other),
 )  # fmt: skip

@@ -22,13 +22,15 @@ from typing import Any
 
 from tests import ledger
 from tests.cluster import history
+from tests.cluster.bots import Bots
 from tests.cluster.engine import Engine
 from tests.cluster.load import Crowd
 from tests.cluster.servers import WORLD, Servers, stored
 from tests.patience import LIMIT
 
 USERS = tuple(f"user{number}" for number in range(9))
-_TAG = re.compile(r"user\d+-\d+")
+BOTS = ("bot0", "bot1", "bot2")
+_TAG = re.compile(r"(user|bot)\d+-\d+")
 
 
 def is_ours(text: str) -> bool:
@@ -56,12 +58,13 @@ class Trial:
         self.folder, self.chance, self._rate, self._parameters = folder, chance, rate, parameters
         self.wrong: list[str] = []
         self.notes: list[str] = []
+        self.bots: Bots | None = None
         self.all_stop = False  # the servers have stopped by themselves, as they should
         self._broke = 0.0
 
     def __enter__(self) -> Trial:
         self.engine = Engine(self.folder / "engine")
-        self.servers = Servers(self.engine, self.folder, USERS, **self._parameters)
+        self.servers = Servers(self.engine, self.folder, USERS + BOTS, **self._parameters)
         try:
             for node in self.engine.nodes.values():
                 node.start()
@@ -79,6 +82,8 @@ class Trial:
     def __exit__(self, *_: object) -> None:
         if hasattr(self, "crowd"):
             self.crowd.close()
+        if self.bots:
+            self.bots.kill()
         self.servers.__exit__()
         self.engine.close()
 
@@ -104,6 +109,12 @@ class Trial:
             LIMIT / 2, self.crowd.all_told, talks=False
         )
 
+    def call_bots(self) -> Bots:
+        """Bots of the library, which are there until the end; all of them have been answered."""
+        bots = self.bots = Bots(self.servers.addresses, list(BOTS), self.folder / "bots")
+        self.expect(self.crowd.run(LIMIT, lambda: all(bots.ports().values())), "the bots do not come in")
+        return bots
+
     def all_answered(self) -> bool:
         """Whether everybody was answered something that was asked after the break."""
         return all(person.latest > self._broke for person in self.crowd.people)
@@ -117,11 +128,11 @@ class Trial:
 
     def finish(self, stop: bool = True) -> Result:
         """Everything that was said is answered; the servers stop cleanly; what must be true is looked at."""
-        said = self.crowd.said
         if not self.all_stop:
             self._wait_for_the_rest()
-            said = self.crowd.said
-            self.wrong += history.heard(said, self.crowd.told)
+        said = self.crowd.said + (self.bots.said() if self.bots else [])
+        if not self.all_stop:
+            self.wrong += history.heard(said, {**self.crowd.told, **(self.bots.told() if self.bots else {})})
         self.wrong += self.crowd.faults + history.order(said)
         if stop and self._stopped():
             self._look_at_files(said)
@@ -134,6 +145,8 @@ class Trial:
             unanswered = [one.key for person in self.crowd.people for one in person.open.values()]
             away = [person.name for person in self.crowd.people if not person.online]
             self.wrong.append(f"never answered: {unanswered[:5]}; never came back: {away}")
+        if self.bots:
+            self.wrong += self.bots.stop()
 
     def _stopped(self) -> bool:
         """Stops the servers; whether there is something to look at."""
