@@ -211,8 +211,9 @@ class EngineLink:
         if self._lookup is not None and not self._places.trouble:
             return  # where they are is not known yet
         self.failure, self.trouble = self._places.failure, self._places.trouble
-        if self._told != self.trouble:
-            self._told = self.trouble
+        kind = self.failure or "nobody answers"
+        if self._told != kind:  # not each time that one of them says it in other words
+            self._told = kind
             self._say(f"No node of the engine lets us in; it is tried on and on. {self.trouble}.")
         self._slow_rounds += self._slow
         self._rests += 1

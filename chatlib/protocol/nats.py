@@ -159,7 +159,8 @@ _REFUSALS = (
     ("invalid publish subject", False, False),
 )
 
-_MESSAGE = re.compile(rb"MSG (\S+) (\d{1,9}) (?:(\S+) )?(\d{1,9})")
+_HEADED, _PLAIN = b"HMSG ", b"MSG "
+_MESSAGE = re.compile(rb"MSG (\S+) (\d{1,9}) (?:(\S+) )?()(\d{1,9})")
 _WITH_HEADERS = re.compile(rb"HMSG (\S+) (\d{1,9}) (?:(\S+) )?(\d{1,9}) (\d{1,9})")
 _STATUS = re.compile(r"NATS/1\.0(?: +(\d{3})(?: +(.*))?)? *")
 
@@ -216,20 +217,22 @@ class NatsClient:
                 self._need = size - at + 1
                 _bound(data, at, size)
                 break
-            if data.startswith(b"HMSG ", at):
-                found, start = _WITH_HEADERS.fullmatch(data, at, end), end + 2
-                sizes = (int(found[4]), int(found[5])) if found else (0, -1)
-            elif data.startswith(b"MSG ", at):
-                found, start = _MESSAGE.fullmatch(data, at, end), end + 2
-                sizes = (0, int(found[4])) if found else (0, -1)
+            if data.startswith(_HEADED, at):
+                found = _WITH_HEADERS.fullmatch(data, at, end)
+            elif data.startswith(_PLAIN, at):
+                found = _MESSAGE.fullmatch(data, at, end)
             else:
                 _bound(data, at, end)
                 self._line(data[at:end], events)
                 at = end + 2
                 continue
-            head, whole = sizes
-            if found is None or end - at > MAX_LINE or whole > MAX_MESSAGE or head > min(whole, MAX_HEADERS):
+            if found is None or end - at > MAX_LINE:
                 raise _Nonsense(_shown(data[at:end]))
+            subject, sid, reply, first, second = found.groups()
+            head, whole = int(first or 0), int(second)
+            if whole > MAX_MESSAGE or head > whole or head > MAX_HEADERS:
+                raise _Nonsense(_shown(data[at:end]))
+            start = end + 2
             stop = start + whole
             if stop + 2 > size:
                 self._need = stop + 2 - at
@@ -237,9 +240,8 @@ class NatsClient:
             if data[stop : stop + 2] != b"\r\n":
                 raise _Nonsense(f"{whole} bytes of a message, and no end of line behind them")
             headers, status = _headers(data[start : start + head]) if head else ({}, 0)
-            subject, sid, reply = found.group(1, 2, 3)
-            payload = data[start + head : stop]
-            events.append(Message(_text(subject), _text(reply) if reply else "", headers, status, payload, int(sid)))
+            words = str(subject, "utf-8", "replace"), str(reply, "utf-8", "replace") if reply else ""
+            events.append(Message(*words, headers, status, data[start + head : stop], int(sid)))
             at = stop + 2
         return at
 
@@ -264,10 +266,6 @@ def _bound(data: bytes, at: int, end: int) -> None:
         raise _Nonsense(f"a line of more than {end - at} bytes, {_shown(data[at : at + 40])} …")
 
 
-def _text(word: bytes) -> str:
-    return word.decode("utf-8", "replace")
-
-
 def _shown(line: bytes) -> str:
     return repr(line[:80].decode("ascii", "replace"))
 
@@ -277,7 +275,8 @@ def _headers(block: bytes) -> tuple[dict[str, str], int]:
     lines = block.decode("utf-8", "replace").split("\r\n")
     if len(lines) < 3 or lines[-1] or lines[-2]:
         raise _Nonsense(f"headers without an end: {_shown(block)}")
-    headers, status = {}, 0
+    headers: dict[str, str] = {}
+    status = 0
     if lines[0] != "NATS/1.0":
         found = _STATUS.fullmatch(lines[0])
         if found is None:
@@ -286,10 +285,14 @@ def _headers(block: bytes) -> tuple[dict[str, str], int]:
         if found[2]:
             headers["Description"] = found[2].strip()
     for line in lines[1:-2]:
-        name, colon, value = line.partition(":")
-        if not colon or not name:
-            raise _Nonsense(f"a header without a name: {line[:80]!r}")
-        headers[name] = value.strip()
+        name, colon, value = line.partition(": ")  # nearly always
+        if not colon:
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise _Nonsense(f"a header without a name: {line[:80]!r}")
+        headers[name] = value
+    if "" in headers:
+        raise _Nonsense("a header without a name")
     return headers, status
 
 
