@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 
 from chatlib.cluster.link import EngineLink
 from chatlib.cluster.pieces import LogState, Pieces
@@ -77,19 +78,22 @@ class Snapshots:
     def _every_minute(self) -> None:
         if not self._ended:
             self._loop.call_later(EVERY, self._every_minute)
-            self._look()
+            self._look(mends=True)
             self._soon()
 
-    def _look(self) -> None:
-        """Asks how large the log is, if nobody makes a snapshot."""
+    def _look(self, mends: bool = False) -> None:
+        """Asks how large the log is, if nobody makes a snapshot. `mends`: also drops what another node has left."""
         nodes = nodes_of(self._world)
-        if self._ended or nodes.snapshotting or not nodes.is_up(self._node):
-            return
-        Pieces(self._link, self._engine.name).look_at_log(self._looked)
+        if not self._ended and not nodes.snapshotting and nodes.is_up(self._node):
+            Pieces(self._link, self._engine.name).look_at_log(partial(self._looked, mends))
 
-    def _looked(self, log: LogState | None) -> None:
+    def _looked(self, mends: bool, log: LogState | None) -> None:
         nodes, limit = nodes_of(self._world), self._world.parameters["JOURNAL_LIMIT"]
         if log is None or self._ended or nodes.snapshotting:
+            return
+        if log.first <= nodes.earlier[0]:  # who made the last one is about to drop that, or is gone
+            self._clears |= mends
+            self._soon()
             return
         # It begins behind the snapshot before the last: what stands between the two is a limit's worth already.
         if log.size > (2 * limit if nodes.snapshot[0] else limit):
@@ -168,7 +172,8 @@ class Snapshots:
                 return
             self._note(f"snapshot: {what} in {time.monotonic() - begun:.1f} s")
             done(answer)
-            self._soon()
+            if self._clears:
+                self._soon()
 
         try:
             self._job = Job(self._loop, work, ended)

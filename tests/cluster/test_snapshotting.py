@@ -191,3 +191,30 @@ def test_a_stop_ends_the_child(village: Village) -> None:
     village.snapshots.end()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_one_snapshot_is_enough(village: Village) -> None:
+    """Right behind it the log is as long as before: what may go is not gone yet."""
+    nodes = nodes_of(village.world)
+    for _ in range(2):
+        grow(village)
+        before = nodes.snapshot[0]
+        village.clock.now += snapshotting.FRESH + snapshotting.EVERY
+        village.until(lambda before=before: nodes.snapshot[0] > before)  # type: ignore[misc]
+        village.snapshots.saved(village.saves[-1])
+        village.until(lambda: village.notes[-1].startswith("snapshot: dropped"))
+    assert len(village.saves) == 2 and not nodes.snapshotting
+    assert sum(note.startswith("snapshot: made") for note in village.notes) == 2
+    assert set(village.refused) == {"NOT_LOCKED_OUT"}
+
+
+def test_what_a_node_left_that_died_behind_its_snapshot_another_drops(village: Village) -> None:
+    nodes, town = nodes_of(village.world), village.town
+    grow(village)
+    place = nodes.place
+    nodes.earlier, nodes.snapshot = place, (place[0] + 1, 0)
+    village.snapshots.saved(0)
+    village.clock.now += snapshotting.EVERY
+    village.until(lambda: any(f"up to message {place[0]}" in note for note in village.notes))
+    log = town.pieces.log_state()
+    assert log and log.first == place[0] + 1
