@@ -61,6 +61,7 @@ class FileLink:
         self._socket: PlainSocket | None = None
         self._connected = self._secured = False
         self._patience = STALLED
+        self.signs = 0  # how often the server has said that it is at work
         self._looked_at = -1
         self._timer = loop.call_later(STALLED, self._look)
 
@@ -96,6 +97,7 @@ class FileLink:
 
     def _is_at_work(self) -> None:
         """The server has said so: from now on it says so again and again."""
+        self.signs += 1
         self._patience, self._looked_at = STALLED, self.position
         self._timer.cancel()
         self._timer = self._loop.call_later(STALLED, self._look)

@@ -254,7 +254,7 @@ class Client(TalkCalls, ForumCalls, BankCalls, PeerCalls):
         try:
             while not transfer.over:
                 self._raise_if_over()
-                if place != (place := (transfer.stage, transfer.position)):
+                if place != (place := (transfer.stage, transfer.position, transfer.signs)):
                     deadline = self._deadline()
                 if not self._tick(deadline):
                     raise TimeoutError("The transfer does not go on.")

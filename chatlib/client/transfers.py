@@ -74,6 +74,11 @@ class Transfer(ABC):
     def over(self) -> bool:
         return self.stage is Stage.OVER
 
+    @property
+    def signs(self) -> int:
+        """How often the server has said that it is at work, where nothing moves."""
+        return self._link.signs if self._link else 0
+
     @abstractmethod
     def begin(self) -> None:
         """Its turn has come. Raises TransferError."""

@@ -58,6 +58,7 @@ class Scene:
         raise fault
 
     def begin(self, link: FileLink) -> None:
+        self.link = link
         link.begin()
         self.tick()
         self.server, _ = self.listener.accept()
@@ -115,7 +116,7 @@ def test_a_server_at_work_is_waited_for(scene: Scene, begin: Callable[[Scene], N
     for _ in range(int(2 * CHECKED / SIGN)):
         scene.server.send(b" ")
         scene.wait(SIGN)
-    assert scene.owner.told == []
+    assert scene.owner.told == [] and scene.link.signs == int(2 * CHECKED / SIGN)
     scene.server.send(json.dumps({"status": "NO_QUORUM", "text": "x"}).encode() + b"\n")
     scene.tick()
     assert scene.owner.told == [{"status": "NO_QUORUM", "text": "x"}]
