@@ -29,7 +29,7 @@ from chatlib.storage.log import Batch, CommitFailed
 
 SLICE = 50  # commands that are handed out before one looks at the clock
 BUDGET, BUDGET_TIME = 250, 0.0025  # commands, and seconds, of one call of ``committed``
-USELESS = 4.0  # seconds after which another of the engine's nodes is tried
+USELESS, MOST_USELESS = 4.0, 60.0  # seconds after which another of the engine's nodes is tried; more each time
 _WAIT = 0.1  # seconds that ``ready`` waits at most
 
 
@@ -79,7 +79,8 @@ class ClusterLog:
         self._failure = ""
         self._timer: Timer | None = None
         self._timer_at = 0.0
-        self._useful_at = 0.0  # the node that we are connected to counts as useful from here
+        self._useful_at = 0.0  # the engine's node that we are connected to counts as useful from here,
+        self._useless = USELESS  # for so long
         link.on_connected.append(self._connected)
 
     # A start.
@@ -334,11 +335,12 @@ class ClusterLog:
         flight, since = self._sender.flight, self._reader.stuck_since
         if flight is not None and not flight.position:
             since = min(since or flight.since, flight.since)
-        if since is not None and self._link.connected:
-            now = self._clock()
-            if now - max(since, self._useful_at) >= USELESS:
-                self._useful_at = now
-                self._link.leave("it has not done what it was asked for")
+        if since is None:
+            self._useless = USELESS
+        elif self._link.connected and self._clock() - max(since, self._useful_at) >= self._useless:
+            self._useful_at = self._clock()
+            self._useless = min(2 * self._useless, MOST_USELESS)  # it may be all of them
+            self._link.leave("it does not do what it is asked for, and may be cut off from the others")
 
     def again(self) -> None:
         """The next tick goes on with what the budget left."""

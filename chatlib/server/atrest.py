@@ -52,8 +52,8 @@ class AtRest:
         else:
             self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
                           "limited": True})  # fmt: skip
-        if taken:
-            self._submit(taken.command(self._loop.wall))
+        for command in taken.commands(self._loop.wall) if taken else ():
+            self._submit(command)
         self._settle()
         self._edited.remember(taken)
         with self._home.writer.alone():
@@ -97,7 +97,8 @@ class AtRest:
             self._notices.tell(f"Not taken in: {wrong}")
             return str(wrong)
         if taken:
-            self._submit(taken.command(self._loop.wall))
+            for command in taken.commands(self._loop.wall):
+                self._submit(command)
             self._settle()
             self._edited.remember(taken)
         return ""

@@ -62,14 +62,20 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.parameters or self.accounts)
 
-    def command(self, at: float) -> Command:
-        """What takes them into the world."""
+    def commands(self, at: float) -> list[Command]:
+        """What takes them into the world: several for many accounts, since no log takes a command of any size."""
+        names = list(self.accounts)
+        parts = [names[begin : begin + _AT_ONCE] for begin in range(0, len(names), _AT_ONCE)] or [[]]
         node = {"node": self.node} if self.node else {}
-        return {"action": "edit", "at": at, "parameters": self.parameters, "accounts": self.accounts,
-                "written": self.written, **node}  # fmt: skip
+        return [
+            {"action": "edit", "at": at, "parameters": self.parameters if part is parts[0] else {},
+             "accounts": {name: self.accounts[name] for name in part}, "written": self.written, **node}
+            for part in parts
+        ]  # fmt: skip
 
 
 _NAMED = 5  # of one kind of change, by name
+_AT_ONCE = 1_000  # accounts in one command
 
 
 def reloaded(changes: Changes, names: Mapping[str, str]) -> str:

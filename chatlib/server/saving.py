@@ -197,7 +197,10 @@ class Saver:
             self._write, wish.lsn = wish, self._world.lsn  # at once, so that no plain password stays in the file
 
         self._taking = True
-        self._pipeline.submit(_Once(carried_out), "", None, changes.command(self._loop.wall))
+        *commands, last = changes.commands(self._loop.wall)
+        for command in commands:
+            self._pipeline.submit(None, "", None, command)
+        self._pipeline.submit(_Once(carried_out), "", None, last)
 
     # Writing.
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chatlib.protocol.scram import make_verifier
+from chatlib.server import edits
 from chatlib.server.edits import Changes, EditedFiles, warning
 from chatlib.server.saving import PATIENCE
 from chatlib.storage import exchange
@@ -59,6 +60,23 @@ def test_edits_of_all_kinds_are_taken_in(house: House, take: Take) -> None:
     _stop_and_start(house)
     assert house.greet().prove("login", "plain", "just a password")["status"] == "OK"
     assert house.read("credentials.txt") == text
+
+
+@WAYS
+def test_many_edits_are_several_commands_and_one_edit(
+    house: House, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "_AT_ONCE", 3)
+    house.edit("para.txt", "RATE_LIMIT 0\n", "RATE_LIMIT 40\n")
+    house.edit("credentials.txt", f"Google {V}\n", "")
+    house.write("credentials.txt", house.read("credentials.txt") + "".join(f"new{n} {OTHER}\n" for n in range(8)))
+    before = house.server.world.lsn
+    take(house)
+    world = house.server.world
+    assert {f"new{n}" for n in range(8)} < set(world.accounts) and "google" not in world.accounts
+    assert world.parameters["RATE_LIMIT"] == 40 and world.lsn >= before + 3
+    _crash_and_start(house)
+    assert {f"new{n}" for n in range(8)} < set(house.server.world.accounts)
 
 
 @WAYS
