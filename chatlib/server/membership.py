@@ -207,6 +207,7 @@ class Membership:
         elif what == "up" and fields["nonce"] == self._nonce:
             self.state = NodeState.UP
             self._members.begin()
+            self._given.clear()
         elif what == "up" and self.state is NodeState.UP:
             self.state = NodeState.DOWN
             self._ends()
@@ -284,9 +285,6 @@ class Membership:
             self._look_at_clocks()
 
     def _look_at_log(self, waits: float) -> None:
-        link = self._cluster.link
-        if link.failure:
-            self._give_up(link.failure)
         if waits < NOTICE:
             if self._noticed:
                 self._noticed = self.no_quorum = False
