@@ -12,9 +12,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from chatlib.protocol.nats import Engine
 from chatlib.reactor.jobs import Job
 from chatlib.reactor.loop import Loop
 from chatlib.server import backup
+from chatlib.server.enginefiles import fetching
 from chatlib.storage.textfile import FileError
 
 Tell = Callable[[str], None]
@@ -25,8 +27,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 class Backups:
     """Those of one server. `note`: the server log."""
 
-    def __init__(self, loop: Loop, home: Path, note: Tell) -> None:
-        self._loop, self._home, self._note = loop, home, note
+    def __init__(self, loop: Loop, home: Path, note: Tell, engine: Engine | None = None) -> None:
+        """`engine`: has the bytes of files that came to other nodes."""
+        self._loop, self._home, self._note, self._engine = loop, home, note, engine
         self._job: Job | None = None
         self._tell: Tell = note
         self._beside = Path()
@@ -50,7 +53,13 @@ class Backups:
         server, self._beside = os.getpid(), backup.unfinished(target)
 
         def work() -> bytes:
-            return backup.write(self._home, target, lambda: os.getppid() == server, self._beside).encode()
+            def wanted() -> bool:
+                return os.getppid() == server
+
+            if self._engine is None:
+                return backup.write(self._home, target, wanted, self._beside).encode()
+            with fetching(self._engine) as fetch:
+                return backup.write(self._home, target, wanted, self._beside, fetch).encode()
 
         def done(answer: bytes, failure: str) -> None:
             self._job = None

@@ -33,13 +33,13 @@ class Cluster:
     def __init__(self, engine: Engine, node: str, advertise: str = "") -> None:
         self.name = engine.name  # of the log
         self.node, self.advertise = node, advertise
-        self._engine, self._shipper = engine, Shipper(engine)
+        self.engine, self._shipper = engine, Shipper(engine)
 
     def open(
         self, loop: Loop, say: Tell, clock: Callable[[], float], wall_clock: Callable[[], float]
     ) -> ClusterLog:
         """The link to the engine, and the log, which is yet to be told its `standing`. The clocks are the loop's."""
-        self.link = EngineLink(loop, self._engine, say, clock)
+        self.link = EngineLink(loop, self.engine, say, clock)
         self.log = ClusterLog(self.link, self.name, self.node, loop, say=say, clock=clock, wall_clock=wall_clock)
         return self.log
 
@@ -53,7 +53,7 @@ class Cluster:
         note: Tell,
     ) -> Snapshots:  # fmt: skip
         """What makes the log shorter."""
-        return Snapshots(home=home, loop=loop, world=world, engine=self._engine, link=self.link, node=self.node,
+        return Snapshots(home=home, loop=loop, world=world, engine=self.engine, link=self.link, node=self.node,
                          submit=submit, save=save, note=note)  # fmt: skip
 
     def close(self) -> None:

@@ -87,20 +87,28 @@ def check_flags(options: argparse.Namespace) -> str:
     return f"{given[0]} is for one of several servers: it needs --log URL" if given and not options.log else ""
 
 
+def engine(options: argparse.Namespace, say: Callable[[str], None]) -> Engine | None:
+    """What --log names; None: nothing. Raises FileError."""
+    if not options.log:
+        return None
+    try:
+        return log_address(options.log, say)
+    except ValueError as wrong:
+        raise FileError(f"--log: {wrong}") from None
+
+
 def begin(options: argparse.Namespace, home: Home, syncer: Syncer, say: Callable[[str], None]) -> Cluster | None:
     """What a node's server is built with, and its home is one that the log goes on from. None: a single server.
 
     Raises FileError, OSError.
     """
-    if not options.log:
+    where = engine(options, say)
+    if where is None:
         _refuse_alone(home)
         return None
-    try:
-        engine = log_address(options.log, say)
-    except ValueError as wrong:
-        raise FileError(f"--log: {wrong}") from None
     founds = partial(found, syncer=syncer, on_fault=partial(_tell_fault, say)) if options.found else None
-    return Cluster(engine, join(home, engine, node=options.node or "", say=say, found=founds), options.advertise or "")
+    node = join(home, where, node=options.node or "", say=say, found=founds)
+    return Cluster(where, node, options.advertise or "")
 
 
 def _tell_fault(say: Callable[[str], None], fault: BaseException) -> None:

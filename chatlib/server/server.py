@@ -198,7 +198,7 @@ class Server:
         """What brings the world to rest."""
         world, loop = self.world, self.loop
         self.auditor = Auditor(loop, world, self.appended, self.log.happened)
-        self.backups = Backups(loop, self.home.path, self.log.happened)
+        self.backups = Backups(loop, self.home.path, self.log.happened, self.cluster.engine if self.cluster else None)
         self.retention = Retention(world, self.messages)
         self.saver = Saver(
             home=self.home, edited=self.edited, loop=loop, world=world, journal=self.journal, messages=self.messages,

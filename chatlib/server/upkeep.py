@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-from chatlib.cluster.blobs import Mover
-from chatlib.cluster.link import EngineLink
-from chatlib.cluster.vault import Outcome
 from chatlib.core.threads import forum_of
 from chatlib.protocol.nats import Engine
 from chatlib.protocol.text import counted
 from chatlib.server import backup
+from chatlib.server.enginefiles import fetching
 from chatlib.server.repairing import FOLDER, REPORT, Repair
 from chatlib.server.restoring import restore
 from chatlib.server.verifying import Report, verify
@@ -27,7 +23,6 @@ from chatlib.storage.textfile import OLD_FORMAT, FileError
 
 SHOWN = 200  # sentences of one kind that are said
 ROUNDS = 3  # repairs: what was damaged may have hidden something else
-_PATIENCE = 15.0  # seconds for an engine that does not let us in
 Say = Callable[[str], None]
 
 
@@ -54,18 +49,8 @@ def back_up_home(folder: Path, file: Path, say: Say, engine: Engine | None = Non
     node = nodefile.read(folder / "data")
     if node is None or node.log != engine.name:
         raise FileError(f'{folder.resolve()} is no home of the log "{engine.name}": leave out --log.')
-    link = EngineLink(None, engine, say)
-    mover = Mover(link, engine.name)
-
-    def fetch(blob: str, size: int, sha256: str, file: BinaryIO) -> bool:
-        return mover.alone(partial(mover.fetch, blob, file.fileno(), size, sha256)).outcome is Outcome.DONE
-
-    try:
-        if not link.wait(lambda: link.connected or bool(link.failure), _PATIENCE) or link.failure:
-            raise FileError(f"The log cannot be used: {link.failure or link.trouble}.")
+    with fetching(engine) as fetch:
         say(backup.write(folder, file, fetch=fetch))
-    finally:
-        link.close()
     return 0
 
 

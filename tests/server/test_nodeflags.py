@@ -44,6 +44,10 @@ def test_what_is_for_a_node_needs_the_log(capsys: pytest.CaptureFixture[str]) ->
         assert refused(capsys, "1234", *flags) == f"{flags[0]} is for one of several servers: it needs --log URL"
     assert "a node keeps its home" in refused(capsys, "1234", "--log", "nats://a/chat", "--ephemeral")
     assert "--verify starts no server" in refused(capsys, "--verify", "--log", "nats://a/chat")
+    assert server.flags(["--backup", "b.tar.gz", "--log", "nats://a/chat"]).log == "nats://a/chat"
+    assert refused(capsys, "1234", "--backup", "b.tar.gz", "--log", "nats://a/chat") == (
+        "--backup starts no server: it takes --home FOLDER, and --log where that is a node's"
+    )
 
 
 def test_the_address_of_the_log_may_stand_in_a_file(tmp_path: Path) -> None:
