@@ -72,8 +72,13 @@ class Servers:
         return len({each.key for each in (*self.own, *self._learned)}) > 1
 
     def learn(self, addresses: Sequence[ServerAddress]) -> None:
-        """A server that has proven itself says who else there is."""
+        """A server that has proven itself says who else there is. What was known of others is forgotten."""
         self._learned = addresses
+        here = {each.key for each in (*self.own, *addresses, self.at)}
+        self._found = {each: ways for each, ways in self._found.items() if each.key in here}
+        self._nameless &= self._found.keys() | set(self.own)
+        if self.trusts is not None:
+            self.trusts.keep(here)
 
     def next(self) -> Way | None:
         """How to reach the next one; None: all were tried, see ``end``."""
@@ -151,7 +156,7 @@ class Servers:
         self._warn()
         failures, self._round = self._failures, None
         if self.trusts is not None and self._unmet:
-            self.trusts.passed_over(str(self._unmet[0]), unmet=self._unmet[0])
+            self.trusts.unmet(self._unmet)
         if len(failures) == 1:
             text = next(iter(failures.values())).text
         else:

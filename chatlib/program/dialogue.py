@@ -104,7 +104,7 @@ class Dialogue:
         """Whether a line can be taken now; before, it has to wait."""
         if self._leaving:
             return False
-        if self._questions.pending:
+        if self._questions.pending or (self.reach.asks and not self.online):
             return True
         return self.online and not self._questions.changing and self._under_way < self._window
 
@@ -124,6 +124,9 @@ class Dialogue:
         self.reach.typed()
         self.saying.places.rest()
         if self._peers.answers(text, now) or not text.strip():
+            return
+        if not self.online:
+            self.reach.repeat()
             return
         text = self._settings.expanded(text)
         if self.saying.destination.place and is_text(text):
@@ -226,6 +229,8 @@ class Dialogue:
     def prompt(self, retry_in: float, now: float, calls: str = "") -> Prompt:
         """What stands before the half-typed line. `retry_in`: seconds until the next attempt to come back; `calls`:
         which of several servers is tried."""
+        if not self.online and not self._questions.pending and self.reach.asks:
+            return Prompt(">> ", question=True)
         if not self.online or self._questions.changing:
             return self._questions.prompt
         place, away = self.saying.destination.place, self.reach.note(retry_in, calls)

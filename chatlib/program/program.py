@@ -248,14 +248,8 @@ class Program(Operator):
 
     def _ask(self, place: str, found: str) -> None:
         """Whether a server that nobody vouches for is the right one: only a person can say."""
-        trusts = self._servers.trusts
-        assert trusts is not None
-
-        def accept() -> None:
-            trusts.accept(place, found)
-            self._link.retry()
-
-        self._dialogue.reach.ask(place, found, accept, lambda: trusts.withdraw(place, found))
+        assert self._servers.trusts is not None
+        self._dialogue.reach.ask(place, found, self._servers.trusts, self._link.retry)
 
     def _complain(self, why: str) -> None:
         self._teletype.print(style(why, "yellow"))

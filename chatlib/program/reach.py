@@ -7,14 +7,24 @@ Legal order: as the news come; ``look`` once a tick; ``ask`` while there is no c
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from chatlib.client.conversation import Conversation
 from chatlib.client.news import LoggedIn, Lost
+from chatlib.client.trusts import Trusts
 from chatlib.program.sentences import entry as say
 from chatlib.program.sentences.book import Line
 from chatlib.program.yesorno import NEVER, OpenQuestion, YesOrNo
 
 HOLD = 2.0  # seconds until a loss is told, while other servers are tried
+
+
+class _Meeting(NamedTuple):
+    """A server that nobody vouches for, and a person who may."""
+
+    question: OpenQuestion
+    lines: list[Line]
+    trusts: Trusts
 
 
 class Reach:
@@ -25,7 +35,12 @@ class Reach:
         self._down = False  # the connection is lost
         self._held: tuple[str, float] | None = None  # why, and until when that is not told
         self._idle = self._woken = False  # it was the server's, for a person who was away, and typed a line since
-        self._open: dict[str, tuple[OpenQuestion, list[Line], Callable[[], object]]] = {}  # by what they are about
+        self._open: _Meeting | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether something is asked."""
+        return self._open is not None
 
     # What the person does.
 
@@ -35,29 +50,27 @@ class Reach:
             self._idle, self._down, self._woken = False, True, True
             self._conversation.wake()
 
-    def ask(self, place: str, found: str, accept: Callable[[], object], withdraw: Callable[[], object]) -> None:
-        """Asks whether `found` is the fingerprint of the server at `place`, which nobody vouches for. `accept`: it is;
-        `withdraw`: it was not answered, and needs no answer any more."""
+    def ask(self, place: str, found: str, trusts: Trusts, accepted: Callable[[], object]) -> None:
+        """Asks whether `found` is the fingerprint of the server at `place`, which nobody vouches for."""
 
         def answered(answer: bool | None, _now: float) -> None:
-            del self._open[place]
+            self._open = None
             if answer:
-                accept()
+                trusts.accept(place, found)
+                accepted()
             else:
+                trusts.refuse(place, found)
                 self._show(say.not_there(place))
 
-        question = OpenQuestion(place, answered, leaves=True)
-        lines = say.unmet(place, found)
-        self._open[place] = question, lines, withdraw
-        self._questions.ask(question)
+        self._open = _Meeting(OpenQuestion(place, answered, leaves=True), say.unmet(place, found), trusts)
+        self._questions.ask(self._open.question)
         self._tell(NEVER)
         self.repeat()
 
     def repeat(self) -> None:
         """Shows again what is asked."""
-        for _, lines, _ in self._open.values():
-            for line in lines:
-                self._show(line)
+        for line in self._open.lines if self._open else ():
+            self._show(line)
 
     # What happens.
 
@@ -79,6 +92,7 @@ class Reach:
         """A server is ready for a login; whether the person was told that it was away."""
         was_told = self._down and self._held is None
         self._down, self._held = False, None
+        self._withdraw()
         if was_told:
             self._show(say.server_back())
         return was_told
@@ -93,10 +107,14 @@ class Reach:
         if item.resent and not self._woken:
             self._show(say.resent(item.resent))
         self._woken = False
-        for question, _, withdraw in self._open.values():
-            self._questions.withdraw([question])
-            withdraw()
-        self._open.clear()
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        """A server is there: whether to go to another is no question now."""
+        if self._open:
+            self._questions.withdraw([self._open.question])
+            self._open.trusts.withdraw()
+            self._open = None
 
     def look(self, now: float) -> float:
         """Tells what took too long to be made good; when to look again."""

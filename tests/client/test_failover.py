@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from chatlib.client.servers import Servers
 from chatlib.client.steering import Steering
 from chatlib.protocol.commands import State
 from chatlib.reactor.loop import Loop
+from tests.chance import new_chance
 from tests.client.fake_server import VERIFIER, FakeServer
 from tests.client.linkrig import Peer, fault
 
@@ -75,8 +77,15 @@ class Cluster:
         self.world.say({"event": "bye", "status": status, "text": f"{status}."})
         connection = self.peers[number].connection
         assert connection is not None
-        connection.sendall(self.world.take())
+        with contextlib.suppress(OSError):  # the client is gone already
+            connection.sendall(self.world.take())
         self.peers[number].cut()
+
+    def stands_still(self, wanted: bool) -> None:
+        """All do; or they did, and are killed."""
+        self.world.mute = wanted
+        for peer in self.peers if not wanted else ():
+            peer.cut()
 
     def falls_silent(self, number: int) -> None:
         """A machine that is there, and a program on it that stands still."""
@@ -333,3 +342,77 @@ def test_a_console_from_afar_goes_to_the_first_that_answers_and_to_no_other(clus
         cluster.loop.tick()
     assert heard[-1] == "over" and cluster.peers[1].accepted == 1, "a person decides, since it may have been done"
     link.close()
+
+
+def test_a_blank_says_that_the_server_is_at_work(cluster: Cluster) -> None:
+    """While the servers agree on who leads, an answer waits: a server that says so is not given up."""
+    cluster.world.hello["heartbeat"] = 2.0
+    cluster.logs_in()
+    cluster.until(lambda: cluster.world.active and not cluster.conversation._sent)
+    cluster.world.mute = True
+    cluster.conversation.request("message", {"to": "ann", "text": "waits"}, cluster.loop.now)
+    connection = cluster.peers[0].connection
+    assert connection is not None
+    for _ in range(9):
+        connection.sendall(b" ")
+        cluster.skipped += 1.0
+        for _ in range(3):
+            cluster.link.flush()
+            cluster.loop.call_later(0.001, lambda: None)
+            cluster.loop.tick()
+    assert cluster.conversation.state is State.ONLINE and cluster.at() == 0
+    cluster.world.mute = False
+    cluster.world.say({"event": "notice", "time": 0, "text": "The servers agree again."})
+    connection.sendall(cluster.world.take())
+    cluster.until(lambda: any(isinstance(item, n.Arrived) for item in cluster.news))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_becomes_of_the_servers_each_request_takes_effect_once_and_in_order(seed: int) -> None:
+    chance, cluster = new_chance(seed), Cluster()
+    cluster.world.hello["heartbeat"] = 2.0
+    cluster.logs_in()
+    texts: list[str] = []
+    for number in range(60):
+        at = chance.randrange(3)
+        match chance.randrange(6):
+            case 0 if cluster.peers[at].is_open:
+                cluster.dies(at)
+            case 1 | 2 if not cluster.peers[at].is_open:
+                cluster.peers[at] = Peer(cluster.loop, cluster.world, cluster.peers[at].port)
+            case 3 if cluster.peers[at].connection is not None:
+                cluster.says(at, chance.choice(("NODE_LOST", "NO_QUORUM", "SHUTTING_DOWN")))
+            case 4:
+                cluster.stands_still(not cluster.world.mute)
+            case 5:
+                cluster.skipped += chance.choice((0.5, 2.0, 5.0, 20.0))
+        for _ in range(chance.randrange(3)):
+            texts.append(f"{number} {len(texts)}")
+            cluster.conversation.request("message", {"to": "ann", "text": texts[-1]}, cluster.loop.now)
+        for _ in range(chance.randrange(1, 12)):
+            cluster.link.flush()
+            cluster.loop.call_later(0.002, lambda: None)
+            cluster.loop.tick()
+    cluster.stands_still(False)
+    for at in range(3):
+        if not cluster.peers[at].is_open:
+            cluster.peers[at] = Peer(cluster.loop, cluster.world, cluster.peers[at].port)
+    for _ in range(100):
+        cluster.skipped += 1.0
+        cluster.link.flush()
+        cluster.loop.call_later(0.002, lambda: None)
+        cluster.loop.tick()
+    cluster.until(lambda: not cluster.conversation.outbox.pending)
+    assert cluster.world.effects == texts
+    assert [item.request.fields["text"] for item in cluster.news if isinstance(item, n.Answered)] == texts
+    cluster.close()
+
+
+def test_what_was_learned_before_is_forgotten() -> None:
+    servers = Servers([ServerAddress("127.0.0.1", 1)], shuffle=lambda each: None)
+    for number in range(50):
+        servers.learn([ServerAddress("127.0.0.1", 100 + number), ServerAddress("127.0.0.1", 300 + number)])
+        while servers.next() is not None:
+            servers.unreached(111, "", False)
+        servers.end()
+    assert len(servers._found) == 4

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from chatlib.client.trusts import Trusts
 from chatlib.program.reach import HOLD
 from tests.client.person import Person
 
@@ -86,9 +87,20 @@ def test_the_prompt_says_which_server_is_tried(bob: Person) -> None:
 def asked(bob: Person) -> Callable[[], list[str]]:
     """Is asked whether to go on at c:1; what became of it."""
     became: list[str] = []
+
+    class Told(Trusts):
+        def accept(self, place: str, found: str) -> None:
+            became.append(f"accepted {place} {found}")
+
+        def refuse(self, place: str, found: str) -> None:
+            became.append("refused")
+
+        def withdraw(self) -> None:
+            became.append("withdrawn")
+
     bob.loses("LOST", "The server closed the connection.")
     bob.read()
-    bob.dialogue.reach.ask("c:1", "SHA256:ff", lambda: became.append("accepted"), lambda: became.append("withdrawn"))
+    bob.dialogue.reach.ask("c:1", "SHA256:ff", Told(), lambda: became.append("goes on"))
     assert bob.read() == """\
 The server closed the connection. Trying to come back; what you type is sent then.
 The server c:1 answers. You have not met it over TLS before. Its certificate has the fingerprint
@@ -101,13 +113,13 @@ The server prints the same at its start, or somebody stands in between. Do you w
 @pytest.mark.parametrize("answer", ["yes", "Yes c:1"])
 def test_a_yes_goes_on_there(bob: Person, asked: Callable[[], list[str]], answer: str) -> None:
     bob.types(answer)
-    assert asked() == ["accepted"] and not bob.wire.conversation.outbox.pending
+    assert asked() == ["accepted c:1 SHA256:ff", "goes on"] and not bob.wire.conversation.outbox.pending
 
 
 @pytest.mark.parametrize("answer", ["no", ""])
 def test_a_no_and_an_empty_line_do_not(bob: Person, asked: Callable[[], list[str]], answer: str) -> None:
     bob.types(answer)
-    assert asked() == [] and bob.read().endswith("You do not go to c:1. The others are tried again.\n")
+    assert asked() == ["refused"] and bob.read().endswith("You do not go to c:1. The others are tried again.\n")
 
 
 def test_anything_else_is_a_command_and_the_question_stays(bob: Person, asked: Callable[[], list[str]]) -> None:
@@ -123,3 +135,21 @@ def test_when_another_server_is_back_the_question_is_void(bob: Person, asked: Ca
     bob.read()
     bob.types("yes")
     assert asked() == ["withdrawn"] and "c:1" not in bob.read()
+
+
+def test_before_the_login_the_question_can_be_answered_too() -> None:
+    """A password was typed; the server that was to hear of it is gone."""
+    bob, said = Person(), list[str]()
+    bob.types("bob")
+    bob.wire.server.mute = True
+    bob.types("secret")
+    bob.wire.server.mute = False
+    bob.loses("LOST", "The server closed the connection.")
+    assert not bob.dialogue.accepts()
+    trusts = Trusts()
+    bob.dialogue.reach.ask("c:1", "SHA256:ff", trusts, lambda: said.append("goes on"))
+    bob.read()
+    bob.types("hello")
+    assert bob.read().startswith(">> hello\nThe server c:1 answers.")
+    bob.types("yes")
+    assert said == ["goes on"] and not bob.dialogue.accepts()

@@ -72,7 +72,8 @@ def test_the_command_line_wins(server: Server, file: Path, bare: Callable[..., P
     ("text", "why"),
     [("", "no server is named: HOST PORT, or a line such as server 192.168.1.5 1234 in {}"),
      ("bell maybe\nserver x\n", "{}, line 2: server must be an address and a port, such as 192.168.1.5 1234, or"
-      " [::1]:1234: the port is missing: x 1234, for example, or x:1234. The line does not count.")],
+      " [::1]:1234; or several, such as a:1234,b:1234: the port is missing: x 1234, for example, or x:1234."
+      " The line does not count.")],
 )  # fmt: skip
 def test_no_server_is_named(tmp_path: Path, file: Path, text: str, why: str) -> None:
     file.write_text(text)

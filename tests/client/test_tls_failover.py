@@ -91,6 +91,23 @@ def test_a_person_is_asked_when_all_others_are_gone(bench: Bench) -> None:
     assert len(asked) == 1
 
 
+def test_a_person_is_asked_about_one_at_a_time_and_about_none_twice(bench: Bench) -> None:
+    asked: list[tuple[str, str]] = []
+    servers = [bench.server(), bench.server(certificate("other")), bench.server(certificate("third"))]
+    logged_in(bench, *servers, ask=lambda *about: asked.append(about))
+    servers[0].turn_away()
+    for count, each in enumerate(servers[1:], 1):
+        bench.skipped += 60.0
+        bench.until(lambda count=count: len(asked) == count)  # type: ignore[misc]
+        bench.skipped += 60.0
+        turn(bench)
+        assert asked[-1][0] == place(each) and len(asked) == count
+        bench.trusts.refuse(*asked[-1])
+    bench.skipped += 60.0
+    turn(bench)
+    assert len(asked) == 2 and not bench.conversation.ended
+
+
 def test_a_known_one_is_gone_to_before_anybody_is_asked(bench: Bench) -> None:
     asked: list[tuple[str, str]] = []
     here, unknown, known = bench.server(), bench.server(certificate("other")), bench.server(certificate("third"))
