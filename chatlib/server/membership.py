@@ -124,16 +124,18 @@ class Membership:
     def _listen(self) -> None:
         """A clock that is far ahead would take all others along, for ever. Raises CommitFailed.
 
-        Nearly always what the log holds says that it is not. What is old says nothing: then it is waited for.
+        Nearly always what the log holds says that it is not. What is old says nothing: then it is waited for. One that
+        is behind does no harm yet, and perhaps it was the others' that were wrong, and they are gone.
         """
         members, others = self._members, [name for name in self._up() if name != self.node]
-        if members.lead(self._loop.now, others, least=1) >= WRONG:
-            members.begin()
-            for times in (1, 2):
-                if not self._pump(partial(members.spoke, others, times), _LISTENS):
-                    return
+        if members.lead(self._loop.now, others, least=1) < WRONG:
+            return
+        members.begin()
+        for times in (1, 2):
+            if not self._pump(partial(members.spoke, others, times), _LISTENS):
+                return
         lead = members.lead(self._loop.now, others, least=1)
-        if abs(lead) >= WRONG:
+        if lead >= WRONG:
             raise CommitFailed(_wrong_clock(lead))
 
     def _pump(self, until: Callable[[], bool], patience: float | None = None) -> bool:
@@ -186,6 +188,8 @@ class Membership:
         """The world says of a node that it has come or gone."""
         name = fields["node"]
         self._snapshots.heard(what, fields)
+        if self.state is NodeState.READING:
+            return  # that was long ago, perhaps
         if name == self.node:
             self._changed_here(what, fields)
         elif what == "up":
@@ -193,12 +197,10 @@ class Membership:
             self._notices.note(f"node {name} is up{' at ' + fields['address'] if fields['address'] else ''}")
         elif what == "down" and fields["clean"]:
             self._notices.note(f"node {name} has stopped")
-        elif what == "down" and self.state is not NodeState.READING:
+        elif what == "down":
             self._notices.tell(f"The server {name} is silent: the others go on without it.")
 
     def _changed_here(self, what: str, fields: dict[str, Any]) -> None:
-        if self.state is NodeState.READING:
-            return
         if what == "down" and fields["incarnation"] == self._incarnation:
             if fields["clean"]:
                 self.state = NodeState.DOWN

@@ -233,6 +233,32 @@ def test_a_clock_that_is_off_is_said_and_one_that_is_wrong_stops_its_server(town
         all_of_it["c"].restart()
 
 
+def test_clocks_that_were_wrong_before_all_of_them_died_keep_nobody_from_coming_back(town: Build) -> None:
+    all_of_it = town()
+    for house in all_of_it.running:
+        house.clock.wall_at_start += 3_600.0
+    all_of_it.pass_time(4)
+    for house in all_of_it.running:
+        house.crash()
+    for house in all_of_it.nodes.values():
+        house.clock.wall_at_start -= 3_600.0  # somebody has set them right
+        house.restart()
+    all_of_it.pass_time(8)
+    assert all(state_of(house) is NodeState.UP for house in all_of_it.running)
+
+
+def test_after_a_night_without_any_server_the_first_one_comes_up(town: Build) -> None:
+    all_of_it = town()
+    all_of_it.pass_time(4)
+    for house in all_of_it.running:
+        house.crash()
+    for house in all_of_it.nodes.values():
+        house.clock.now += 30_000.0
+    all_of_it["b"].restart()
+    all_of_it.pass_time(8)
+    assert up(all_of_it["b"]) == ["b"] and not all_of_it["b"].server.stopping
+
+
 def test_two_servers_of_one_name_do_not_live_together(town: Build) -> None:
     all_of_it = town("a", "b")
     twin = all_of_it.add("b", "twin")
