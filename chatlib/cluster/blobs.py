@@ -27,7 +27,7 @@ from chatlib.cluster.vault import Carried, Outcome, of_disk
 from chatlib.storage.syncer import datasync
 
 if TYPE_CHECKING:
-    from chatlib.cluster.link import Link
+    from chatlib.cluster.link import EngineLink
     from chatlib.protocol.nats import Message
 
 PIECE = 128 << 10  # bytes of a blob in one message
@@ -233,7 +233,7 @@ def _of_leader(payload: bytes) -> tuple[int, str | None, bytes]:
 class Mover:
     """All jobs over one link."""
 
-    def __init__(self, link: Link, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, link: EngineLink, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         """`name`: of the engine's streams."""
         self._link, self._name, self._clock = link, name, clock
         self.stream = f"{name}_files"

@@ -1,8 +1,9 @@
 """The link: one logical connection to whichever of an engine's nodes answers.
 
 When a node fails, the next is called at once, in the order in which they were given; when all have failed, after a
-moment anew. A node that says nothing for a second is asked whether it is there. Subscriptions outlive connections,
-requests do not: whoever asked is told that there is no answer. Must not know what is said.
+moment anew. Names are looked up at the start, and when all have failed (``lookup``); what a node says of others is not
+used, since it need not hold for us. A node that says nothing for a second is asked whether it is there. Subscriptions
+outlive connections, requests do not: whoever asked is told that there is no answer. Must not know what is said.
 
 A link is a channel of the server's loop. ``wait`` pumps this link alone, before the loop runs, after it, or in a forked
 child with a link of its own (its loop is None: the parent's selector is the parent's). Nothing calls back from within
@@ -393,6 +394,3 @@ class EngineLink:
             self._lookup.cancel()
             self._lookup = None
         self._deadlines.close()
-
-
-Link = EngineLink  # the client has a class of that name

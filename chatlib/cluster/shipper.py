@@ -22,7 +22,7 @@ from itertools import count
 from typing import NamedTuple
 
 from chatlib.cluster.blobs import Mover
-from chatlib.cluster.link import Link
+from chatlib.cluster.link import EngineLink
 from chatlib.cluster.vault import Awaiting, Carried, Outcome, of_disk
 from chatlib.protocol.nats import Engine
 from chatlib.reactor.loop import READ, Loop
@@ -73,7 +73,7 @@ class Shipper(Child):
 
 def _serve(engine: Engine, pipe: socket.socket) -> None:
     loop = Loop(_fault)
-    link = Link(loop, engine)
+    link = EngineLink(loop, engine)
     hold = _Hold(loop, pipe, Mover(link, engine.name))
     loop.watch(pipe.fileno(), READ, hold)
     loop.run()
