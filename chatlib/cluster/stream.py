@@ -76,6 +76,7 @@ class ClusterLog:
         self._entries: Sequence[int | bytes] = ()  # of the batch that is being handed out,
         self._handed = 0  # so many were
         self._position = 0  # its position
+        self._reads = True
         self._failure = ""
         self._timer: Timer | None = None
         self._timer_at = 0.0
@@ -228,6 +229,10 @@ class ClusterLog:
         """What may be executed, a part of a batch at a time. Legal: what was handed out is executed before the next."""
         return self._hand_out() if self._has_more else ()
 
+    def read_no_more(self) -> None:
+        """For the end: nothing follows the batch that has been handed out in part."""
+        self._reads = False
+
     def _hand_out(self) -> Iterator[Batch]:
         left, end = BUDGET, self._clock() + BUDGET_TIME
         while left > 0 and (self._entries or self._read()):
@@ -256,7 +261,7 @@ class ClusterLog:
 
     def _read(self) -> bool:
         """Judges the next message; what counts of it is to be handed out. False: there is none yet."""
-        found = self._reader.take()
+        found = self._reader.take() if self._reads else None
         if found is None:
             return False
         position, payload, batch = found

@@ -7,13 +7,14 @@ know connections. Legal order: ``begin`` when the world is recovered, ``finish``
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from chatlib.core.world import Command, World
+from chatlib.core.world import Command, Reply, World
 from chatlib.reactor.loop import Loop
 from chatlib.server import edits
-from chatlib.server.edits import EditedFiles
+from chatlib.server.edits import Changes, EditedFiles
 from chatlib.server.effects import Effects
-from chatlib.server.membership import Membership
+from chatlib.server.membership import LOST, Membership
 from chatlib.server.notices import Notices
 from chatlib.server.pipeline import Pipeline
 from chatlib.server.recovery import checkpoint_now
@@ -52,21 +53,33 @@ class AtRest:
         else:
             self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
                           "limited": True})  # fmt: skip
-        for command in taken.commands(self._loop.wall) if taken else ():
-            self._submit(command)
-        self._settle()
-        self._edited.remember(taken)
+        if self._has_taken(taken):
+            self._edited.remember(taken)
         with self._home.writer.alone():
             notes = self._edited.write(world)
         for text in filter(None, [*taken.unknown, *notes, edits.warning(edits.samples_in_use(world))]):
             self._notices.tell(text)
 
-    def _settle(self) -> None:
-        """Until what was submitted is carried out. Raises CommitFailed."""
+    def _has_taken(self, taken: Changes) -> bool:
+        """Submits edits, also anew when the others have just gone on without us; whether they are carried out.
+
+        Raises CommitFailed.
+        """
+        while True:
+            lost: list[Command] = []
+            for command in taken.commands(self._loop.wall) if taken else ():
+                self._pipeline.submit(_Lost(lost), "", None, command)
+            if not self._settle():
+                return False
+            if not lost:
+                return True
+
+    def _settle(self) -> bool:
+        """Until what was submitted is carried out or lost. False: a stop waits no longer. Raises CommitFailed."""
         if self._member is not None:
-            self._member.settle()
-        else:
-            self._pipeline.settle()
+            return self._member.settle()
+        self._pipeline.settle()
+        return True
 
     def finish(self, cut_off: bool = False) -> None:
         """Writes all text files, and then empties the journal. Raises OSError, ValueError, CommitFailed.
@@ -75,11 +88,13 @@ class AtRest:
         """
         wrong = ""
         if not cut_off:
-            if self._member is None or self._member.settle_in_time():
+            if self._member is None or self._settle():
                 wrong = self._take_in()
                 self._expire()
             if self._member is not None:
                 self._member.go_down()
+        if self._member is not None:
+            self._member.come_to_rest()
         self._journal.settle()
         self._effects.finish()
         with self._home.writer.alone():
@@ -96,10 +111,7 @@ class AtRest:
         except ValueError as wrong:  # the line is left as it is; the next start names it again
             self._notices.tell(f"Not taken in: {wrong}")
             return str(wrong)
-        if taken:
-            for command in taken.commands(self._loop.wall):
-                self._submit(command)
-            self._settle()
+        if self._has_taken(taken):
             self._edited.remember(taken)
         return ""
 
@@ -107,4 +119,18 @@ class AtRest:
         """Messages that are too old go with the last save."""
         while command := self._retention.due(self._loop.wall):
             self._submit(command)
-            self._settle()
+            if not self._settle():
+                return
+
+
+class _Lost:
+    """The origin of edits: which of them were lost on their way into the log."""
+
+    def __init__(self, lost: list[Command]) -> None:
+        self._lost = lost
+
+    def answered(self, _echo: str, _request_id: Any, command: Command, reply: Reply) -> None:
+        if reply["status"] == LOST["status"]:
+            self._lost.append(command)
+
+    def broken(self) -> None: ...

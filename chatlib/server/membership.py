@@ -117,9 +117,13 @@ class Membership:
         if self._refused:
             raise CommitFailed(self._refused)
 
-    def settle(self) -> None:
-        """Until all that was submitted is carried out. Raises CommitFailed."""
-        self._pump(lambda: self._pipeline.idle)
+    def settle(self) -> bool:
+        """Until all that was submitted is carried out, or lost; at a stop, no longer than that may take: whether it is.
+
+        Raises CommitFailed.
+        """
+        patience = None if self._stops_at is None else self._time_left()
+        return not self.gives_up and self._pump(lambda: self._pipeline.idle, patience)
 
     def _listen(self) -> None:
         """A clock that is far ahead would take all others along, for ever. Raises CommitFailed.
@@ -257,15 +261,18 @@ class Membership:
         if self._pipeline.idle and self.state is NodeState.UP and not self.gives_up:
             self._submit({"action": "node_down", "incarnation": self._incarnation, "number": 0, "clean": True})
             self._pump(lambda: self._pipeline.idle, left)
+        self.come_to_rest()
         if not self._pipeline.idle:
             self._notices.tell("The log did not answer in time: whether what waited in it is carried out, the other"
                                " servers will know. The text files hold what this one has carried out.")  # fmt: skip
             self._pipeline.lose(LOST)
         self.state = NodeState.DOWN
 
-    def settle_in_time(self) -> bool:
-        """As settle, but no longer than a stop may take; whether it is done."""
-        return not self.gives_up and self._pump(lambda: self._pipeline.idle, self._time_left())
+    def come_to_rest(self) -> None:
+        """The last message is carried out as a whole, and no more are read: text files are of a place between two."""
+        self._cluster.log.read_no_more()
+        while not self._cluster.log.at_rest:
+            self._pipeline.execute()
 
     def _time_left(self) -> float:
         self._loop.read_clocks()

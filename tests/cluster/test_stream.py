@@ -534,6 +534,22 @@ def test_one_call_hands_out_so_much_and_the_rest_comes_in_the_next_tick(engine: 
     assert b.moments.unfinished == 3
 
 
+def test_at_the_end_a_batch_is_handed_out_as_a_whole_and_nothing_behind_it(engine: Stream) -> None:
+    a, b = Small(engine, "a"), Small(engine, "b")
+    a.append(*[f"{number}" for number in range(1_000)])
+    a.settle()
+    executed, place = list(a.executed), a.nodes.place
+    a.append("later")
+    a.settle()
+    b.link.pump()
+    b.execute()
+    b.log.read_no_more()
+    while not b.log.at_rest:
+        b.execute()
+    b.execute()
+    assert b.executed == executed and b.nodes.place == place
+
+
 def test_commands_that_take_long_are_fewer_in_one_call(engine: Stream) -> None:
     a, b = Small(engine, "a"), Small(engine, "b")
     a.append(*[f"{number}" for number in range(200)])

@@ -68,6 +68,10 @@ class NodeSeat:
         self._since = 0.0
         self._incarnation = self._number = self._ticket = 0
         self._asked = 0  # how often a start has waited
+        self.most = 1_000_000  # commands that are handed out at once
+        self._entries: list[int | bytes] = []  # of a batch that was handed out in part
+        self._reads = True
+        self._barriers: set[int] = set()
 
     # A start.
 
@@ -109,7 +113,7 @@ class NodeSeat:
 
     @property
     def at_rest(self) -> bool:
-        return True
+        return not self._entries
 
     @property
     def waiting(self) -> int:
@@ -139,7 +143,9 @@ class NodeSeat:
         return self._ticket
 
     def barrier(self) -> int:
-        return self.append(b"")
+        ticket = self.append(b"")
+        self._barriers.add(ticket)
+        return ticket
 
     def commit(self) -> None:
         if self.failure:
@@ -174,26 +180,35 @@ class NodeSeat:
         self._log.while_waiting(self.node)
 
     def committed(self) -> Iterable[Batch]:
-        return self._hand_out() if not self.parted else ()
+        return self._hand_out() if self._entries or not self.parted else ()
 
     def _hand_out(self) -> Iterator[Batch]:
-        while self.unread:
-            position = self.standing.place[0]
-            batch = self._log.batches[position]
-            is_ours = batch is self._flight
-            counts = self.standing.accepts(batch.node, batch.incarnation, batch.number)
-            if counts:
-                self.standing.took(batch.node, batch.incarnation, batch.number)
-                self.heard(batch.node, batch.at)
-                self.lsn += sum(bool(record) for _, record in batch.entries)
-                if is_ours:
-                    self._flight = None
-                    yield [ticket for ticket, _ in batch.entries]
-                else:
-                    yield [record for _, record in batch.entries if record]
-            elif is_ours:
-                self.on_over()
-            self.standing.place = position + 1, 0
+        left = self.most
+        while left > 0 and (self._entries or self._read()):
+            part, self._entries = self._entries[:left], self._entries[left:]
+            left -= max(1, len(part))
+            self.lsn += len(part) - len(self._barriers.intersection(part))
+            yield part
+            if not self._entries:
+                self.standing.place = self.standing.place[0] + 1, 0
+
+    def _read(self) -> bool:
+        if not self.unread or not self._reads:
+            return False
+        batch = self._log.batches[self.standing.place[0]]
+        is_ours = batch is self._flight
+        if self.standing.accepts(batch.node, batch.incarnation, batch.number):
+            self.standing.took(batch.node, batch.incarnation, batch.number)
+            self.heard(batch.node, batch.at)
+            if is_ours:
+                self._flight = None
+            self._entries = [ticket if is_ours else record for ticket, record in batch.entries if is_ours or record]
+        elif is_ours:
+            self.on_over()
+        return True
+
+    def read_no_more(self) -> None:
+        self._reads = False
 
     # Checkpoints and the end.
 

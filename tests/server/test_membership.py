@@ -216,6 +216,69 @@ def test_a_stop_without_a_log_gives_up_and_keeps_what_was_carried_out(town: Buil
     assert picture(all_of_it["a"].server.world) == picture(all_of_it["b"].server.world)
 
 
+def test_text_files_are_never_of_the_middle_of_a_batch(town: Build) -> None:
+    all_of_it = town("a", "b")
+    columbia, house = all_of_it["a"].login("Columbia"), all_of_it["b"]
+    house.seat.most = 3
+
+    def goes_on(_node: str) -> None:
+        if commands(all_of_it.log)[-1]["action"] == "node_down":
+            columbia.say(*({"action": "broadcast", "text": f"number {n}"} for n in range(5)))
+            all_of_it["a"].settle()
+
+    all_of_it.log.while_waiting = goes_on
+    assert house.stop() == ""
+    assert commands(all_of_it.log)[-1]["text"] == "number 4"
+    all_of_it.log.while_waiting = all_of_it._others_go_on
+    house.restart()
+    all_of_it.settle()
+    assert picture(all_of_it["a"].server.world) == picture(house.server.world)
+
+
+def test_nor_are_those_of_a_server_that_cannot_go_on(town: Build) -> None:
+    all_of_it = town("a", "b")
+    columbia, house = all_of_it["a"].login("Columbia"), all_of_it["b"]
+    all_of_it.settle()
+    house.seat.most = 3
+    columbia.say(*({"action": "broadcast", "text": f"number {n}"} for n in range(9)))
+    all_of_it["a"].settle()
+    house.server.pipeline.execute()
+    assert not house.seat.at_rest
+    house.seat.failure = "The log begins later by now."
+    house.server.run()
+    assert "The log begins later" in house.server.close()
+    house._put_away()
+    house.restart()
+    all_of_it.settle()
+    assert picture(all_of_it["a"].server.world) == picture(house.server.world)
+
+
+def test_an_edit_that_was_lost_on_its_way_is_asked_for_again(town: Build) -> None:
+    all_of_it = town("a", "b")
+    house = all_of_it["b"]
+    assert house.stop() == ""
+    house.write("para.txt", house.read("para.txt") + "\nMaxCon 7\n")
+    put_out: list[bool] = []
+
+    def goes_on(node: str) -> None:
+        """The log hears of the edit later than that its node is silent."""
+        batch = all_of_it.log.batches[-1]
+        if node == "b" and b'"edit"' in batch.entries[0][1] and not put_out:
+            put_out.append(True)
+            all_of_it.log.batches.pop()
+            down = {"action": "node_down", "node": "b", "incarnation": batch.incarnation, "number": 1}
+            all_of_it["a"].server.submit({**down, "at": all_of_it["a"].clock.wall()})
+            all_of_it["a"].settle()
+            all_of_it.log.batches.append(batch)
+        all_of_it._others_go_on(node)
+
+    all_of_it.log.while_waiting = goes_on
+    house.restart()
+    all_of_it.settle()
+    assert put_out and "MaxCon 7" in house.read("para.txt")
+    assert all_of_it["a"].server.world.parameters["MaxCon"] == 7
+
+
 def test_a_clock_that_is_off_is_said_and_one_that_is_wrong_stops_its_server(town: Build) -> None:
     all_of_it = town()
     all_of_it["c"].clock.wall_at_start += 3.0
