@@ -5,7 +5,7 @@ what is left. So a piece may be sent twice, and nobody is harmed. It is stored w
 disks of most of its nodes then. A piece is read from any of them, and from the leader where that one has none, or a
 wrong one. All jobs share WINDOW, in turn, so that a large file does not hold up a small one.
 
-Must not know whose bytes they are, nor what makes them visible. Legal order: ``put`` and ``fetch`` at any time, and
+Must not know whose bytes they are, nor what makes them visible. Legal order: ``put``, ``fetch``, ``drop`` at any time;
 ``tick`` several times a second while the mover is `busy`; each job's `done` is called once, perhaps at once. Invariant:
 a job ends that has not moved a piece for PATIENCE seconds.
 """
@@ -143,6 +143,7 @@ class _Fetch(_Job):
         self._unsynced = 0  # bytes
         self._bad: dict[int, int] = {}  # pieces that were not had, or were others: how often
         self._damaged = False
+        self._worst = 0  # how often, when a node was left last
 
     def _may_begin(self, number: int) -> bool:
         return number < self._hashed + _AHEAD
@@ -175,7 +176,10 @@ class _Fetch(_Job):
             raise _GivenUp(Outcome.DAMAGED, f"piece {number} of {self.count} is damaged in the engine")
         if bad >= _BAD:
             raise _GivenUp(Outcome.MISSING, f"the engine has no piece {number} of {self.count}")
-        return bad % 4 == 0
+        if bad % 4 or bad <= self._worst:
+            return False
+        self._worst = bad
+        return True
 
     def _keep(self, number: int, piece: bytes) -> None:
         position = number * PIECE
@@ -197,6 +201,18 @@ class _Fetch(_Job):
             return Carried(Outcome.DAMAGED, 0, "the engine's bytes have another digest")
         datasync(self.fd)
         return Carried(Outcome.DONE)
+
+
+class _Drop(_Job):
+    """All pieces go."""
+
+    def ask(self, number: int, mover: Mover) -> None:
+        wanted = json.dumps({"filter": mover.subject(self.blob, "*")}).encode()
+        mover.request(self, number, f"$JS.API.STREAM.PURGE.{mover.stream}", wanted, {})
+
+    def answer(self, number: int, message: Message) -> str | None:
+        said = _object(message.payload)
+        return None if said.get("success") is True else _refusal(message, said)
 
 
 def _object(payload: bytes) -> dict[str, object]:
@@ -247,8 +263,8 @@ class Mover:
         """Whether ``tick`` is wanted."""
         return bool(self._jobs)
 
-    def subject(self, blob: str, number: int) -> str:
-        """Of a piece."""
+    def subject(self, blob: str, number: int | str) -> str:
+        """Of a piece; "*": of all."""
         return f"{self._name}.files.blob.{blob}.{number}"
 
     def put(self, blob: str, fd: int, size: int, done: Done) -> None:
@@ -266,6 +282,10 @@ class Mover:
         while not self._link.wait(lambda: bool(ended), _TICK):
             self.tick()
         return ended[0]
+
+    def drop(self, blob: str, done: Done) -> None:
+        """The engine forgets it."""
+        self._begin(_Drop(blob, -1, 1, done, self._clock()))
 
     def _begin(self, job: _Job) -> None:
         self._jobs.append(job)

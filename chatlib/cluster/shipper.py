@@ -17,6 +17,7 @@ import struct
 import traceback
 from collections import deque
 from collections.abc import Callable
+from enum import IntEnum
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -29,24 +30,33 @@ from chatlib.reactor.loop import READ, Loop
 from chatlib.storage.blobs import Blobs
 from chatlib.storage.child import Child, ChildDied
 
-_TASK = struct.Struct("=Q?Q32s64s")
+_TASK = struct.Struct("=QBQ32s64s")
 _ANSWER = struct.Struct("=QBi120s")
 AT_ONCE = 64  # tasks that the child has; more wait here
 _TICK = 0.1  # seconds
+LINGERS = 600.0  # seconds that bytes stay which nobody needs: who fetches them now gets them
+
+
+class Haul(IntEnum):
+    """Which way."""
+
+    PUT = 0  # from the descriptor into the engine
+    FETCH = 1  # from there into the descriptor's empty file
+    DROP = 2  # nowhere
 
 
 class Cargo(NamedTuple):
-    """One task. `put`: from the descriptor into the engine; else from there into the descriptor's empty file."""
+    """One task."""
 
     number: int
-    put: bool
+    haul: Haul
     size: int
     sha256: str  # of what is fetched
     blob: str
 
     def pack(self) -> bytes:
         """As the child gets it."""
-        return _TASK.pack(self.number, self.put, self.size, bytes.fromhex(self.sha256), self.blob.encode())
+        return _TASK.pack(self.number, self.haul, self.size, bytes.fromhex(self.sha256), self.blob.encode())
 
 
 class Shipper(Child):
@@ -96,12 +106,14 @@ class _Hold:
         if not fds:
             self._loop.stop()
             return
-        number, put, size, sha256, blob = _TASK.unpack(record)
+        number, haul, size, sha256, blob = _TASK.unpack(record)
         name, done = blob.rstrip(b"\0").decode(), partial(self._done, number, fds[0])
-        if put:
+        if haul == Haul.PUT:
             self._mover.put(name, fds[0], size, done)
-        else:
+        elif haul == Haul.FETCH:
             self._mover.fetch(name, fds[0], size, sha256.hex(), done)
+        else:
+            self._mover.drop(name, done)
         if not self._ticks:
             self._tick()
 
@@ -139,12 +151,13 @@ class SharedVault:
         self._waiting: deque[tuple[int, Cargo]] = deque()  # with descriptors of ours
         self._fetches: dict[str, list[Awaiting]] = {}  # who waits for a blob
         self._expected = 0  # bytes of them
+        self._unneeded: deque[tuple[float, str]] = deque()  # until when each blob lingers
         self._dead = False
         loop.watch(shipper.fileno(), READ, self)
 
     def put(self, blob: str, fd: int, size: int, owner: Awaiting) -> None:
         """See Vault."""
-        self._start(os.dup(fd), Cargo(0, True, size, "", blob), partial(self._tell_owner, owner))
+        self._start(os.dup(fd), Cargo(0, Haul.PUT, size, "", blob), partial(self._tell_owner, owner))
 
     def fetch(self, blob: str, size: int, sha256: str, owner: Awaiting) -> None:
         """See Vault."""
@@ -160,7 +173,7 @@ class SharedVault:
             return
         self._fetches[blob] = [owner]
         self._expected += size
-        self._start(fd, Cargo(0, False, size, sha256, blob), partial(self._fetched, blob, size))
+        self._start(fd, Cargo(0, Haul.FETCH, size, sha256, blob), partial(self._fetched, blob, size))
 
     def _fetched(self, blob: str, size: int, ended: Carried) -> None:
         owners = self._fetches.pop(blob)
@@ -179,6 +192,22 @@ class SharedVault:
         except Exception as fault:
             self._on_fault(fault)
             owner.broken()
+
+    def drop(self, blob: str) -> None:
+        """See Vault. What is forgotten by a stop, a sweep finds."""
+        if not self._unneeded:
+            self._loop.call_later(LINGERS, self._drop_due)
+        self._unneeded.append((self._loop.now + LINGERS, blob))
+
+    def _drop_due(self) -> None:
+        while self._unneeded and self._unneeded[0][0] <= self._loop.now:
+            if len(self._under_way) >= AT_ONCE:  # whoever waits comes first
+                self._loop.call_later(1.0, self._drop_due)
+                return
+            nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._start(nothing, Cargo(0, Haul.DROP, 0, "", self._unneeded.popleft()[1]), lambda ended: None)
+        if self._unneeded:
+            self._loop.call_at(self._unneeded[0][0], self._drop_due)
 
     def _start(self, fd: int, cargo: Cargo, over: Callable[[Carried], None]) -> None:
         number = next(self._numbers)

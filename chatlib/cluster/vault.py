@@ -52,6 +52,9 @@ class Vault(Protocol):
     def fetch(self, blob: str, size: int, sha256: str, owner: Awaiting) -> None:
         """It is not on this disk. Once it is DONE, it can be opened, until ``carried`` has returned."""
 
+    def drop(self, blob: str) -> None:
+        """A command of ours has removed the file: nobody needs the bytes any more. Nothing depends on it."""
+
     def close(self) -> None:
         """At the end; nobody hears anything more."""
 
@@ -66,6 +69,9 @@ class OwnDisk:
     def fetch(self, _blob: str, _size: int, _sha256: str, owner: Awaiting) -> None:
         """See Vault."""
         owner.carried(Carried(Outcome.MISSING))
+
+    def drop(self, _blob: str) -> None:
+        """See Vault."""
 
     def close(self) -> None:
         """See Vault."""

@@ -69,6 +69,7 @@ class Effects:
         `bar`: hears of a network that is banned. `nodes`: hears of a cluster's nodes."""
         self._journal, self._messages, self._blobs, self._on_fault = journal, messages, blobs, on_fault
         self._gone = gone
+        self.unneeded: Callable[[str], None] = _mind_nobody  # hears of bytes that a command given here has removed
         self._waiting: deque[tuple[int, Iterator[Act]]] = deque()  # the LSN to be durable, and what follows
         self._current_lsn = lsn
         self._origin: object = None  # who gave the command whose effects are carried out
@@ -118,7 +119,8 @@ class Effects:
         self._put(partial(self._messages.erase, [offset]) for offset in offsets)
 
     def _unlink(self, blob: str, _: None) -> None:
-        self._put([partial(self._blobs.unlink, blob)])
+        acts = [partial(self._blobs.unlink, blob)]
+        self._put(acts if self._origin is None else [*acts, partial(self.unneeded, blob)])
 
     def _forget(self, name: str, party: str) -> None:
         if name:

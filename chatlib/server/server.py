@@ -158,11 +158,12 @@ class Server:
         self.seats = Seats(world, loop, self.door.strangers, lambda: self.sessions)
         checks = Checks(loop, self._checker, self.tell, self.blobs.folder)
         self.blobs.part_gone = checks.drop
+        vault = self.cluster.vault(loop, self.blobs, self.tell, self.fault) if self.cluster else OwnDisk()
+        self.effects.unneeded = vault.drop
         self.transfers = Transfers(
             loop=loop, grants=partial(features.grant, world, lambda: loop.wall), blobs=self.blobs, checks=checks,
             submit=self.pipeline.submit, people=People(loop, self.delivery), log=self.log, tell=self.tell,
-            idle_bytes=lambda: world.parameters["FILE_QUOTA"],
-            vault=self.cluster.vault(loop, self.blobs, self.tell, self.fault) if self.cluster else OwnDisk(),
+            idle_bytes=lambda: world.parameters["FILE_QUOTA"], vault=vault,
         )  # fmt: skip
         self.administrators = Administrators(
             world=world, loop=loop, build=self.console, fan_out=self.delivery.fan_out, stop=self.stop, note=self.note

@@ -72,6 +72,12 @@ class FakeLink:
             return self.read(".".join(words[5:]))
         if asked.subject == "$JS.API.STREAM.MSG.GET.chat_files":
             return self.of_leader(json.loads(asked.payload)["last_by_subj"])
+        if asked.subject == "$JS.API.STREAM.PURGE.chat_files":
+            pattern = json.loads(asked.payload)["filter"]
+            assert pattern.startswith("chat.files.blob.") and pattern.endswith(".*")
+            for subject in [subject for subject in self.kept if subject.startswith(pattern[:-1])]:
+                del self.kept[subject]
+            return Message("_INBOX.1", payload=b'{"success":true,"purged":21}')
         assert asked.subject.startswith("chat.files.blob.")
         return self.store(asked)
 
@@ -217,6 +223,20 @@ def test_three_at_once_share_alike(scene: Scene) -> None:
     assert counts[0] >= 4
     scene.link.serve()
     assert scene.ended == [DONE] * 3
+
+
+def test_what_nobody_needs_goes(scene: Scene) -> None:
+    scene.stored()
+    scene.stored(DATA, OTHER)
+    scene.mover.drop(BLOB, scene.ended.append)
+    refused = Message("_INBOX.1", payload=b'{"error":{"code":503,"err_code":10008,"description":"unavailable"}}')
+    scene.link.serve(1, lambda asked: refused)
+    assert scene.until_over() == DONE
+    assert {subject.rpartition(".")[0] for subject in scene.link.kept} == {f"chat.files.blob.{OTHER}"}
+    scene.mover.drop(OTHER, scene.ended.append)
+    scene.link.lose()
+    scene.wait(PATIENCE + 1)
+    assert scene.ended.pop().outcome is Outcome.AWAY, "a sweep finds it"
 
 
 # An engine that does not do what it should.
@@ -393,6 +413,10 @@ def test_a_blob_that_the_engine_has_not(scene: Scene, missing: int) -> None:
     begun = scene.time
     assert scene.until_over() == Carried(Outcome.MISSING, 0, f"the engine has no piece {missing} of 21")
     assert 1.0 < scene.time - begun < 5.0, "whoever waits hears it soon, and no replica that lags makes us say so"
+    assert scene.link.left == 2, "three nodes were asked"
+    scene.link.kept.clear()
+    scene.fetch()
+    assert scene.until_over().outcome is Outcome.MISSING and scene.link.left == 4, "others wait for that, too"
 
 
 def test_a_blob_that_is_damaged_everywhere(scene: Scene) -> None:

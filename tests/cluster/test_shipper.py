@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from chatlib.cluster import blobs as moving
+from chatlib.cluster import shipper
 from chatlib.cluster.blobs import PIECE
 from chatlib.cluster.shipper import AT_ONCE, SharedVault, Shipper
 from chatlib.cluster.vault import Carried, Outcome
@@ -181,6 +182,19 @@ def test_an_engine_that_does_not_know_us(tmp_path: Path, engine: FakeEngine, mon
     (ended,) = yard.over(yard.put())
     assert ended and ended.outcome is Outcome.AWAY and "uthoriz" in ended.text
     yard.close()
+
+
+def test_what_nobody_needs_goes_from_the_engine_after_a_while(
+    yard: Yard, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = AT_ONCE + 10
+    yard.over(*(yard.put(b"x", name(number)) for number in range(count)), yard.put(b"stays", name(999)))
+    monkeypatch.setattr(shipper, "LINGERS", 0.2)
+    for number in range(count):
+        yard.vault.drop(name(number))
+    assert len(engine.streams["chat_files"].messages) == count + 1, "somebody may be fetching it"
+    yard.until(lambda: len(engine.streams["chat_files"].messages) == 1)
+    assert yard.over(yard.fetch(b"stays", name(999))) == [DONE]
 
 
 # This machine.

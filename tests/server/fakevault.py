@@ -17,6 +17,7 @@ class FakeVault:
         self.blobs, self.fast, self.kept = blobs, True, dict[str, bytes]()
         self.jobs: list[tuple[str, str, Awaiting]] = []
         self.answer: Carried | None = None  # another one than what is true
+        self.dropped: list[str] = []
 
     def put(self, blob: str, fd: int, size: int, owner: Awaiting) -> None:
         self.kept[blob] = Path(f"/proc/self/fd/{fd}").read_bytes()
@@ -26,6 +27,9 @@ class FakeVault:
     def fetch(self, blob: str, size: int, sha256: str, owner: Awaiting) -> None:
         assert blob not in self.kept or (size, sha256) == (len(self.kept[blob]), digest(self.kept[blob]))
         self._begin("fetch", blob, owner)
+
+    def drop(self, blob: str) -> None:
+        self.dropped.append(blob)
 
     def _begin(self, what: str, blob: str, owner: Awaiting) -> None:
         self.jobs.append((what, blob, owner))
@@ -48,6 +52,7 @@ def shares(house: House, kept: FakeVault | None = None) -> FakeVault:
     vault.kept = kept.kept if kept else {}
     blobs.shared = True
     object.__setattr__(means, "vault", vault)
+    house.server.effects.unneeded = vault.drop
     return vault
 
 

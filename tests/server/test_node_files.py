@@ -69,6 +69,8 @@ def test_from_one_server_to_another(town: Shared, dial: Dial) -> None:
     has_read(seas)
     assert town.lying() == {"a": [], "b": [], "c": []}
     assert [event["event"] for event in columbia.hear()] == ["file_gone"]
+    dropped = {node: vault.dropped for node, vault in town.vaults.items()}
+    assert dropped == {"a": [], "b": list(town.kept), "c": []}, "one says so to the engine"
 
 
 def test_in_a_thread_for_everybody(town: Shared, dial: Dial) -> None:
