@@ -23,6 +23,8 @@ ASKED, ASKED_BYTES = 256, 1 << 20  # messages, and bytes of them, that are asked
 PATIENCE = 30.0  # seconds of bad answers alone
 GRACE = 0.05  # seconds in which what is stored must come by itself
 AGAIN = 0.1  # seconds between two tries
+ANSWERED = 0.5  # seconds for an answer: a node that stands still may be the one that is asked by the others
+ANSWERED_AT_MOST = 2.0  # after some silence: those that do answer may be slow
 SILENT = 1.0  # seconds without any message after which it is asked whether there are some
 _SUSPECT = 1.0  # seconds of bad answers after which the leader is asked what it has
 
@@ -48,6 +50,7 @@ class LogReader:
         self._size = 0
         self._asks = False
         self._ask_at = 0.0  # not before
+        self._answered_in = ANSWERED
         self._heard_at = 0.0
         self.stuck_since: float | None = None  # there is more, and it does not come
         self._bad = ""  # why the last answer was a bad one
@@ -110,7 +113,7 @@ class LogReader:
     # What comes.
 
     def _connected(self) -> None:
-        self._ask_at, self._heard_at = 0.0, self._clock() - SILENT
+        self._ask_at, self._heard_at, self._answered_in = 0.0, self._clock() - SILENT, ANSWERED
         self.look()
 
     def _heard(self, message: Message) -> None:
@@ -163,13 +166,18 @@ class LogReader:
             return False
 
         wanted = {"seq": asked, "batch": ASKED, "max_bytes": ASKED_BYTES}
-        self._link.request(f"$JS.API.DIRECT.GET.{self._name}", json.dumps(wanted).encode(), answered, many=True)
+        self._link.request(f"$JS.API.DIRECT.GET.{self._name}", json.dumps(wanted).encode(), answered,
+                           many=True, patience=self._answered_in)  # fmt: skip
 
     def _answered(self, asked: int, end: Message | None) -> None:
         """That was all of an answer, or there was none. Perhaps the next thing is asked for."""
         if end is not None:
             last, pending = (_number(end.headers, name) for name in ("Nats-Last-Sequence", "Nats-Num-Pending"))
             self.last = max(self.last, last + pending)
+            self._answered_in = ANSWERED
+        else:
+            self._answered_in = min(1.5 * self._answered_in, ANSWERED_AT_MOST)
+            self._heard_at = self._clock() - SILENT  # what was asked is still to be known
         if self._missing > asked:
             self.look()
         elif end is None or self._missing <= self.last:

@@ -69,6 +69,7 @@ class Stream:
         self.stores = True  # False: there is no quorum, and nobody hears anything
         self.refusals: deque[int] = deque()  # errors, before it does what it is asked for
         self.acknowledges = True
+        self.mute = 0  # so many questions for messages get no answer
         self.publishes = True  # what it stores is said
         self.answer: Callable[[int, bytes], bytes | None] = lambda position, message: message  # one replica's view
         self.asked: list[dict[str, Any]] = []
@@ -129,6 +130,8 @@ class SmallLink:
             answers = self._store(payload, (headers or {}).get("Nats-Msg-Id", ""))
         elif not self.stream.stores:
             pass
+        elif "DIRECT.GET" in subject and self.stream.mute:
+            self.stream.mute -= 1
         elif "DIRECT.GET" in subject:
             answers = self._get(json.loads(payload))
         elif "STREAM.INFO" in subject:

@@ -315,6 +315,27 @@ def test_the_last_ones_are_asked_for_too(engine: Stream) -> None:
     assert same(a, b) == [b"quiet"]
 
 
+def test_a_question_that_went_to_a_node_which_stands_still_is_soon_asked_again(engine: Stream) -> None:
+    a, b = Small(engine, "a"), Small(engine, "b", is_up=False)
+    pass_time(0.5, a, b)
+    b.link.lose()
+    a.append("meanwhile")
+    pass_time(0.5, a)
+    engine.mute = 1
+    b.link.connect()
+    pass_time(1.0, b)
+    assert same(a, b) == [b"meanwhile"]
+    b.link.lose()
+    a.append("again")
+    pass_time(0.5, a)
+    engine.mute, asked = 6, len(engine.asked)
+    b.link.connect()
+    pass_time(3.0, b)
+    assert 1 < engine.mute < 4 and len(engine.asked) == asked, "whoever is slow is given more time"
+    pass_time(8.0, b)
+    assert same(a, b) == [b"meanwhile", b"again"]
+
+
 def test_a_connection_that_was_lost_loses_nothing(engine: Stream) -> None:
     a, b = Small(engine, "a"), Small(engine, "b")
     chance = new_chance()
