@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
-    "server": ("protocol", "reactor", "core", "storage", "server", "terminal"),
+    "server": ("protocol", "reactor", "core", "storage", "cluster", "server", "terminal"),
     "client": ("protocol", "reactor", "storage", "client", "terminal", "program"),
 }
 ARGUMENTS = {"server": "1234", "client": "SERVER-ADDRESS 1234"}
