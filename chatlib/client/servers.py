@@ -48,6 +48,7 @@ class Servers:
         self._shuffle = shuffle
         self._learned: Sequence[ServerAddress] = ()
         self._round: list[ServerAddress] | None = None  # who was not tried yet; None: the next one begins a round
+        self._keys: set[str] = set()  # of all in this round, tried or not
         self._ways: list[SocketAddress] = []  # of `at`, not tried yet
         self._tried: set[SocketAddress] = set()  # in this round
         self._lost: Way | None = None  # a session was lost there, and it is the last one of this round
@@ -74,6 +75,8 @@ class Servers:
     def learn(self, addresses: Sequence[ServerAddress]) -> None:
         """A server that has proven itself says who else there is. What was known of others is forgotten."""
         self._learned = addresses
+        if self._round is not None:
+            self._join(self._round, addresses)
         here = {each.key for each in (*self.own, *addresses, self.at)}
         self._found = {each: ways for each, ways in self._found.items() if each.key in here}
         self._nameless &= self._found.keys() | set(self.own)
@@ -113,10 +116,11 @@ class Servers:
             self._lost, self._tried = way, {way.address}
 
     def _begin(self) -> None:
-        own, others = list(self.own), [each for each in self._learned if each.key not in {own.key for own in self.own}]
-        for each in own, others:
-            self._shuffle(each)
-        self._round = sorted(own, key=lambda each: each in self._nameless) + others
+        own = list(self.own)
+        self._shuffle(own)
+        self._round = sorted(own, key=lambda each: each in self._nameless)
+        self._keys = {each.key for each in own}
+        self._join(self._round, self._learned)
         self._ways, self._tried, self._lost = [], set(), None
         self._failures, self._unmet = {}, []
 
@@ -132,6 +136,13 @@ class Servers:
             self._nameless.discard(self.at)
             self._found[self.at] = [(family, address) for family, _, _, _, address in found]
         return list(self._found[self.at])
+
+    def _join(self, one_round: list[ServerAddress], addresses: Sequence[ServerAddress]) -> None:
+        """These are tried, too, behind all others, if they are no part of the round yet."""
+        others = [each for each in addresses if each.key not in self._keys]
+        self._shuffle(others)
+        self._keys.update(each.key for each in others)
+        one_round += others
 
     # What did not work.
 

@@ -254,6 +254,16 @@ def test_what_a_server_says_of_others_is_used_when_ones_own_are_gone() -> None:
     cluster.close()
 
 
+def test_what_was_learned_a_moment_ago_is_used_too() -> None:
+    cluster = Cluster(given=1, count=2)
+    cluster.world.hello["servers"] = [f"127.0.0.1:{peer.port}" for peer in cluster.peers]
+    cluster.logs_in()
+    cluster.skipped -= 5.0
+    cluster.dies(0)
+    assert cluster.comes_back().server == f"127.0.0.1:{cluster.peers[1].port}" and cluster.news[0].elsewhere
+    cluster.close()
+
+
 def test_what_a_server_says_of_others_counts_once_it_has_proven_itself() -> None:
     cluster = Cluster(given=1, count=2)
     cluster.world.hello["servers"] = [f"127.0.0.1:{peer.port}" for peer in cluster.peers]
