@@ -30,7 +30,8 @@ class Members:
     def __init__(self, node: str) -> None:
         self.node = node
         self._lived = 0.0  # seconds in which batches of our own came back
-        self._latest: float | None = None  # when the last one did
+        self._latest: float | None = None  # when the last one did,
+        self._delay = 0.0  # so many seconds after it was made
         self._heard: dict[str, float] = {}  # by node: how much of `_lived` had passed when it was heard last
         self._clocks: dict[str, deque[tuple[float, float]]] = {}  # by node: when it was heard, and how far ahead it was
 
@@ -39,7 +40,7 @@ class Members:
         if node == self.node:
             if self._latest is not None:
                 self._lived += min(now - self._latest, _COUNTED)
-            self._latest = now
+            self._latest, self._delay = now, wall - at
         self._heard[node] = self._lived
         self._clocks.setdefault(node, deque(maxlen=_KEPT)).append((now, at - wall))
 
@@ -66,7 +67,7 @@ class Members:
     def ahead(self, now: float, up: Collection[str], least: int = _LEAST) -> dict[str, float]:
         """By how many seconds the clocks of the others that are `up` are ahead of ours (below 0: behind), where that
         can be told now. `least`: so few batches of one suffice, before any of our own: it may seem to be behind."""
-        if least == _LEAST and (self._latest is None or now - self._latest > _COUNTED):
+        if least == _LEAST and (self._latest is None or max(now - self._latest, self._delay) > _COUNTED):
             return {}  # we may be reading what has waited
         found: dict[str, float] = {}
         for node, readings in self._clocks.items():

@@ -51,6 +51,8 @@ def parse(url: str) -> Engine:
         what = f'"{scheme}://" is not spoken' if separator else "it does not begin with nats://"
         raise ValueError(f"The log's address is {_FORM}; {what}.")
     everything, _, name = rest.partition("/")
+    if "@" in name:
+        raise ValueError("The log's address has its first / behind the hosts; one in a password is %2F.")
     who, at, places = everything.rpartition("@")
     if "@" in who:
         raise ValueError("The log's address names the user once, before the first host; an @ in a password is %40.")

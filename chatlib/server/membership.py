@@ -213,6 +213,7 @@ class Membership:
         elif what == "up" and fields["nonce"] == self._nonce:
             self.state = NodeState.UP
             self._members.begin()
+            self._given.clear()  # it may have been lost with our last incarnation
             self._given.clear()
         elif what == "up" and self.state is NodeState.UP:
             self.state = NodeState.DOWN

@@ -47,6 +47,20 @@ def test_nobody_is_silent_while_nothing_of_ours_comes_back() -> None:
     assert story.silent() == ["c"]
 
 
+def test_who_stood_still_itself_learns_nothing_of_clocks_from_what_has_waited() -> None:
+    story = Story()
+    story.seconds(3, "a", "b", "c")
+    story.now += 20.0  # and reads what was said meanwhile, of its own batch first
+    wall = 1e9 + story.now
+    story.members.heard("a", wall - 20.0, story.now, wall)
+    for second in range(4):
+        for node in ("b", "c"):
+            story.members.heard(node, wall - 19.9 + second, story.now, wall)
+    assert story.members.lead(story.now, UP) == 0.0
+    story.seconds(3, "a", "b", "c")
+    assert story.members.lead(story.now, UP) == 0.0
+
+
 def test_who_was_up_before_we_came_has_the_same_time() -> None:
     story = Story()
     story.seconds(1, "a")

@@ -246,6 +246,8 @@ def test_addresses_of_engines(url: str, engine: Engine) -> None:
         ("nats://[10.0.0.1]/chat", "stands in []"),
         ("nats://a b/chat", "HOST:PORT"),
         ("nats://ann:s3cret@a,ann:s3cret@b/chat", "once"),
+        ("nats://ann:s3cret/s3cret@a/chat", "%2F"),
+        ("nats://s3cret/s3cret@a/chat", "%2F"),
         ("nats://ann:@a/chat", "nothing of it is empty"),
         ("nats://:s3cret@a/chat", "nothing of it is empty"),
         ("nats://@a/chat", "nothing of it is empty"),

@@ -228,6 +228,7 @@ class InMemory:
 
     def __init__(self, shared: SharedLog, node: str, advertise: str) -> None:
         self._shared, self.node, self.advertise, self.name = shared, node, advertise, NAME
+        self.engine = None
         self.parted = False
         self.log: Any = None
 

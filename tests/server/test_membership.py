@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from chatlib.server.membership import GIVE_UP, NOTICE, NodeState
 from chatlib.storage.log import CommitFailed
 from tests.core.stage import picture
 from tests.server.house import PASSWORD, Peer
-from tests.server.shared_nodes import NodeHouse, Town, commands
+from tests.server.shared_nodes import NodeHouse, Sent, Town, commands
 
 Build = Callable[..., Town]
 
@@ -113,6 +114,28 @@ def test_a_server_that_dies_is_missed_and_its_sessions_end(town: Build) -> None:
     assert up(all_of_it["a"]) == ["a", "b", "c"]
     node = nodes_of(all_of_it["a"].server.world).by_name["c"]
     assert node.incarnation == 2
+
+
+def test_it_is_said_again_when_the_first_word_of_it_was_lost(town: Build) -> None:
+    all_of_it = town()
+    house, log = all_of_it["a"], all_of_it.log
+    all_of_it.pass_time(2)
+    all_of_it["b"].crash()
+    all_of_it["c"].crash()
+    nodes, agree = nodes_of(house.server.world).by_name, log.agree
+    lost: list[int] = []
+
+    def first_the_others() -> None:
+        if not lost and any(b'"node_down"' in record for batch in log.proposed for _, record in batch.entries):
+            lost.append(len(log.batches))
+            down = {"action": "node_down", "node": "a", "incarnation": 1, "number": nodes["a"].number, "at": 1.0}
+            word = [(1, json.dumps(down).encode())]
+            log.batches.append(Sent("b", 1, nodes["b"].number + 1, house.clock.wall(), word))
+        agree()
+
+    log.agree = first_the_others  # type: ignore[method-assign]
+    all_of_it.pass_time(30)
+    assert lost and nodes["a"].incarnation == 2 and up(house) == ["a"]
 
 
 def test_a_server_that_is_killed_and_back_at_once_ends_its_own_sessions(town: Build) -> None:
