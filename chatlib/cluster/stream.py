@@ -272,6 +272,7 @@ class ClusterLog:
         if counts:
             self._must_agree(position, batch)
             standing.took(batch.node, batch.incarnation, batch.number)
+            self._useless = USELESS if is_ours else self._useless
             self._entries = self._sender.came_back() if is_ours else batch.records
             self.heard(batch.node, batch.at)
         if is_ours is not counts and (is_ours or self._is_in_our_place(batch)):
