@@ -341,10 +341,11 @@ class ClusterLog:
         flight, since = self._sender.flight, self._reader.stuck_since
         if flight is not None and not flight.position:
             since = min(since or flight.since, flight.since)
-        if since is None:
+        now = self._clock()
+        if since is None or now - since < 1.0:
             self._useless = USELESS
-        elif self._link.connected and self._clock() - max(since, self._useful_at) >= self._useless:
-            self._useful_at = self._clock()
+        elif self._link.connected and now - max(since, self._useful_at) >= self._useless:
+            self._useful_at = now
             self._useless = min(2 * self._useless, MOST_USELESS)  # it may be all of them
             self._link.leave("it does not do what it is asked for, and may be cut off from the others")
 

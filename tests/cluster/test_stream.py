@@ -494,6 +494,24 @@ def test_a_node_of_the_engine_that_answers_and_stores_nothing_is_left(engine: St
     assert a.link.left == 3, "as soon as the first time"
 
 
+def test_who_is_never_idle_leaves_as_soon_as_any_other(engine: Stream) -> None:
+    a = Small(engine, "a")
+    for outage in range(3):
+        engine.stores = False
+        a.append("x")
+        pass_time(6.0, a)
+        assert a.link.left == outage + 1
+        engine.stores = True
+        pass_time(2.0, a)
+        for _ in range(60):
+            a.append("y")
+            a.log.commit()
+            a.log.every_second()
+            assert a.log.waits == 0.0 and a.log.busy, "something is in flight whenever one looks"
+            a.moments.now += 0.1
+            a.tick()
+
+
 def test_a_log_that_begins_later_than_we_are_says_that_the_node_must_start_anew(engine: Stream) -> None:
     a, b = Small(engine, "a"), Small(engine, "b")
     b.link.lose()
