@@ -16,7 +16,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -31,10 +30,11 @@ PART = 128 << 10  # bytes of a message
 WINDOW = 16  # of them are under way at once
 PATIENCE = 30.0  # seconds without anything good: then it is given up
 FORMAT = 1
+_USELESS, _SHORT = 4.0, 0.3  # seconds until another node is asked; also, where this one answers, but with nothing
 _AGAIN = 0.1  # seconds before something is tried again
 _ANSWER = 5.0  # seconds for one answer
 _PARTS = 128  # asked for at once
-_NOT_FOUND, _WRONG_LAST, _NO_STREAM = 10037, 10071, 10059  # the engine's numbers
+_NOT_FOUND, _WRONG_LAST, _NO_STREAM, _IN_PROCESS = 10037, 10071, 10059, 10158  # the engine's numbers
 _NOTHING = _NOT_FOUND, _NO_STREAM
 
 
@@ -75,9 +75,11 @@ class Pieces:
         self._link, self._log, self._patience = link, name, patience
         self._stream, self._prefix = f"{name}_files", f"{name}.files"
         self._under_way = 0
-        self._again: deque[tuple[str, bytes]] = deque()
+        self._again: list[tuple[str, bytes]] = []
+        self._sent_again_at = 0.0
         self._failure = ""
-        self._good = 0.0  # when something was last stored
+        self._good = self._left_at = 0.0  # when something was last stored, and when we last left a node
+        self._trouble = ""  # what the engine said last, when it could not
 
     # Pieces.
 
@@ -102,8 +104,9 @@ class Pieces:
             error = _error(message)
             if not error:
                 self._good = monotonic()
-            elif error.get("code") == 503:
+            elif _may_yet(error):
                 self._again.append((subject, data))
+                self._trouble = _said(error)
             else:
                 self._failure = _said(error)
 
@@ -117,24 +120,29 @@ class Pieces:
             if self._failure or self._link.failure:
                 raise EngineFailed(self._failure or self._link.failure)
             if monotonic() - self._good > self._patience:
-                raise EngineFailed("the engine stores nothing")
-            if self._again and self._link.wait(lambda: self._link.connected, _AGAIN):
-                self._send(*self._again.popleft())
+                raise EngineFailed(f"the engine stores nothing: {self._trouble}")
+            self._move_on(self._good)
+            if self._again and self._link.connected and monotonic() > self._sent_again_at + _AGAIN:
+                self._sent_again_at = monotonic()
+                again, self._again = self._again, []
+                for subject, data in again:
+                    self._send(subject, data)
 
     def _moved(self, held: int) -> bool:
         return self._under_way < held or bool(self._failure)
 
     def get(self, sha256: str, size: int, still: Callable[[], bool] = lambda: True) -> bytes:
         """A piece, proven. Raises PieceLost when there is none, or it is not wanted `still`; EngineFailed."""
-        deadline = monotonic() + self._patience
+        begun = monotonic()
         while True:
             data = self._parts(sha256, size)
             if len(data) == size and hashlib.sha256(data).hexdigest() == sha256:
                 return data
-            if monotonic() > deadline:
+            if monotonic() - begun > self._patience:
                 raise PieceLost(f"the engine has not got piece {sha256}, or nothing but damaged replicas of it")
             if not still():
                 raise PieceLost(f"piece {sha256} is of an earlier snapshot")
+            self._move_on(begun, _SHORT)
             self.pause()
 
     def _parts(self, sha256: str, size: int) -> bytes:
@@ -169,15 +177,16 @@ class Pieces:
         """From now on this is the latest, all of whose pieces are stored; False: the one that stood there is not that
         of the sequence `after` any more, so that this one must not count. Raises EngineFailed."""
         self.finish()
-        data, deadline = json.dumps(latest._asdict()).encode(), monotonic() + self._patience
+        data, begun = json.dumps(latest._asdict()).encode(), monotonic()
         while True:
             error = self._asked(f"{self._prefix}.snapshot", data, {"Nats-Expected-Last-Subject-Sequence": str(after)})
             if not error:
                 return True
             if error.get("err_code") == _WRONG_LAST:
                 return self.latest()[0] == latest  # by an answer of ours that was lost
-            if error.get("code") != 503 or monotonic() > deadline:
+            if not _may_yet(error) or monotonic() - begun > self._patience:
                 raise EngineFailed(_said(error))
+            self._move_on(begun)
             self.pause()
 
     # What is there, and what goes.
@@ -231,15 +240,16 @@ class Pieces:
 
         Raises EngineFailed.
         """
-        deadline, found = monotonic() + self._patience, list[dict[str, Any]]()
+        begun, found = monotonic(), list[dict[str, Any]]()
         while True:
             error = self._asked(f"$JS.API.{what}", json.dumps(body).encode(), {}, found)
             if not error:
                 return found[-1]
             if error.get("err_code") in known:
                 return {"error": error}
-            if error.get("code") != 503 or monotonic() > deadline:
+            if not _may_yet(error) or monotonic() - begun > self._patience:
                 raise EngineFailed(f"{what}: {_said(error)}")
+            self._move_on(begun)
             self.pause()
 
     def _asked(
@@ -253,6 +263,14 @@ class Pieces:
         if not error and found is not None and answers[0] is not None:
             found.append(json.loads(answers[0].payload))
         return error
+
+    def _move_on(self, since: float, seconds: float = _USELESS) -> None:
+        """Another of the engine's nodes is asked, if the one that we are connected to has been of no use since then:
+        it answers from its own replica, or is cut off from the others."""
+        now = monotonic()
+        if now - max(since, self._left_at) > seconds:
+            self._left_at = now
+            self._link.leave("it has not done what it was asked for")
 
     def pause(self) -> None:
         """A moment, before something is tried again. Raises EngineFailed when that is no use."""
@@ -306,6 +324,11 @@ def _error(message: Message | None) -> dict[str, Any]:
     except (ValueError, AttributeError):
         return {"code": 500, "description": f"the engine gave an answer that cannot be read: {message.payload[:80]!r}"}
     return {"code": 500, **error} if error else {}
+
+
+def _may_yet(error: Mapping[str, Any]) -> bool:
+    """Whether it may do it when it is asked again."""
+    return error.get("code") == 503 or error.get("err_code") == _IN_PROCESS
 
 
 def _said(error: Mapping[str, Any]) -> str:

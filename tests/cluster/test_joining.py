@@ -294,3 +294,18 @@ def test_what_is_restored_of_a_nodes_backup_can_found_a_cluster_of_its_own(town:
     assert savedset.place(again / "data") == (0, 0) and len(prove_files(again / "data").accounts) == 4
     with pytest.raises(FileError, match="it was begun anew"):
         town.join("first")
+
+
+def test_the_latest_is_replaced_by_who_knows_it(town: Town) -> None:
+    town.join("first", founds=True)
+    pieces = town.pieces
+    found, first = pieces.latest()
+    assert found
+    latest = found._replace(position=5)
+    assert pieces.point(latest, first)
+    again, sequence = pieces.latest()
+    assert again == latest and sequence > first
+    assert not pieces.point(latest._replace(position=9), first)
+    assert pieces.point(latest._replace(position=9), sequence)
+    assert pieces.latest()[0] == latest._replace(position=9)
+    assert pieces.point(latest._replace(position=9), first)  # it was said already, and the answer was lost
