@@ -342,7 +342,7 @@ class ClusterLog:
         if flight is not None and not flight.position:
             since = min(since or flight.since, flight.since)
         now = self._clock()
-        if since is None or now - since < 1.0:
+        if since is None:
             self._useless = USELESS
         elif self._link.connected and now - max(since, self._useful_at) >= self._useless:
             self._useful_at = now
