@@ -17,16 +17,12 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from chatlib.client.addresses import ServerAddress
 from chatlib.protocol.certificate import end_point, fingerprint
 from chatlib.protocol.text import printable
 from chatlib.reactor.tlsstream import TlsStream
 
 _FINGERPRINT = re.compile("SHA256:[0-9a-f]{64}")
-
-
-def place_of(host: str, port: int) -> str:
-    """What the list of servers calls one."""
-    return f"[{host}]:{port}".lower() if ":" in host else f"{host}:{port}".lower()
 
 
 class NotTrusted(Exception):
@@ -109,7 +105,7 @@ class Trust:
         that is. Raises ValueError, with a sentence, for a `cafile` that is none."""
         self._host, self._cafile, self._known, self._complain = host, cafile, known, complain
         self._server = f"The server {host} port {port}"
-        self._place = place_of(host, port)
+        self._place = ServerAddress(host, port).key
         self._context = context_of(cafile)
         self._may_meet, self._proven = may_meet, proven
         self._met = ""  # its fingerprint, in this run

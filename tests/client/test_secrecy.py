@@ -86,6 +86,16 @@ def test_what_is_met_for_the_first_time_is_shown() -> None:
     assert said(Line("192.168.1.5", Certificate(DER, False, lambda: None))) == []
 
 
+def test_each_server_that_is_gone_to_is_told_of_once() -> None:
+    line = Line("127.0.0.1")
+    secrecy = Secrecy(line, {"XDG_STATE_HOME": "/nowhere"})  # type: ignore[arg-type]
+    assert secrecy.lines(False) == [], "nobody reads along on this machine"
+    line.peer = Way((socket.AF_INET, ("192.168.1.5", 1)), None)
+    assert len(secrecy.lines(False)) == 1 and secrecy.lines(False) == []
+    line.certificate = Certificate(DER, True, lambda: None)
+    assert len(secrecy.lines(False)) == 3 and secrecy.lines(False) == []
+
+
 def test_nothing_is_said_of_a_connection_that_is_none() -> None:
     line = Line("192.168.1.5")
     line.peer = None
