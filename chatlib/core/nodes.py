@@ -202,6 +202,12 @@ def snapshot(world: World, _lsn: int, command: Command) -> Reply:
     return {"status": "OK"}
 
 
+def snapshot_end(world: World, _lsn: int, command: Command) -> Reply:
+    """The node that makes one cannot: another one may."""
+    nodes_of(world).give_up_snapshot(command["node"])
+    return {"status": "OK"}
+
+
 # At rest: lines of state.txt, which a single server's does not have.
 
 
@@ -238,7 +244,8 @@ def _place(value: Any) -> Place:
 
 FEATURE = Feature(
     "nodes",
-    handlers={"node_up": node_up, "node_down": node_down, "snapshot_begin": snapshot_begin, "snapshot": snapshot},
+    handlers={"node_up": node_up, "node_down": node_down, "snapshot_begin": snapshot_begin, "snapshot": snapshot,
+              "snapshot_end": snapshot_end},  # fmt: skip
     state=Nodes,
     lines=_lines,
     reads={"log": _read_place, "nodes": _read_nodes, "node": _read_node},

@@ -6,8 +6,9 @@ unless it has just done so, and a forked child uploads what was saved. Then it s
 carried out, another child drops the log up to the snapshot before, and what nobody needs of pieces and files.
 
 Commands are read again at a start. So nothing happens when they are carried out: it happens in a later tick, if the
-world still says that it is this node's turn. Whatever fails is tried again. Legal: ``saved`` when all text files were
-written; ``heard`` with each effect NODES; ``end`` last: it kills the child.
+world still says that it is this node's turn. What fails is tried again a few times, and then left to the others for a
+while (``snapshot_end``). Legal: ``saved`` when all text files were written; ``heard`` with each effect NODES; ``end``
+last: it kills the child.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from chatlib.storage.home import Home
 
 EVERY = 60.0  # seconds between two looks at the log's size
 FRESH = 600.0  # seconds for which a save is a recent one
-AGAIN = 30.0  # seconds before what has failed is tried again
+AGAIN = 30.0  # seconds before what has failed is tried again,
+TRIES = 3  # so often,
+ABSTAINS = 600.0  # and seconds for which it is the others' then
 
 _CLEARED = "cleared up after"
 
@@ -50,6 +53,7 @@ class Snapshots:
         self._node, self._submit, self._save, self._note = node, submit, save, note
         self._job: Job | None = None
         self._saved = 0.0, 0  # when the text files were last written, and how far the log is in them
+        self._failures, self._abstains_until = 0, loop.now  # in a row
         self._asked = self._clears = self._ended = False  # a save is asked for; what is old may go
         loop.call_later(EVERY, self._every_minute)
 
@@ -94,6 +98,8 @@ class Snapshots:
         if log.first <= nodes.earlier[0]:  # who made the last one is about to drop that, or is gone
             self._clears |= mends
             self._soon()
+            return
+        if self._loop.now < self._abstains_until:
             return
         # It begins behind the snapshot before the last: what stands between the two is a limit's worth already.
         if log.size > (2 * limit if nodes.snapshot[0] else limit):
@@ -170,6 +176,7 @@ class Snapshots:
                 self._clears |= what == _CLEARED
                 self._failed(what, failure)
                 return
+            self._failures = 0
             self._note(f"snapshot: {what} in {time.monotonic() - begun:.1f} s")
             done(answer)
             if self._clears:
@@ -182,4 +189,8 @@ class Snapshots:
 
     def _failed(self, what: str, failure: str) -> None:
         self._note(f"snapshot: not {what}: {failure}")
+        self._failures += 1
+        if self._failures == TRIES and nodes_of(self._world).snapshotting == self._node:
+            self._failures, self._abstains_until = 0, self._loop.now + ABSTAINS
+            self._submit({"action": "snapshot_end", "at": self._loop.wall, "node": self._node})
         self._loop.call_later(AGAIN, self._go_on)

@@ -218,3 +218,22 @@ def test_what_a_node_left_that_died_behind_its_snapshot_another_drops(village: V
     village.until(lambda: any(f"up to message {place[0]}" in note for note in village.notes))
     log = town.pieces.log_state()
     assert log and log.first == place[0] + 1
+
+
+def test_who_cannot_make_one_leaves_it_to_the_others(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = nodes_of(village.world)
+    grow(village)
+    monkeypatch.setattr(snapshotting, "upload", _fails)
+    village.clock.now += snapshotting.EVERY
+    for number in range(snapshotting.TRIES):
+        village.until(lambda number=number: sum("not made" in note for note in village.notes) > number)  # type: ignore[misc]
+        village.clock.now += snapshotting.AGAIN
+    monkeypatch.undo()
+    assert not nodes.snapshotting
+    village.submit({"action": "node_up", "at": village.loop.wall, "node": "south", "incarnation": 1, "format": FORMAT,
+                    "left": 0.0})  # fmt: skip
+    village.clock.now += snapshotting.EVERY
+    village.until(lambda: village.loop._timers.next_deadline() > village.clock.now)  # type: ignore[operator]
+    assert not nodes.snapshotting
+    village.clock.now += snapshotting.ABSTAINS
+    village.until(lambda: nodes.snapshot[0])

@@ -296,6 +296,16 @@ def test_a_snapshot_that_a_node_s_end_cut_short_may_be_made_by_another(stage: St
     assert stage.do("snapshot_begin", node="b", position=0)["status"] == "OK"
 
 
+def test_who_cannot_make_a_snapshot_leaves_it_to_another(stage: Stage) -> None:
+    assert up(stage, "b") == "OK"
+    stage.do("snapshot_begin", node="a", position=0)
+    assert stage.do("snapshot_end", node="b")["status"] == "OK"  # it has none to give up
+    assert stage.do("snapshot_begin", node="b", position=0)["status"] == "SNAPSHOT_UNDER_WAY"
+    assert stage.do("snapshot_end", node="a")["status"] == "OK"
+    assert stage.do("snapshot", node="a", position=9, chain=4)["status"] == "NO_SNAPSHOT"
+    assert stage.do("snapshot_begin", node="b", position=0)["status"] == "OK"
+
+
 def test_messages_that_have_gone_go_once_whoever_says_so(stage: Stage) -> None:
     for node in ("a", "b", "c"):
         stage.do("expire", before=3, offset=stage.world.store_end, node=node)

@@ -64,6 +64,7 @@ COMMANDS = st.one_of(
     fields("node_up", node=node, incarnation=st.integers(1, 3), format=st.just(FORMAT), left=st.floats(0, 100)),
     fields("node_down", node=node, incarnation=st.integers(1, 3), number=st.just(1)),
     fields("snapshot_begin", node=node, position=st.just(0)),
+    fields("snapshot_end", node=node),
     fields("kick", user=name),
     fields("unlock", user=name),
     fields("seen", seen=st.dictionaries(user, st.integers(0, 40), max_size=2)),
