@@ -13,6 +13,7 @@ import pytest
 from chatlib.client import Client, Refused
 from tests.cluster.engine import Engine, why_not
 from tests.cluster.servers import WORLD, Server, Servers
+from tests.patience import LIMIT
 from tests.program.peer import PASSWORD
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -23,6 +24,13 @@ def logged_in(server: Server, user: str) -> Client:
     client = Client("127.0.0.1", server.port)
     client.login(user, PASSWORD)
     return client
+
+
+def fetched(client: Client, name: str, folder: Path) -> bytes:
+    """A file that the client's server hears of now, or has heard of."""
+    while (event := client.next_event(LIMIT)) is not None and event.get("name") != name:
+        pass
+    return client.fetch("ann", name, folder).read_bytes()
 
 
 def shipper(server: Server) -> int:
@@ -45,7 +53,7 @@ def test_files_of_one_server_are_there_at_all(engine: Engine, tmp_path: Path) ->
         down.mkdir()
         ann, bob = logged_in(servers["s1"], "ann"), logged_in(servers["s2"], "bob")
         ann.send_file("bob", a_file(tmp_path, "one"))
-        assert bob.fetch("ann", "one", down).read_bytes() == DATA
+        assert fetched(bob, "one", down) == DATA
         node = engine.node("leader", f"{WORLD}_files")
         threading.Timer(0.2, node.kill).start()
         for name in ("two", "three"):  # the node dies in the middle of one of them
@@ -53,7 +61,7 @@ def test_files_of_one_server_are_there_at_all(engine: Engine, tmp_path: Path) ->
         node.start()
         servers["s1"].kill()
         for name in ("two", "three"):
-            assert bob.fetch("ann", name, down).read_bytes() == DATA
+            assert fetched(bob, name, down) == DATA
         os.kill(shipper(servers["s2"]), signal.SIGKILL)
         servers["s2"].wait_for("The child that carries files to the other servers has died")
         with logged_in(servers["s2"], "carl") as carl:
