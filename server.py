@@ -268,7 +268,7 @@ def run(
     )
     with teletype:
         console.say(f'Listening on port {listener.getsockname()[1]}. Type "help" for the console\'s commands.')
-        for line in invitations(listener, sys.argv[0], tls=server.tls.offered):
+        for line in invitations(listener, sys.argv[0], tls=server.tls.offered, servers=server.membership.servers()):
             console.say(line)
         if server.tls.offered:
             console.say(f"The certificate's fingerprint, for people to compare: {server.tls.fingerprint}")

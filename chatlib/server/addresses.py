@@ -14,7 +14,7 @@ import shlex
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _SIOCGIFADDR = 0xC0206921 if sys.platform == "darwin" else 0x8915
@@ -25,11 +25,15 @@ _UNUSABLE = 0x01 | 0x08 | 0x20 | 0x40  # of IPv6: temporary, a duplicate, deprec
 _IPV6 = Path("/proc/net/if_inet6")
 
 
-def invitations(listener: socket.socket, program: str, *, tls: bool = False) -> list[str]:
+def invitations(
+    listener: socket.socket, program: str, *, tls: bool = False, servers: Sequence[str] = ()
+) -> list[str]:
     """What is said at the start about how to get here, a line each. `program`: how the server was started. `tls`: it
-    offers that."""
+    offers that. `servers`: where clients reach it, and others that show the same world."""
     port = f"{listener.getsockname()[1]}{' --tls' if tls else ''}"
     client = client_of(program)
+    if servers:
+        return [f"Others connect with: {client} {','.join(servers)}{' --tls' if tls else ''}"]
     found = reachable(listener)
     others = [each for each in found if not ipaddress.ip_address(each).is_loopback]
     if not others:

@@ -30,7 +30,7 @@ class Reception:
 
     def __init__(
         self, world: World, loop: Loop, seats: Seats, tls: TlsDoor, epoch: str, clients: Container[str | None],
-        earlier: Sequence[tuple[str, int]] = (), servers: Callable[[], Sequence[str]] | None = None,
+        earlier: Sequence[tuple[str, int]] = (), servers: Callable[[], Sequence[str]] = list,
     ) -> None:  # fmt: skip
         """`clients`: what the client programs of those online call themselves, as it is at any time. `earlier`: epochs
         of which this one goes on, and up to which seq. `servers`: in a cluster, where clients reach those that are up.
@@ -63,8 +63,8 @@ class Reception:
             welcome["earlier"] = self._earlier
         if self._tls.offered and not session.binding:
             welcome["tls"] = True
-        if self._servers is not None:
-            welcome["servers"] = self._servers()
+        if servers := self._servers():
+            welcome["servers"] = servers
         # A client that has a seat already comes back: its connection broke, and the server has not noticed.
         # Whoever comes for the administrator's console needs none.
         if self._seats.free() or session.client in self._clients or request.get("console"):

@@ -12,6 +12,7 @@ from typing import Any
 from chatlib.core.world import Command, Reply, World
 from chatlib.reactor.loop import Loop
 from chatlib.server import edits
+from chatlib.server.alone import Alone
 from chatlib.server.edits import Changes, EditedFiles
 from chatlib.server.effects import Effects
 from chatlib.server.membership import LOST, Membership
@@ -31,7 +32,7 @@ class AtRest:
     def __init__(
         self, *, home: Home, edited: EditedFiles, world: World, loop: Loop, journal: Log, messages: MessageStore,
         appended: AppendFiles, effects: Effects, pipeline: Pipeline, retention: Retention, notices: Notices,
-        submit: Callable[[Command], None], membership: Membership | None,
+        submit: Callable[[Command], None], membership: Membership | Alone,
     ) -> None:  # fmt: skip
         self._home, self._edited, self._world, self._loop, self._journal = home, edited, world, loop, journal
         self._messages, self._appended, self._effects, self._pipeline = messages, appended, effects, pipeline
@@ -43,16 +44,10 @@ class AtRest:
         Raises FileError, OSError, CommitFailed.
         """
         world, member = self._world, self._member
-        if member is not None:
-            member.catch_up()
-        self._edited.recall(world.by_hand.of(member.node if member else ""))
+        member.catch_up()
+        self._edited.recall(world.by_hand.of(member.node))
         taken = self._edited.read(world.parameters["SCRAM_ITERATIONS"], self._notices.say)
-        at = self._loop.wall
-        if member is not None:
-            member.come_up(self._edited.written)
-        else:
-            self._submit({"action": "start", "at": at, "left": min(world.at, at), "written": self._edited.written,
-                          "limited": True})  # fmt: skip
+        member.come_up(self._edited.written)
         if self._has_taken(taken):
             self._edited.remember(taken)
         with self._home.writer.alone():
@@ -69,17 +64,10 @@ class AtRest:
             lost: list[Command] = []
             for command in taken.commands(self._loop.wall) if taken else ():
                 self._pipeline.submit(_Lost(lost), "", None, command)
-            if not self._settle():
+            if not self._member.settle():
                 return False
             if not lost:
                 return True
-
-    def _settle(self) -> bool:
-        """Until what was submitted is carried out or lost. False: a stop waits no longer. Raises CommitFailed."""
-        if self._member is not None:
-            return self._member.settle()
-        self._pipeline.settle()
-        return True
 
     def finish(self, cut_off: bool = False) -> None:
         """Writes all text files, and then empties the journal. Raises OSError, ValueError, CommitFailed.
@@ -88,13 +76,11 @@ class AtRest:
         """
         wrong = ""
         if not cut_off:
-            if self._member is None or self._settle():
+            if self._member.settle():
                 wrong = self._take_in()
                 self._expire()
-            if self._member is not None:
-                self._member.go_down()
-        if self._member is not None:
-            self._member.come_to_rest()
+            self._member.go_down()
+        self._member.come_to_rest()
         self._journal.settle()
         self._effects.finish()
         with self._home.writer.alone():
@@ -119,7 +105,7 @@ class AtRest:
         """Messages that are too old go with the last save."""
         while command := self._retention.due(self._loop.wall):
             self._submit(command)
-            if not self._settle():
+            if not self._member.settle():
                 return
 
 

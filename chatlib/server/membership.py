@@ -198,9 +198,9 @@ class Membership:
             self._changed_here(what, fields)
         elif what == "up":
             self._members.came(name)
-            self._notices.note(f"node {name} is up{' at ' + fields['address'] if fields['address'] else ''}")
+            self._notices.note(f"server {name} is up{' at ' + fields['address'] if fields['address'] else ''}")
         elif what == "down" and fields["clean"]:
-            self._notices.note(f"node {name} has stopped")
+            self._notices.note(f"server {name} has stopped")
         elif what == "down":
             self._notices.tell(f"The server {name} is silent: the others go on without it.")
 

@@ -23,6 +23,7 @@ from chatlib.server import dialects
 from chatlib.server.acknowledged import Acknowledged
 from chatlib.server.administrators import Administrators
 from chatlib.server.admission import Reception, Seats
+from chatlib.server.alone import Alone
 from chatlib.server.atrest import AtRest
 from chatlib.server.audit import Auditor
 from chatlib.server.backups import Backups
@@ -140,14 +141,14 @@ class Server:
             self.erasure.gone, self.door.bar, self._nodes_changed,
         )  # fmt: skip
         self.pipeline = Pipeline(self.world, self.journal, self.messages, self.appended, self.effects, self.fault)
-        self.membership: Membership | None = None
+        self.membership: Membership | Alone = Alone(self.world, self.loop, self.pipeline)
         if self.cluster:
             self.membership = Membership(
                 cluster=self.cluster, world=self.world, loop=self.loop, pipeline=self.pipeline, delivery=self.delivery,
                 sessions=lambda: self.sessions, notices=self.notices, give_up=self.give_up, home=home,
                 save=lambda tell: self.saver.save(tell),
             )  # fmt: skip
-            self.door.closed = self.membership.why_nobody_comes_in
+        self.door.closed = self.membership.why_nobody_comes_in
 
     def _build_edge(self, home: Home) -> None:
         """What stands between the world and its connections."""
@@ -176,10 +177,10 @@ class Server:
             catch_up=CatchUp(world, self.archive, self.delivery, self.budgets.catching_up),
             submit=self.submit, note=self.note, figures=self.figures,
         )  # fmt: skip
-        node, servers = (self.membership.node, self.membership.servers) if self.membership else ("", None)
-        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls, node)
+        member = self.membership
+        proving = Proving(world, loop, self.seats, self.delivery.of, self.acknowledged, self.tls, member.node)
         clients = SeatHolders(self.delivery.clients, world, loop)
-        reception = Reception(world, loop, self.seats, self.tls, home.epoch(), clients, home.earlier(), servers)
+        reception = Reception(world, loop, self.seats, self.tls, home.epoch(), clients, home.earlier(), member.servers)
         carriers = Opening("a transfer", self.transfers.is_asked_for, self.transfers.begin)
         self.searches = Searches(world, self.messages, self.budgets.searching, world.parameters, self.fault)
         self.requests = Requests(
@@ -206,8 +207,7 @@ class Server:
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
             erasure=self.erasure, tell=self.tell, note=self.log.happened,
         )  # fmt: skip
-        if self.membership:
-            self.saver.saved = self.membership.saved
+        self.saver.saved = self.membership.saved
         self.at_rest = AtRest(
             home=self.home, edited=self.edited, world=world, loop=loop, journal=self.journal, messages=self.messages,
             appended=self.appended, effects=self.effects, pipeline=self.pipeline, retention=self.retention,
@@ -281,8 +281,7 @@ class Server:
             return
         self.stopping = True
         self.log.write("stop")
-        if self.membership:
-            self.membership.stops()
+        self.membership.stops()
         if self._listener:
             self._listener.close()
         self.saver.end()
@@ -330,8 +329,7 @@ class Server:
             self._sync_due = False
             self.journal.every_second()
         self.pipeline.execute()
-        if self.membership:
-            self.membership.step()
+        self.membership.step()
         self.budgets.listen(not self.pipeline.full)
         if self.effects.step():
             self.loop.again(self._synced)
@@ -348,7 +346,7 @@ class Server:
         self.sessions.reap()
         if not self.pipeline.idle and not self.journal.busy:
             self.loop.again(self._synced)  # submitted since the commit, by what was carried out or broke: no waiting
-        done = self.pipeline.idle or (self.membership is not None and self.membership.gives_up)
+        done = self.pipeline.idle or self.membership.gives_up
         if self.stopping and done and not self.saver.busy:
             self.loop.stop()
 
@@ -356,8 +354,7 @@ class Server:
         self.loop.call_later(SECOND, self._every_second)
         self.acknowledged.gather(self.loop.wall)
         self.ticks.look()
-        if self.membership:
-            self.membership.every_second()
+        self.membership.every_second()
         self._sync_due = True
 
     # The administrator.
@@ -385,8 +382,7 @@ class Server:
         self.pipeline.submit(None, "", None, command)
 
     def _nodes_changed(self, what: str, fields: dict[str, Any]) -> None:
-        if self.membership:
-            self.membership.changed(what, fields)
+        self.membership.changed(what, fields)
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
         if self.door.turns_away(sock, address):

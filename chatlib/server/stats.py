@@ -19,6 +19,7 @@ from chatlib.core.world import World
 from chatlib.protocol.framing import dumps
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
+from chatlib.server.alone import Alone
 from chatlib.server.delivery import Delivery
 from chatlib.server.figures import Figures
 from chatlib.server.membership import Membership
@@ -40,7 +41,7 @@ class Stats:
     def __init__(
         self, *, loop: Loop, world: World, journal: Log, pipeline: Pipeline, delivery: Delivery, saver: Saver,
         figures: Figures, ticks: Ticks, log: ServerLog, notices: Notices, connected: dict[str, Sized], tls: TlsDoor,
-        membership: Membership | None = None,
+        membership: Membership | Alone,
     ) -> None:  # fmt: skip
         self._member = membership
         self._loop, self._world, self._journal, self._pipeline = loop, world, journal, pipeline
@@ -75,7 +76,7 @@ class Stats:
             },
             "times": self._times(),
             "disk": self._disk(),
-            **({"cluster": self._member.figures()} if self._member else {}),
+            **({"cluster": cluster} if (cluster := self._member.figures()) else {}),
             "counted": _grouped(Counter(self._figures.counters) + Counter(pending)),
             "counted_lately": _grouped(Counter(self._figures.lately()) + Counter(pending)),
             "lately": round(self._figures.within(self._loop.now), 3),

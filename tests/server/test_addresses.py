@@ -101,3 +101,10 @@ def test_a_kernel_that_tells_nothing_keeps_no_server_from_starting(monkeypatch: 
         monkeypatch.setattr(addresses.socket, "if_nameindex", refused)
         monkeypatch.setattr(addresses, "_OUTSIDE", {socket.AF_INET: "300.0.0.1"})
         assert reachable(listener) == []
+
+
+def test_of_several_servers_all_are_named(listener: socket.socket) -> None:
+    servers = ["10.0.0.1:1234", "10.0.0.2:1234"]
+    said = "Others connect with: python3 client.py 10.0.0.1:1234,10.0.0.2:1234"
+    assert invitations(listener, "server.py", servers=servers) == [said]
+    assert invitations(listener, "server.py", servers=servers, tls=True) == [f"{said} --tls"]
