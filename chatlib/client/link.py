@@ -24,7 +24,8 @@ from chatlib.reactor.loop import READ, WRITE, Loop
 
 PATIENCE = 10.0  # seconds that one address may take to accept a connection, and as many for the TLS handshake
 HASTE = 2.0  # the same, and for the first answer, where another server can be tried
-LONGEST = 30.0  # seconds between two attempts, at most
+LONGEST = 30.0  # seconds between two attempts, at most;
+LONGEST_OF_SEVERAL = 4.0  # where several servers show one world: they are down together for seconds, not for minutes
 STEADY = 1.0  # seconds that a session must have lasted for its loss to be followed up at once
 CHUNK = 262_144
 
@@ -311,7 +312,8 @@ class Link:
 
     def _back_off(self) -> None:
         """At once, then up to 1 s, 2 s, 4 s, ...: by chance (full jitter), so that a thousand do not come together."""
-        delay = self._jitter() * min(LONGEST, 2.0 ** (self._failures - 1)) if self._failures else 0.0
+        longest = LONGEST_OF_SEVERAL if self._servers.several else LONGEST
+        delay = self._jitter() * min(longest, 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._failures = min(self._failures + 1, 16)
         self.retry_at = self._loop.now + max(delay, self._conversation.retry_after)
 
