@@ -13,6 +13,9 @@ from chatlib.server.delivery import Delivery
 from chatlib.server.session import Session
 
 
+AT_ONCE = 5_000  # users in one record: no log takes a command of any size
+
+
 class Acknowledged:
     """Of all sessions that are logged in. Legal order: ``come`` → (``acknowledge`` or ``upto``)* → ``leave``."""
 
@@ -53,7 +56,7 @@ class Acknowledged:
             self._said[session] = None
 
     def gather(self, at: float) -> None:
-        """One record at most says who has seen what since the last one. For once a second."""
+        """One record, or a few, says who has seen what since the last one. For once a second."""
         said, self._said = self._said, {}
         seen, self._left = self._left, {}
         for session in said:
@@ -65,5 +68,7 @@ class Acknowledged:
                 account, upto = self._world.accounts[session.user], self.upto(session)
                 if upto > account.seen and self._world.unread(account):
                     seen[session.user] = max(seen.get(session.user, 0), upto)
-        if seen:
-            self._submit({"action": "seen", "at": at, "seen": seen})
+        users = list(seen)
+        for begin in range(0, len(users), AT_ONCE):
+            part = {user: seen[user] for user in users[begin : begin + AT_ONCE]}
+            self._submit({"action": "seen", "at": at, "seen": part})
