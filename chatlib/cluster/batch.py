@@ -99,6 +99,10 @@ class Chains:
         """Whether it is known to be another one."""
         return self._at.get(position, chain) != chain
 
+    def knows(self, position: int) -> bool:
+        """Whether there is one to compare with."""
+        return position in self._at
+
     def is_other(self, position: int, message: bytes) -> bool:
         """Whether another message is known to be at this position."""
         before = self._at.get(position - 1)

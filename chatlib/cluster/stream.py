@@ -15,7 +15,7 @@ command means; who is up, it asks `standing`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from chatlib.cluster.batch import BatchRead, Chains, chained
@@ -44,6 +44,9 @@ class Standing(Protocol):
     def took(self, name: str, incarnation: int, number: int) -> None:
         """It does; its commands come next."""
 
+    def names_up(self) -> Collection[str]:
+        """The nodes that are up."""
+
 
 class ClusterLog:
     """A :class:`chatlib.storage.log.Log`. `standing` may be given later, before ``open``.
@@ -67,11 +70,12 @@ class ClusterLog:
         self.over = False  # our incarnation is, and nobody has called `lost` yet
         self.lsn = 0
         self.size = self.records = 0  # bytes and commands handed out since the last cut
-        self._link, self._name, self._loop, self._clock = link, name, loop, clock
+        self._link, self._name, self._loop, self._clock, self._say = link, name, loop, clock, say
         self._reader = LogReader(link, name, clock, self._wake, self._seen)
         self._sender = BatchSender(link, name, node, clock, wall_clock, self._wake, self._reader.known)
         self._watch = StreamWatch(link, name, say)
         self._chains = Chains()
+        self._differing: set[str] = set()  # nodes whose latest batches told of another log than ours
         self._chain = 0
         self._entries: Sequence[int | bytes] = ()  # of the batch that is being handed out,
         self._handed = 0  # so many were
@@ -300,10 +304,24 @@ class ClusterLog:
     # One log.
 
     def _must_agree(self, position: int, batch: BatchRead) -> None:
-        if batch.position >= position or self._chains.differs(batch.position, batch.chain):
-            self._fail(
-                f'The node "{batch.node}" has read another log: at {batch.position}, its chain is {batch.chain:08x}.'
-            )
+        """What its node had executed must be what we had: else we stop, unless most of the others agree with us.
+
+        What one alone has said before we came up does not count: perhaps it has a new home by now.
+        """
+        assert self.standing is not None
+        if batch.position < position and not self._chains.differs(batch.position, batch.chain):
+            if self._chains.knows(batch.position):
+                self._differing.discard(batch.node)
+            return
+        what = f'The node "{batch.node}" has read another log: at {batch.position}, its chain is {batch.chain:08x}.'
+        is_new, others = batch.node not in self._differing, {*self.standing.names_up()} - {self.node}
+        self._differing.add(batch.node)
+        differing = len(self._differing & others)
+        if 2 * differing > len(others) and (differing > 1 or self._sender.incarnation):
+            remedy = " So have most others: take data/ away, and start this server again." if differing > 1 else ""
+            self._fail(what + remedy)
+        if is_new:
+            self._say(f"WARNING: {what}")
 
     def _seen(self, position: int, message: bytes) -> None:
         """A message at a position that was taken already."""

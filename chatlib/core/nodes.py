@@ -66,6 +66,10 @@ class Nodes:
         node = self.by_name.get(name)
         return node is not None and node.up
 
+    def names_up(self) -> list[str]:
+        """Of the nodes that are."""
+        return [node.name for node in self.by_name.values() if node.up]
+
     def addresses(self) -> list[str]:
         """Where clients reach the nodes that are up."""
         return [node.address for _, node in sorted(self.by_name.items()) if node.up and node.address]

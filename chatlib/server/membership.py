@@ -131,7 +131,7 @@ class Membership:
         Nearly always what the log holds says that it is not. What is old says nothing: then it is waited for. One that
         is behind does no harm yet, and perhaps it was the others' that were wrong, and they are gone.
         """
-        members, others = self._members, [name for name in self._up() if name != self.node]
+        members, others = self._members, [name for name in self._nodes.names_up() if name != self.node]
         if members.lead(self._loop.now, others, least=1) < WRONG:
             return
         members.begin()
@@ -281,9 +281,6 @@ class Membership:
 
     # Life.
 
-    def _up(self) -> list[str]:
-        return [node.name for node in self._nodes.by_name.values() if node.up]
-
     def _heard(self, node: str, at: float) -> None:
         self._members.heard(node, at, self._loop.now, self._loop.wall)
 
@@ -336,7 +333,7 @@ class Membership:
         return ("NO_QUORUM", _NO_QUORUM) if self.no_quorum else None
 
     def _look_at_others(self) -> None:
-        for name in self._members.silent(self._up()):
+        for name in self._members.silent(self._nodes.names_up()):
             node = self._nodes.by_name[name]
             if self._given.get(name) != (node.incarnation, node.number):
                 self._given[name] = (node.incarnation, node.number)
@@ -344,7 +341,7 @@ class Membership:
                               "number": node.number})  # fmt: skip
 
     def _look_at_clocks(self) -> None:
-        lead, now = self._members.lead(self._loop.now, self._up()), self._loop.now
+        lead, now = self._members.lead(self._loop.now, self._nodes.names_up()), self._loop.now
         if abs(lead) >= WRONG:
             self._give_up(_wrong_clock(lead))
         elif abs(lead) >= OFF and now - self._warned_at >= _MINUTE:
@@ -359,7 +356,7 @@ class Membership:
 
     def figures(self) -> dict[str, Any]:
         """For ``stats``."""
-        now, up = self._loop.now, self._up()
+        now, up = self._loop.now, self._nodes.names_up()
         ahead = self._members.ahead(now, up)
         nodes = [{"node": node.name, "up": node.up, "since": node.since, "address": node.address,
                   "incarnation": node.incarnation, "batches": node.number, "ahead": ahead.get(node.name)}

@@ -227,6 +227,9 @@ class Nodes:
         if incarnation == current:
             self.up[name] = (current, number, up)
 
+    def names_up(self) -> list[str]:
+        return [name for name, (_, _, is_up) in self.up.items() if is_up]
+
     def execute(self, record: bytes) -> None:
         word, *rest = record.decode().split()
         if word == "up":

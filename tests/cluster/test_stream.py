@@ -626,6 +626,50 @@ def test_who_has_read_another_log_is_named(engine: Stream) -> None:
     assert b"alien" not in a.executed
 
 
+def test_of_three_the_one_who_has_read_another_log_stops(engine: Stream) -> None:
+    a, b, c = (Small(engine, name) for name in "abc")
+    pass_time(3.0, a, b, c)
+    b.log._chain ^= 1  # its memory is damaged
+    a.append("goes on")
+    c.append("goes on, too")
+    with pytest.raises(CommitFailed, match="So have most others: take data/ away"):
+        pass_time(3.0, a, c, b)
+    pass_time(3.0, a, c)
+    assert same(a, c)[-2:] == [b"goes on", b"goes on, too"]
+
+
+def test_what_one_of_three_says_of_another_log_stops_nobody_else(engine: Stream) -> None:
+    a, b, c = (Small(engine, name) for name in "abc")
+    pass_time(2.0, a, b, c)
+    for number in (1, 2):
+        engine.store(written("b", 1, a.nodes.up["b"][1] + 1, f"odd {number}", place=(2, 0xABCD)))
+        pass_time(1.0, a, c)
+    assert same(a, c) == [b"odd 1", b"odd 2"]
+    assert len([one for one in a.said if 'WARNING: The node "b" has read another log' in one]) == 1
+    again = Small(engine, "a", a)
+    pass_time(1.0, again, c)
+    assert same(again, c)[-1] == b"odd 2", "it keeps nobody from coming back"
+
+
+def test_who_comes_back_with_another_history_than_most_others_does_not_come_up(engine: Stream) -> None:
+    a, b, c = (Small(engine, name) for name in "abc")
+    pass_time(3.0, a, b, c)
+    b.nodes.place = b.nodes.place[0], b.nodes.place[1] ^ 1
+    pass_time(3.0, a, c)
+    with pytest.raises(CommitFailed, match="So have most others"):
+        Small(engine, "b", b)
+
+
+def test_of_two_who_differ_whoever_is_left_comes_back(engine: Stream) -> None:
+    a, b = (Small(engine, name) for name in "ab")
+    pass_time(2.0, a, b)
+    engine.store(written("b", 1, a.nodes.up["b"][1] + 1, "odd", place=(2, 0xABCD)))
+    with pytest.raises(CommitFailed, match="another log"):
+        pass_time(1.0, a)
+    again = Small(engine, "a", a)
+    assert again.executed[-2:] == [b"odd", b"up a 2"]
+
+
 def test_who_is_further_than_the_log_has_read_another_one(engine: Stream) -> None:
     a, b = Small(engine, "a"), Small(engine, "b")
     pass_time(0.1, a, b)
