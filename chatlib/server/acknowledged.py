@@ -12,7 +12,6 @@ from chatlib.core.world import Command, World
 from chatlib.server.delivery import Delivery
 from chatlib.server.session import Session
 
-
 AT_ONCE = 5_000  # users in one record: no log takes a command of any size
 
 
