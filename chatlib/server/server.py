@@ -6,6 +6,7 @@ commit, execute, flush and reap are the phases here. No other module holds a Ser
 
 from __future__ import annotations
 
+import errno
 import gc
 import socket
 import time
@@ -70,6 +71,7 @@ from chatlib.storage.syncer import Syncer
 
 OUTPUT_LIMIT = 4 << 20  # bytes waiting for one connection; more is a slow consumer
 SECOND = 1.0
+DISK_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class Server:
@@ -264,9 +266,10 @@ class Server:
             broke = "The log cannot be followed" if self.cluster else "The disk did not take a record"
             self.failure = f"{broke}: the server stops, what was acknowledged is safe. {failure}"
             self._is_cut_off = self.cluster is not None
-        except Exception as failure:  # ours, outside of any one connection: nothing that follows could be trusted
+        except Exception as failure:  # outside of any one connection: nothing that follows could be trusted
             self.failure = f"The server stops, what was acknowledged is safe: {failure}"
-            self.fault(failure)
+            if not (isinstance(failure, OSError) and failure.errno in DISK_FAILED):
+                self.fault(failure)  # ours
         finally:
             gc.callbacks.remove(self.ticks.collected)
 

@@ -227,6 +227,24 @@ def test_the_run_ends_with_the_reason(house: House, monkeypatch: pytest.MonkeyPa
     assert house.read("data/journal.txt") == journal, "after a failure the journal is left as it is"
 
 
+def test_a_full_disk_ends_the_run_without_a_traceback(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    columbia = house.login("Columbia")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("chatlib.storage.messages.put", full)
+    columbia.say({"action": "broadcast", "text": "it is in the journal"})
+    house.server.run()
+    assert "No space left on device" in house.server.failure and columbia.hear() == []
+    house.server.close()
+    monkeypatch.undo()
+    assert "Traceback" not in house.log()
+    house.crash()
+    house.restart()
+    assert "it is in the journal" in house.login("facebook").texts
+
+
 def test_a_disk_of_random_speed_changes_nothing_of_what_is_seen(build: Callable[..., House]) -> None:
     chance = new_chance()
     house = build()
