@@ -155,6 +155,8 @@ class Membership:
             loop.read_clocks()
             self._pipeline.execute()
             self.step()
+            if self._stops_at is None:
+                self._delivery.flush(self._world.lsn)  # to nobody yet: a long log would fill the memory
             if loop.now - said_at >= _PROGRESS:
                 said_at = loop.now
                 self._notices.say(self._progress())

@@ -239,6 +239,16 @@ def test_a_stop_without_a_log_gives_up_and_keeps_what_was_carried_out(town: Buil
     assert picture(all_of_it["a"].server.world) == picture(all_of_it["b"].server.world)
 
 
+def test_what_is_read_at_a_start_is_kept_for_nobody(town: Build) -> None:
+    all_of_it = town("a", "b")
+    assert all_of_it["b"].stop() == ""
+    columbia = all_of_it["a"].login("Columbia")
+    for number in range(20):
+        columbia.ask("broadcast", text=f"number {number}")
+    all_of_it["b"].restart()
+    assert not all_of_it["b"].server.delivery._common
+
+
 def test_text_files_are_never_of_the_middle_of_a_batch(town: Build) -> None:
     all_of_it = town("a", "b")
     columbia, house = all_of_it["a"].login("Columbia"), all_of_it["b"]
