@@ -56,7 +56,7 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.add_argument(name, action="store_true", help=about)
     options = parser.parse_args(arguments)
     chosen = [name for name in NO_SERVER if getattr(options, name[2:].replace("-", "_"))]
-    alone = options.ephemeral or options.port is not None or (options.log and not options.backup)
+    alone = options.ephemeral or options.port is not None or (options.log is not None and not options.backup)
     if len(chosen) > 1 or (chosen and alone):
         also = ", and --log where that is a node's" if options.backup else " alone"
         parser.error(f"{chosen[0]} starts no server: it takes --home FOLDER{also}")
@@ -229,7 +229,7 @@ def begin(options: argparse.Namespace, folder: Path, service: Service) -> tuple[
     """A server with the home at `folder`, recovered, and the socket that it is to listen on."""
     is_new = not is_home(folder)
     home = Home(folder, print_at_once)
-    if is_new and not options.ephemeral and (options.found or not options.log):  # there, more is said
+    if is_new and not options.ephemeral and (options.found or options.log is None):  # there, more is said
         print_at_once(f"New home in {folder.resolve()}: no users yet. Whoever connects may register.")
     # Forked before there is a socket to inherit. The variable is for tests: a disk that is so many seconds slow.
     slow = float(os.environ.get("CHAT_SLOW_SYNC", "0"))

@@ -316,8 +316,11 @@ def _log_state(answer: Mapping[str, Any]) -> LogState:
 
 def _error(message: Message | None) -> dict[str, Any]:
     """Why the engine did not do what it was asked; nothing: it did. Code 503: it may yet."""
-    if message is None or message.status == 503:
+    if message is None:
         return {"code": 503, "description": "the engine does not answer"}
+    if message.status == 503:
+        why = "the engine does not keep streams now: JetStream is off, or most of its nodes do not run"
+        return {"code": 503, "description": why}
     try:
         answer = json.loads(message.payload)
         error = answer.get("error") or {}

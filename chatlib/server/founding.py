@@ -70,7 +70,9 @@ def found(joining: Joining, syncer: Syncer, on_fault: Fault) -> None:
 def _refuse_what_is_not_empty(joining: Joining) -> bool:
     """Whether this home has begun to found it already. Raises FileError, OSError, EngineFailed."""
     log, name, data = joining.pieces.log_state(), joining.log, joining.home.data
-    if (log is not None and log.last) or joining.pieces.latest()[0] is not None:
+    latest = joining.pieces.latest()[0]
+    joining.refuse_a_deleted_log(latest, log)
+    if (log is not None and log.last) or latest is not None:
         raise FileError(f'The log "{name}" has a world already: leave out --found to take part in it, or give another '
                         "name, or delete its streams if nobody needs them.")  # fmt: skip
     if log is not None and log.epoch != (read_epoch(data) if (data / "epoch.txt").exists() else ""):

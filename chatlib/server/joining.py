@@ -99,6 +99,7 @@ class Joining:
         """The home is one that the log goes on from. Raises FileError, OSError, EngineFailed; then it is as it was."""
         latest, log = self.pieces.latest()[0], self.pieces.log_state()
         where = self.home.path.resolve()
+        self.refuse_a_deleted_log(latest, log)
         if latest is None or log is None:
             raise FileError(f'The log "{self.log}" is empty: start one server, with the home that is to be '
                             "everybody's, with --found.")  # fmt: skip
@@ -112,12 +113,22 @@ class Joining:
         epoch, (position, _) = read_epoch(self.home.data), savedset.place(self.home.data)
         if epoch != latest.epoch:
             raise FileError(f'{where} is of epoch {epoch}, and the log "{self.log}" of {latest.epoch}: it was begun '
-                            "anew. What is in this home is not in it. Name a new folder with --home.")  # fmt: skip
+                            "anew. What this home alone has is not in it. Name a new folder with --home.")  # fmt: skip
         if position > log.last:
             raise FileError(f'{where} is at message {position} of the log "{self.log}", which ends at {log.last}: the '
                             "engine has lost what it had.")  # fmt: skip
         if position + 1 < log.first:
             self._take(log)
+
+    def refuse_a_deleted_log(self, latest: Latest | None, log: LogState | None) -> None:
+        """Snapshots without a log: neither a world to take part in, nor nothing at all. Raises FileError."""
+        if latest is not None and log is None:
+            files = f"{self.log}_files"
+            raise FileError(
+                f'The engine has snapshots of the log "{self.log}", in its stream "{files}", but not the log: somebody'
+                " has deleted it. Take a --backup of the home that is to be everybody's, with --log, so that the bytes"
+                f' of files are in it. Then delete "{files}", --restore the backup, and start that home with --found.'
+            )
 
     def _take(self, log: LogState) -> None:
         """The last snapshot becomes the home's data."""

@@ -126,21 +126,27 @@ class Membership:
         return not self.gives_up and self._pump(lambda: self._pipeline.idle, patience)
 
     def _listen(self) -> None:
-        """A clock that is far ahead would take all others along, for ever. Raises CommitFailed.
+        """A server of our own name that still speaks keeps it. And a clock that is far ahead would take all others
+        along, for ever. Raises CommitFailed.
 
         Nearly always what the log holds says that it is not. What is old says nothing: then it is waited for. One that
         is behind does no harm yet, and perhaps it was the others' that were wrong, and they are gone.
         """
         members, others = self._members, [name for name in self._nodes.names_up() if name != self.node]
-        if members.lead(self._loop.now, others, least=1) < WRONG:
+        is_ahead = members.lead(self._loop.now, others, least=1) >= WRONG
+        if self._nodes.is_up(self.node) and self._speaks([self.node]):
+            raise CommitFailed(f"A server runs as the node {self.node} already: give each a name of its own (--node),"
+                               " and no home to two of them.")  # fmt: skip
+        if not is_ahead or not self._speaks(others):
             return
-        members.begin()
-        for times in (1, 2):
-            if not self._pump(partial(members.spoke, others, times), _LISTENS):
-                return
         lead = members.lead(self._loop.now, others, least=1)
         if lead >= WRONG:
             raise CommitFailed(_wrong_clock(lead))
+
+    def _speaks(self, nodes: list[str]) -> bool:
+        """Whether one of these nodes says something now. Once may have been its last word."""
+        self._members.begin()
+        return all(self._pump(partial(self._members.spoke, nodes, times), _LISTENS) for times in (1, 2))
 
     def _pump(self, until: Callable[[], bool], patience: float | None = None) -> bool:
         """Follows the log until something holds: True; or for so many seconds. Raises CommitFailed."""

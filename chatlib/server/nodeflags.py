@@ -30,6 +30,8 @@ def log_address(text: str, say: Callable[[str], None]) -> Engine:
 
     `say`: hears that others may read a password.
     """
+    if text in ("", "@"):
+        raise ValueError("it is empty; nats://HOST/NAME is allowed, or @FILE, where that stands in FILE.")
     engine = parse(_from_file(Path(text[1:]), say) if text.startswith("@") else text)
     if (engine.password or engine.token) and not text.startswith("@"):
         say("Everybody on this machine can read the password in --log: with --log @FILE it stands in a file.")
@@ -42,9 +44,12 @@ def _from_file(path: Path, say: Callable[[str], None]) -> str:
         if not stat.S_ISREG(mode):
             raise ValueError(f"{path} is no file.")
         with path.open("rb") as file:
-            lines = file.read(_LONGEST).decode(errors="replace").split("\n")
+            held = file.read(_LONGEST + 1)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}.") from None
+    if len(held) > _LONGEST:
+        raise ValueError(f"{path} is longer than {_LONGEST:,} bytes; it must hold the log's address.")
+    lines = held.decode(errors="replace").split("\n")
     if mode & 0o077:
         say(f"Others on this machine may read {path}, which may hold a password: chmod 600 {path}")
     found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -81,15 +86,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def check_flags(options: argparse.Namespace) -> str:
     """What is wrong with them together, or ""."""
-    if options.log and options.ephemeral:
+    is_node = options.log is not None  # "" is a variable that is not set, and no wish for a world of one's own
+    if is_node and options.ephemeral:
         return "--ephemeral is for a single server: a node keeps its home"
     given = [f"--{name}" for name in ("node", "advertise", "found") if getattr(options, name)]
-    return f"{given[0]} is for one of several servers: it needs --log URL" if given and not options.log else ""
+    return f"{given[0]} is for one of several servers: it needs --log URL" if given and not is_node else ""
 
 
 def engine(options: argparse.Namespace, say: Callable[[str], None]) -> Engine | None:
     """What --log names; None: nothing. Raises FileError."""
-    if not options.log:
+    if options.log is None:
         return None
     try:
         return log_address(options.log, say)

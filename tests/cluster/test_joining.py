@@ -100,6 +100,16 @@ def _other(town: Town) -> Town:
     return other
 
 
+def test_a_log_that_somebody_deleted_is_told_from_one_that_never_was(town: Town) -> None:
+    town.join("first", founds=True)
+    town.pieces.ask(f"STREAM.DELETE.{town.name}", {})
+    for founds in (False, True):
+        with pytest.raises(FileError, match=f'somebody has deleted it.*Then delete "{town.name}_files"'):
+            town.join("first", founds=founds)
+    town.pieces.ask(f"STREAM.DELETE.{town.name}_files", {})
+    town.join("first", founds=True)
+
+
 def test_a_home_of_another_epoch_is_refused_and_one_that_is_ahead_of_the_log(town: Town) -> None:
     first = town.join("first", founds=True)
     save_at(first, (3, 0))

@@ -263,9 +263,14 @@ class NoSnapshots:
 class NodeHouse(House):
     """A house that is a node."""
 
-    def __init__(self, folder: Path, shared: SharedLog, node: str) -> None:
-        self._shared, self.node = shared, node
+    def __init__(self, folder: Path, shared: SharedLog, node: str, began: Callable[[NodeHouse], None]) -> None:
+        """`began`: hears of it before it has started."""
+        self._shared, self.node, self._began = shared, node, began
         super().__init__(folder)
+
+    def start(self) -> None:
+        self._began(self)
+        super().start()
 
     def build(self, home: Home) -> Server:
         nodefile.write(home.data, self.node, NAME)
@@ -299,8 +304,12 @@ class Town:
         """One more, whose home is as it was founded."""
         home = self._folder / (folder or node)
         shutil.copytree(self._folder / "founder", home)
-        house = self.nodes[folder or node] = NodeHouse(home, self.log, node)
-        return house
+        name = folder or node
+        try:  # its clock goes on with the others' while it starts
+            return NodeHouse(home, self.log, node, lambda house: self.nodes.update({name: house}))
+        except CommitFailed:
+            del self.nodes[name]
+            raise
 
     def __getitem__(self, node: str) -> NodeHouse:
         return self.nodes[node]

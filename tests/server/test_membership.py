@@ -355,6 +355,15 @@ def test_after_a_night_without_any_server_the_first_one_comes_up(town: Build) ->
     assert up(all_of_it["b"]) == ["b"] and not all_of_it["b"].server.stopping
 
 
+def test_a_server_whose_name_another_one_has_that_speaks_is_refused(town: Build) -> None:
+    all_of_it = town("a", "b")
+    all_of_it.log.while_waiting = lambda _: all_of_it._others_go_on("")
+    with pytest.raises(CommitFailed, match="A server runs as the node b already: give each a name of its own"):
+        all_of_it.add("b", "twin")
+    assert not all_of_it["b"].server.stopping, "it hears nothing of that"
+    assert all_of_it["b"].login("Columbia").ask("whoelse")["status"] == "OK"
+
+
 def test_two_servers_of_one_name_do_not_live_together(town: Build) -> None:
     all_of_it = town("a", "b")
     twin = all_of_it.add("b", "twin")

@@ -73,15 +73,24 @@ def test_a_password_that_everybody_sees_is_taken_and_said() -> None:
 def test_what_is_no_address_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    empty, two = tmp_path / "empty", tmp_path / "two"
+    empty, two, long = tmp_path / "empty", tmp_path / "two", tmp_path / "long"
     empty.write_text("# nothing\n")
+    long.write_text("#" * 4_000 + "\nnats://" + "a.example," * 20 + "b/chat\n")  # a part of it is an address, too
     two.write_text("nats://a/chat\nnats://b/chat\n")
     for text, wrong in {
         "http://a/chat": "nats://", "nats://a": "/NAME", "nats://a/two words": "/NAME", f"@{tmp_path}/none": "No such",
         f"@{tmp_path}": "is no file", f"@{pipe}": "is no file", f"@{empty}": "in one line", f"@{two}": "in one line",
+        f"@{long}": "is longer than 4,096 bytes", "": "it is empty", "@": "it is empty",
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=wrong):
             log_address(text, lambda said: None)
+
+
+def test_an_address_that_is_empty_makes_no_single_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert server.main(["0", "--home", str(tmp_path), "--log", ""]) == 1
+    assert "--log: it is empty; nats://HOST/NAME is allowed" in said(capsys)
+    assert not (tmp_path / "para.txt").exists()
+    assert "a node keeps its home" in refused(capsys, "1234", "--log", "", "--ephemeral")
 
 
 def test_a_nodes_home_does_not_start_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
