@@ -68,6 +68,8 @@ def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (_HOST.fullmatch(host) and port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         raise argparse.ArgumentTypeError(f"where clients reach this server is HOST:PORT or [IPV6]:PORT, not {text!r}")
+    if host == "0.0.0.0" or not host.strip("[:0]"):
+        raise argparse.ArgumentTypeError(f"clients reach this server at one address, and {host} stands for all of them")
     return text
 
 

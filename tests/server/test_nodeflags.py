@@ -39,6 +39,12 @@ def test_other_addresses_are_none(address: str, capsys: pytest.CaptureFixture[st
     assert "is HOST:PORT or [IPV6]:PORT" in refused(capsys, "1234", "--log", "nats://a/chat", "--advertise", address)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[0::0]"])
+def test_nobody_is_sent_to_all_addresses(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    what = refused(capsys, "1234", "--log", "nats://a/chat", "--advertise", f"{host}:1234")
+    assert what.endswith(f"at one address, and {host} stands for all of them")
+
+
 def test_what_is_for_a_node_needs_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     for flags in (["--found"], ["--node", "a"], ["--advertise", "a:1"]):
         assert refused(capsys, "1234", *flags) == f"{flags[0]} is for one of several servers: it needs --log URL"
