@@ -52,7 +52,7 @@ class Secrecy:
             return []
         self._said.add(about)
         if certificate is not None:
-            return say.first_contact(certificate.fingerprint) if certificate.is_new else []
+            return say.first_contact(self._link.at.key, certificate.fingerprint) if certificate.is_new else []
         return [say.readable(offers_tls, self._was_met())]
 
     def _was_met(self) -> bool:

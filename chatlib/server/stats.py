@@ -203,7 +203,7 @@ def _cluster(cluster: Data, now: float) -> Iterator[str]:
     for node in cluster["nodes"]:
         state = f"{'up' if node['up'] else 'down'} for {_long(max(0.0, now - node['since']))}"
         where = f" at {node['address']}" if node["address"] else ""
-        clock = "" if node["ahead"] is None else f", its clock {node['ahead']:+.1f} s"
+        clock = "" if node["ahead"] is None else f", its clock {round(node['ahead'], 1) + 0.0:+.1f} s"
         yield f"  {node['node']}{where}: {state}, batch {node['batches']:,}{clock}"
 
 

@@ -78,7 +78,7 @@ def test_within_one_machine_nobody_can(address: str) -> None:
 
 def test_what_is_met_for_the_first_time_is_shown() -> None:
     assert said(Line("192.168.1.5", Certificate(DER, True, lambda: None))) == [
-        "You have not met this server over TLS before. Its certificate has the fingerprint",
+        "You have not met the server host:1 over TLS before. Its certificate has the fingerprint",
         fingerprint(DER),
         "The server prints the same at its start, or somebody stands in between. It is remembered when you have "
         "logged in.",

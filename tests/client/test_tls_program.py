@@ -197,7 +197,7 @@ def test_a_relay_that_takes_tls_away_gets_nobody_in(between: Callable[..., Relay
 
 def test_a_person_meets_a_server_and_later_another_one(own: Server, tmp_path: Path) -> None:
     person = Terminal(own.port, tmp_path, "--tls")
-    person.shows("You have not met this server over TLS before. Its certificate has the fingerprint")
+    person.shows(f"You have not met the server 127.0.0.1:{own.port} over TLS before. Its certificate")
     person.shows(shown(own))
     person.shows("It is remembered when you have logged in.")
     person.log_in("ann")

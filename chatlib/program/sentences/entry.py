@@ -43,8 +43,8 @@ def readable(offers_tls: bool, met: bool) -> Line:
     return (style(f"Others on this network can read along: {why}.", "yellow"),)
 
 
-def first_contact(fingerprint: str) -> list[Line]:
-    return [("You have not met this server over TLS before. Its certificate has the fingerprint",),
+def first_contact(place: str, fingerprint: str) -> list[Line]:
+    return [(f"You have not met the server {place} over TLS before. Its certificate has the fingerprint",),
             (style(fingerprint, "bold"),),
             ("The server prints the same at its start, or somebody stands in between. "
              "It is remembered when you have logged in.",)]  # fmt: skip
