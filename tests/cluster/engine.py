@@ -12,13 +12,11 @@ happens, nothing is left running: each process is ended by its own id, and the f
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import random
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -28,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.plain import Plain, Silence
+from tests.cluster.process import Process, dies_with_us
 from tests.cluster.relay import Relays
 from tests.patience import LIMIT
+from tests.ports import free_port
 
 USER, PASSWORD = "world", "engine-password"
 COUNT = 3
-_LIBC = ctypes.CDLL(None)
 _CONFIG = """\
 server_name: {name}
 listen: "127.0.0.1:{port}"
@@ -65,23 +64,8 @@ def why_not() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has, below those that the system lends to whoever connects: who is down keeps its own."""
-    found: list[int] = []
-    chance = random.Random(os.urandom(8))
-    while len(found) < count:
-        port = chance.randrange(12_000, 32_000)
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
-
-
-def dies_with_us() -> None:
-    """In a child: it is killed when whoever started it ends, however that is."""
-    if sys.platform == "linux":
-        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    """Ports that nobody has: who is down keeps its own."""
+    return [free_port() for _ in range(count)]
 
 
 def _with_us_only() -> None:
@@ -89,19 +73,14 @@ def _with_us_only() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over a limit is an error as on a full disk, and not the end
 
 
-class Node:
-    """One engine process, by and by several."""
+class Node(Process):
+    """One of the engine."""
 
     def __init__(self, name: str, folder: Path, port: int, inner: int) -> None:
-        self.name, self.folder, self.port, self.inner = name, folder, port, inner
+        super().__init__(name)
+        self.folder, self.port, self.inner = folder, port, inner
         self.store = folder / "store"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.paused = False
         folder.mkdir(parents=True)
-
-    @property
-    def runs(self) -> bool:
-        return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
         """Does not wait until it is of use."""
@@ -114,41 +93,12 @@ class Node:
                 preexec_fn=_with_us_only, restore_signals=False,
             )  # fmt: skip
 
-    def kill(self) -> None:
-        """As a power cut would."""
-        if self.process:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            self.process.wait()
-        self.paused = False
-
     def terminate(self) -> None:
         """A clean stop, which is waited for."""
         if self.runs:
             assert self.process
             self.process.terminate()
             self.ended()
-
-    def ended(self) -> int:
-        """Waits for its end, and ends it where it does not; its status."""
-        assert self.process
-        try:
-            return self.process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"{self.name} does not stop") from None
-
-    def pause(self) -> None:
-        """STOP: it is there, and does nothing."""
-        assert self.process
-        self.process.send_signal(signal.SIGSTOP)
-        self.paused = True
-
-    def go_on(self) -> None:
-        """After a pause."""
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
-        self.paused = False
 
     def wipe(self) -> None:
         """All that it stored is gone. Only while it does not run."""

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,8 +22,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.engine import PASSWORD, USER, Engine, dies_with_us, free_ports
+from tests.cluster.engine import PASSWORD, USER, Engine, free_ports
 from tests.cluster.history import Stored
+from tests.cluster.process import Process, dies_with_us
 from tests.patience import LIMIT
 from tests.program.peer import ITERATIONS, ROOT, VERIFIER
 
@@ -38,20 +38,15 @@ PARAMETERS = {"SCRAM_ITERATIONS": ITERATIONS, "RATE_LIMIT": 0, "HEARTBEAT": HEAR
 OWN = frozenset({"node.txt", "lock", "writer.lock", "tls.pem", "journal.txt"})
 
 
-class Server:
-    """One server process, by and by several."""
+class Server(Process):
+    """One of the servers."""
 
     def __init__(self, name: str, home: Path, port: int, links: list[str], engine: Engine, hash_seed: int) -> None:
-        self.name, self.home, self.port, self.links = name, home, port, links
+        super().__init__(name)
+        self.home, self.port, self.links = home, port, links
         self._engine, self._hash_seed = engine, hash_seed
         self.output = home.with_name(f"{name}.txt")
-        self.process: subprocess.Popen[bytes] | None = None
         self._before = 0  # bytes of the output that earlier processes wrote
-        self.paused = False
-
-    @property
-    def runs(self) -> bool:
-        return self.process is not None and self.process.poll() is None
 
     def start(self, *flags: str, wait: bool = True) -> Server:
         assert not self.runs
@@ -94,14 +89,6 @@ class Server:
             return ""
         return self.output.read_bytes()[self._before :].decode(errors="replace")
 
-    def kill(self) -> None:
-        """As a power cut would: the process alone; its children notice by themselves."""
-        if self.process:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            self.process.wait()
-        self.paused = False
-
     def terminate(self, wait: bool = True) -> int | None:
         """A clean stop; its status."""
         assert self.process
@@ -109,31 +96,11 @@ class Server:
             self.process.terminate()
         return self.ended() if wait else None
 
-    def ended(self, patience: float = LIMIT) -> int:
-        """Waits for its end; its status."""
-        assert self.process
-        try:
-            return self.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} does not stop:\n{self.said()[-3_000:]}") from None
-
     def wipe(self) -> None:
         """Its home is empty. Only while it does not run."""
         assert not self.runs
         shutil.rmtree(self.home)
         self.home.mkdir()
-
-    def pause(self) -> None:
-        """STOP."""
-        assert self.process
-        self.process.send_signal(signal.SIGSTOP)
-        self.paused = True
-
-    def go_on(self) -> None:
-        """CONT."""
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
-        self.paused = False
 
     def part(self) -> None:
         """It does not reach the engine; its clients still reach it."""
