@@ -71,8 +71,8 @@ class Nodes:
         return [node.name for node in self.by_name.values() if node.up]
 
     def addresses(self) -> list[str]:
-        """Where clients reach the nodes that are up."""
-        return [node.address for _, node in sorted(self.by_name.items()) if node.up and node.address]
+        """Where clients reach the nodes that are up: each place once, also where two share one."""
+        return list(dict.fromkeys(node.address for _, node in sorted(self.by_name.items()) if node.up and node.address))
 
     def accepts(self, name: str, incarnation: int, number: int) -> bool:
         """Whether the next message may be this batch."""

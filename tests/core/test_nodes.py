@@ -188,6 +188,11 @@ def test_a_single_server_s_files_say_nothing_of_nodes_and_it_ends_a_cluster(stag
     stage.save()
 
 
+def test_where_two_nodes_are_reached_at_one_place_it_is_told_once(stage: Stage) -> None:
+    assert up(stage, "b", address="10.0.0.7:1234") == up(stage, "c", address="10.0.0.9:1234") == "OK"
+    assert nodes_of(stage.world).addresses() == ["10.0.0.7:1234", "10.0.0.9:1234"]
+
+
 def test_nodes_that_have_long_been_down_are_forgotten_and_no_others(stage: Stage) -> None:
     for number in range(KEPT + 5):
         stage.now += 1
