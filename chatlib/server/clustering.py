@@ -36,10 +36,13 @@ class Cluster:
         self.engine, self._shipper = engine, Shipper(engine)
 
     def open(
-        self, loop: Loop, say: Tell, clock: Callable[[], float], wall_clock: Callable[[], float]
+        self, loop: Loop, say: Tell, inform: Tell, clock: Callable[[], float], wall_clock: Callable[[], float]
     ) -> ClusterLog:
-        """The link to the engine, and the log, which is yet to be told its `standing`. The clocks are the loop's."""
-        self.link = EngineLink(loop, self.engine, say, clock)
+        """The link to the engine, and the log, which is yet to be told its `standing`. The clocks are the loop's.
+
+        `say`: the administrator hears of what is wrong; `inform`: also of what is not.
+        """
+        self.link = EngineLink(loop, self.engine, inform, clock)
         self.log = ClusterLog(self.link, self.name, self.node, loop, say=say, clock=clock, wall_clock=wall_clock)
         return self.log
 

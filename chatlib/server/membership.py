@@ -8,9 +8,6 @@ It hears who else is there. Of whom nothing was heard for too long, it says so i
 the first one counts. It hears that the others have said so of itself: then all that waits here will never be carried
 out, everybody is sent away, and it comes up anew.
 
-While the log does not answer, requests wait. People hear of it after NOTICE seconds, and after GIVE_UP they are sent to
-another server, which may be on the better side of whatever broke. We go on asking, and never write by ourselves.
-
 Legal order: ``catch_up`` → ``come_up``, before the loop runs; then in each tick ``step``, behind what was carried out;
 ``every_second``; ``changed`` for each effect of that kind; ``stops`` and ``go_down`` when the server ends.
 """
@@ -19,39 +16,33 @@ from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from chatlib.cluster.members import OFF, WRONG, Members
 from chatlib.core.nodes import FORMAT, nodes_of
 from chatlib.core.replies import refusal
 from chatlib.core.world import Command, Reply, World
-from chatlib.protocol.framing import encode
 from chatlib.protocol.text import counted
 from chatlib.reactor.loop import Loop
 from chatlib.server.clustering import Cluster
 from chatlib.server.delivery import Delivery
 from chatlib.server.notices import Notices
 from chatlib.server.pipeline import Pipeline
+from chatlib.server.quorum import NOTICE, Quorum
 from chatlib.server.session import Session
 from chatlib.storage.home import Home
 from chatlib.storage.log import CommitFailed
 
-NOTICE, GIVE_UP = 3.0, 15.0  # seconds without an answer of the log: people hear of it; they are sent away
 STOPPING = 5.0  # seconds that a stop waits for the log
-GOODBYES = 200  # sessions that are sent away in a tick
 _PROGRESS = 5.0  # seconds between two words about that
 _MINUTE = 60.0
 _LISTENS = 1.2  # seconds in which another node that is up says something
 
 LOST = refusal("NODE_LOST", "This server was cut off from the others, and nobody knows this request: ask again.")
 _LOST = "This server was cut off from the others: log in again, here or at another one."
-_NO_QUORUM = "The servers cannot agree on anything at the moment: try another one, or this one again in a while."
-_WAITS = "The servers cannot agree on anything at the moment: what you ask for waits."
-_GOES_ON = "The servers agree again: what waited is done."
 
 
 class NodeState(Enum):
@@ -84,10 +75,10 @@ class Membership:
         self._refused = ""  # why we may not come up
         self._is_over = False  # our incarnation is
         self._given: dict[str, tuple[int, int]] = {}  # by node: of which batch we have said that it was its last
-        self._noticed = self.no_quorum = False
+        self._quorum = Quorum(cluster, loop, delivery, sessions, notices)
+        self.why_nobody_comes_in = self._quorum.why_nobody_comes_in
         self._warned_at = -_MINUTE  # of clocks
         self._stops_at: float | None = None
-        self._leaving: Iterator[Session] = iter(())  # who is yet to be sent away
         cluster.log.heard, cluster.log.on_over = self._heard, self._ends
         submit = partial(pipeline.submit, None, "", None)
         self._snapshots = cluster.snapshots(home, loop, world, submit, save, notices.note)
@@ -170,7 +161,7 @@ class Membership:
 
     def _progress(self) -> str:
         if not self._cluster.link.connected or self._cluster.log.waits >= NOTICE:
-            return f"The log does not answer{self._trouble()}: it is asked again ..."
+            return f"The log does not answer{self._quorum.trouble()}: it is asked again ..."
         return f"Reading the log: {counted(self._pipeline.executed, 'command')} so far ..."
 
     # Coming and going.
@@ -294,51 +285,10 @@ class Membership:
 
     def every_second(self) -> None:
         """Looks at the log, the others, and the clocks."""
-        self._look_at_log(self._cluster.log.waits)
+        self._quorum.look(self._stops_at is not None)
         if self.state is NodeState.UP and self._stops_at is None:
             self._look_at_others()
             self._look_at_clocks()
-
-    def _look_at_log(self, waits: float) -> None:
-        if waits < NOTICE:
-            if self._noticed:
-                self._noticed = self.no_quorum = False
-                self._notices.tell("The log answers again.")
-                self._say(_GOES_ON)
-            return
-        if not self._noticed:
-            self._noticed = True
-            self._notices.tell(f"The log does not answer{self._trouble()}: requests wait, and it is asked again.")
-            self._say(_WAITS)
-        if waits >= GIVE_UP and not self.no_quorum and self._stops_at is None:
-            self.no_quorum = True
-            self._notices.tell(f"The log has not answered for {GIVE_UP:g} seconds: everybody is sent to other servers.")
-            self._leaving = iter(list(self._sessions()))
-            self.again()
-
-    def again(self) -> None:
-        """Some of those who are sent away hear so in this tick."""
-        for session in islice(self._leaving, GOODBYES):
-            session.end("NO_QUORUM", _NO_QUORUM)
-            self._loop.again(self)
-
-    def broken(self) -> None:
-        """That has failed for one: the others follow."""
-        self._loop.again(self)
-
-    def _trouble(self) -> str:
-        """Why it does not, as far as one knows."""
-        if not self._cluster.link.connected:
-            return ", since there is no connection to the engine"
-        why = self._cluster.log.trouble
-        return f" ({why.rstrip('.')})" if why else ""
-
-    def _say(self, text: str) -> None:
-        self._delivery.fan_out(encode({"event": "notice", "time": self._loop.wall, "text": text}))
-
-    def why_nobody_comes_in(self) -> tuple[str, str] | None:
-        """With which status and sentence whoever comes now is sent away; None: everybody may come."""
-        return ("NO_QUORUM", _NO_QUORUM) if self.no_quorum else None
 
     def _look_at_others(self) -> None:
         for name in self._members.silent(self._nodes.names_up()):

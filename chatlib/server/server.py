@@ -122,7 +122,7 @@ class Server:
         self.edited = EditedFiles(home.path, self.cluster.node if self.cluster else "")
         self.journal: Log = Journal(home.data, self._syncer)
         if self.cluster:
-            self.journal = self.cluster.open(self.loop, self.tell, *self._clocks)
+            self.journal = self.cluster.open(self.loop, self.tell, self.notices.inform, *self._clocks)
         gone: list[str] = []
         self.world, self.messages, self.appended = recover(home, self.journal, self.tell, self.fault, gone.append)
         self.blobs = Blobs(home.data / "files")

@@ -218,6 +218,12 @@ class Session:
         if not self.over:
             self._voice(self, encode(event))
 
+    def is_at_work(self) -> None:
+        """A request waits for long, and so does what is behind it, also the answers to heartbeats: a blank in front of
+        the next line says that the server is there."""
+        if self.intake.pending and self.translate is None:
+            self.say(b" ")
+
     def mistaken(self) -> None:
         """A message was refused. A stranger may be mistaken a few times, and not more."""
         if not self.login and self.state is not State.CONSOLE:

@@ -38,6 +38,7 @@ class Peer:
         self.binding: bytes | None = None  # over TLS: of proofs
         self.heard: list[Message] = []  # everything, in order
         self._closed = False
+        self.blanks = 0  # in front of what was heard
         self._rest = b""
         self._taken = 0  # of `heard`, by hear
         self._mark = 0  # of `heard`, up to the last reply
@@ -95,7 +96,9 @@ class Peer:
                 self._closed = True
                 break
             self._rest += data
-            self.heard += [json.loads(line) for line in self.read()]
+            for line in self.read():
+                self.heard.append(json.loads(line))
+                self.blanks += len(line) - len(line.lstrip(b" "))
         fresh = self.heard[self._taken :]
         self._taken = len(self.heard)
         return fresh

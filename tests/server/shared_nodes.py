@@ -236,7 +236,9 @@ class InMemory:
     def link(self) -> Any:
         return self.log
 
-    def open(self, _loop: Loop, _say: object, clock: Callable[[], float], wall: Callable[[], float]) -> NodeSeat:
+    def open(
+        self, _loop: Loop, _say: object, _inform: object, clock: Callable[[], float], wall: Callable[[], float]
+    ) -> NodeSeat:
         self.log = NodeSeat(self._shared, self.node, clock, wall)
         self.log.parted = self.parted
         return self.log

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from chatlib.core.nodes import nodes_of
-from chatlib.server.membership import GIVE_UP, NOTICE, NodeState
+from chatlib.server.membership import NodeState
+from chatlib.server.quorum import GIVE_UP, NOTICE
 from chatlib.storage.log import CommitFailed
 from tests.core.stage import picture
 from tests.server.house import PASSWORD, Peer
@@ -190,6 +191,7 @@ def test_without_a_log_people_hear_so_and_then_are_sent_away(town: Build) -> Non
     columbia.say({"action": "broadcast", "id": 1, "text": "slow"})
     all_of_it.pass_time(NOTICE + 2)
     assert len(said(columbia)) == 1 and not columbia.closed
+    assert columbia.blanks >= NOTICE, "so that its client, whose heartbeats are not answered, stays"
     all_of_it.pass_time(GIVE_UP - NOTICE)
     assert said(columbia)[-1] == "NO_QUORUM" and columbia.closed
     newcomer = all_of_it["a"].connect()

@@ -58,7 +58,9 @@ class OnSmallEngine(InMemory):
     def link(self) -> Any:
         return self.small
 
-    def open(self, loop: Loop, _say: object, clock: Callable[[], float], wall: Callable[[], float]) -> Any:
+    def open(
+        self, loop: Loop, _say: object, _inform: object, clock: Callable[[], float], wall: Callable[[], float]
+    ) -> Any:
         self.small = SmallLink(self._stream)
         self.log = ClusterLog(self.small, NAME, self.node, loop, clock=clock, wall_clock=wall)  # type: ignore[arg-type]
         return self.log
