@@ -62,7 +62,8 @@ def flags(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"{chosen[0]} starts no server: it takes --home FOLDER{also}")
     if options.restore and not options.home:
         parser.error("--restore needs --home FOLDER: a new one, or one with nothing in it")
-    if wrong := nodeflags.check_flags(options):
+    wrong = nodeflags.check_flags(options)  # no :=, for Python 3.6 is to get to the sentence that says what it lacks
+    if wrong:
         parser.error(wrong)
     if options.key and not options.cert:
         parser.error("--key is the key of --cert FILE: name both")

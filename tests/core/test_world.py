@@ -178,15 +178,16 @@ def test_all_features_forget_an_account(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_only_the_list_names_features() -> None:
     """Besides what builds on a feature: other ones, and at the edge proofs, presence, introductions and long lists; and
-    whoever proves or mends a home, and must know what its lines mean."""
+    whoever proves or mends a home, and must know what its lines mean; and what makes a server one of several."""
     names = "|".join(feature.name for feature in features.FEATURES)
     imports = re.compile(rf"^from chatlib\.core(\.({names}) import| import (.*, )?({names})\b)", re.MULTILINE)
     root = Path(features.__file__).parent.parent
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if imports.search(path.read_text())}
     assert found == {"core/audit.py", "core/bank.py", "core/door.py", "core/features.py",
                      "core/files.py", "core/mending.py", "core/nodes.py", "core/searching.py",
-                     "server/introductions.py", "server/listings.py", "server/lostcommands.py", "server/presence.py",
-                     "server/proving.py", "server/repairing.py", "server/searches.py",
+                     "server/introductions.py", "server/joining.py", "server/listings.py", "server/lostcommands.py",
+                     "server/membership.py", "server/presence.py", "server/proving.py", "server/repairing.py",
+                     "server/saving.py", "server/searches.py", "server/server.py", "server/snapshotting.py",
                      "server/verifying.py"}  # fmt: skip
 
 
