@@ -1,6 +1,8 @@
 """What people hear while the log does not answer, since no majority of the engine is there, or we are cut off from it.
 
-Requests wait then. Who waits for a reply is sent a blank each second, since answers to heartbeats wait behind it, too.
+Requests wait then. Who waits for a reply is sent a blank each second, since answers to heartbeats wait behind it, too:
+as long as the engine may be about to agree again. A server without any connection to it says nothing of the kind, so
+that its clients go on to another one.
 People hear of it after NOTICE seconds, and after GIVE_UP they are sent to another server, which may be on the better
 side of whatever broke; whoever comes meanwhile is sent on at once. We go on asking, and never write by ourselves.
 
@@ -43,7 +45,7 @@ class Quorum:
     def look(self, stopping: bool) -> None:
         """`stopping`: everybody has been sent away."""
         waits = self._cluster.log.waits
-        if waits >= AT_WORK:
+        if waits >= AT_WORK and self._cluster.link.connected:
             for session in self._delivery.everyone():
                 session.is_at_work()
         if waits < NOTICE:

@@ -159,6 +159,7 @@ def test_who_was_cut_off_hears_so_and_nothing_that_waited_is_done(town: Build) -
     all_of_it.pass_time(9)
     assert up(all_of_it["a"]) == ["a", "b"]
     assert said(columbia) == ["The servers cannot agree on anything at the moment: what you ask for waits."]
+    assert columbia.blanks == 0, "its client goes on to another server"
     all_of_it["c"].seat.parted = False
     all_of_it.settle()
     assert said(columbia)[-1] == said(stranger)[-1] == "NODE_LOST" and columbia.closed
