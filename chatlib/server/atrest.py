@@ -7,7 +7,7 @@ know connections. Legal order: ``begin`` when the world is recovered, ``finish``
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from chatlib.core.world import Command, Reply, World
 from chatlib.reactor.loop import Loop
@@ -17,7 +17,7 @@ from chatlib.server.edits import Changes, EditedFiles
 from chatlib.server.effects import Effects
 from chatlib.server.membership import LOST, Membership
 from chatlib.server.notices import Notices
-from chatlib.server.pipeline import Pipeline
+from chatlib.server.pipeline import Pipeline, Told
 from chatlib.server.recovery import checkpoint_now
 from chatlib.server.retention import Retention
 from chatlib.storage.appendfile import AppendFiles
@@ -63,7 +63,7 @@ class AtRest:
         while True:
             lost: list[Command] = []
             for command in taken.commands(self._loop.wall) if taken else ():
-                self._pipeline.submit(_Lost(lost), "", None, command)
+                self._pipeline.submit(Told(partial(_note_lost, lost)), "", None, command)
             if not self._member.settle():
                 return False
             if not lost:
@@ -109,14 +109,7 @@ class AtRest:
                 return
 
 
-class _Lost:
-    """The origin of edits: which of them were lost on their way into the log."""
-
-    def __init__(self, lost: list[Command]) -> None:
-        self._lost = lost
-
-    def answered(self, _echo: str, _request_id: Any, command: Command, reply: Reply) -> None:
-        if reply["status"] == LOST["status"]:
-            self._lost.append(command)
-
-    def broken(self) -> None: ...
+def _note_lost(lost: list[Command], command: Command, reply: Reply) -> None:
+    """Which edits were lost on their way into the log."""
+    if reply["status"] == LOST["status"]:
+        lost.append(command)

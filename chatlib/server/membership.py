@@ -30,7 +30,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.server.clustering import Cluster
 from chatlib.server.delivery import Delivery
 from chatlib.server.notices import Notices
-from chatlib.server.pipeline import Pipeline
+from chatlib.server.pipeline import Pipeline, Told
 from chatlib.server.quorum import NOTICE, Quorum
 from chatlib.server.session import Session
 from chatlib.storage.home import Home
@@ -179,7 +179,7 @@ class Membership:
 
     def _submit(self, fields: dict[str, Any]) -> None:
         command = {"node": self.node, "at": self._loop.wall, **fields}
-        self._pipeline.submit(_Told(self._carried_out), "", None, command)
+        self._pipeline.submit(Told(self._carried_out), "", None, command)
 
     def _carried_out(self, command: Command, reply: Reply) -> None:
         is_ours = command["action"] == "node_up" and command["incarnation"] == self._incarnation
@@ -334,15 +334,3 @@ def _off(lead: float) -> str:
 
 def _wrong_clock(lead: float) -> str:
     return f"{_off(lead)} The server stops: set the clock right, then start it again."
-
-
-class _Told:
-    """The origin of a command of the node's own."""
-
-    def __init__(self, told: Callable[[Command, Reply], None]) -> None:
-        self._told = told
-
-    def answered(self, _echo: str, _request_id: Any, command: Command, reply: Reply) -> None:
-        self._told(command, reply)
-
-    def broken(self) -> None: ...

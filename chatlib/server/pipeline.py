@@ -33,6 +33,20 @@ class Origin(Protocol):
         """``answered`` has raised: a fault of ours. It costs this origin and nobody else."""
 
 
+class Told:
+    """The origin of a command of the server's own: `told` hears the command and the reply."""
+
+    def __init__(self, told: Callable[[Command, Reply], object]) -> None:
+        self._told = told
+
+    def answered(self, _echo: str, _request_id: Any, command: Command, reply: Reply) -> None:
+        """It was carried out, or never will be."""
+        self._told(command, reply)
+
+    def broken(self) -> None:
+        """There is nobody to send away."""
+
+
 FEW, MOST = 64, 4_096  # requests that may wait for the log whatever their size; that may wait at all, about
 BYTES = 16 << 20  # of commands that may wait for it, about
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chatlib.core.nodes import nodes_of
 from chatlib.core.world import Command, Reply, World
@@ -26,7 +26,7 @@ from chatlib.reactor.loop import Loop
 from chatlib.server.edits import Changes, EditedFiles, reloaded
 from chatlib.server.effects import Effects
 from chatlib.server.erasure import Erasure
-from chatlib.server.pipeline import Pipeline
+from chatlib.server.pipeline import Pipeline, Told
 from chatlib.server.recovery import checkpoint_now
 from chatlib.server.retention import Retention
 from chatlib.storage import checkpoint, textfile
@@ -187,7 +187,7 @@ class Saver:
 
         names = {key: account.name for key in changes.accounts if (account := self._world.accounts.get(fold(key)))}
 
-        def carried_out(reply: Reply) -> None:
+        def carried_out(_command: Command, reply: Reply) -> None:
             self._taking = False
             if reply["status"] == "OK":
                 self._edited.remember(changes)
@@ -200,7 +200,7 @@ class Saver:
         *commands, last = changes.commands(self._loop.wall)
         for command in commands:
             self._pipeline.submit(None, "", None, command)
-        self._pipeline.submit(_Once(carried_out), "", None, last)
+        self._pipeline.submit(Told(carried_out), "", None, last)
 
     # Writing.
 
@@ -210,11 +210,11 @@ class Saver:
         if command is None:
             return False
 
-        def carried_out(_reply: Reply) -> None:
+        def carried_out(_command: Command, _reply: Reply) -> None:
             self._taking = False
 
         self._taking = True
-        self._pipeline.submit(_Once(carried_out), "", None, command)
+        self._pipeline.submit(Told(carried_out), "", None, command)
         return True
 
     def _start_writing(self, wish: Wish) -> None:
@@ -300,15 +300,3 @@ class Saver:
         except OSError as error:
             self._limit_from = self._journal.size  # by itself only when it has grown by as much again
             wish.warn(f"Not now: {error.strerror}.")
-
-
-class _Once:
-    """The origin of a command of the server's own."""
-
-    def __init__(self, done: Callable[[Reply], None]) -> None:
-        self._done = done
-
-    def answered(self, _echo: str, _request_id: Any, _command: Command, reply: Reply) -> None:
-        self._done(reply)
-
-    def broken(self) -> None: ...
